@@ -33,7 +33,6 @@ from corpus_forms import (
     JSON_FORMS,
     SOURCE_IP,
     SOURCE_NAME,
-    SOURCE_PORT,
     DnsDraw,
     render_json,
     render_text,
@@ -47,7 +46,7 @@ FLUSH_LINES: Final = 2_400  # lines a flush at ordinary aggregation, give or tak
 DETAILED_FLUSH_LINES: Final = 12_000  # the same with aggregation off
 TEMPLATES: Final = 8_192  # a power of two: an odd stride then visits each once before one comes again
 WORD: Final = 65_536  # every table is read by a 16-bit word of randomness
-COUNTERS: Final = 16_384
+COUNTERS: Final = 8_192
 
 Columns = list[list[bytes]]
 Prepared = tuple[tuple[bytes, ...], tuple[int, ...], list[tuple[bytes, ...]], tuple[list[bytes], ...]]
@@ -59,9 +58,8 @@ class Template:
 
     pieces: tuple[bytes, ...]
     counts: int  # 0 allowed, 1 denied at the source, 2 denied at the destination
-    source: Endpoint | None = None
-    dest: Endpoint | None = None
-    has_source_port: bool = False
+    source: Endpoint  # of a DNS line: the client
+    dest: Endpoint
 
 
 def _quantiles(mean: float, deviation: float, steps: int) -> list[float]:
@@ -139,14 +137,14 @@ def _make_templates(rng: Random, form: str, *, detailed: bool) -> list[Template]
         if form == "dns":
             text, client = dns.render(detailed=detailed)
             pieces = tuple(piece.encode() for piece in re.split(f"([{HOLES}])", text))
-            templates.append(Template(pieces, 0, client))
+            templates.append(Template(pieces, 0, client, client))
             continue
         flow = cluster.draw_flow(detailed=detailed)
         opened = _open_holes(flow) if detailed else flow
         text = render_json(rng, opened, newest=form == "json") if form in JSON_FORMS else render_text(opened, form)
         pieces = tuple(piece.encode() for piece in re.split(f"([{HOLES}])", text))
         counts = 0 if flow.action == "allow" else 1 if flow.reporter == "src" else 2
-        templates.append(Template(pieces, counts, flow.source, flow.dest, opened.source_port == -1))
+        templates.append(Template(pieces, counts, flow.source, flow.dest))
     return templates
 
 
@@ -232,14 +230,13 @@ def _detailed(rng: Random, form: str) -> Flush:
     templates = _make_templates(rng, form, detailed=True)
     tables = _make_counter_tables(rng, form)
     names = _Names(rng)
-    addresses = {end: names.addresses(end) for t in templates for end in (t.source, t.dest) if end}
+    addresses = {end: names.addresses(end) for t in templates for end in (t.source, t.dest)}
     suffixes = {end: names.suffixes(end) for end in addresses}
 
     def prepare(template: Template) -> Prepared:
         """A template as text pieces, the slot that fills each hole, its counters, and its tables."""
         slots = tuple(HOLES.index(piece.decode()) for piece in template.pieces[1::2])
-        source, dest = template.source, template.dest or template.source
-        assert source is not None and dest is not None
+        source, dest = template.source, template.dest
         return (
             template.pieces[::2], slots, tables[template.counts],
             (*suffixes[source], *suffixes[dest], addresses[source], addresses[dest]),
