@@ -1,8 +1,8 @@
 """The messages of FLW/1 as plain data: a type's number and the shape of its header map.
 
 A header is a msgpack map with string keys. Unknown keys are skipped, a missing or wrong one is an error; integers are
-unsigned. msgspec checks while it decodes: it makes no object for what is skipped, and a length that the bytes do not hold
-is refused before anything is allocated for it.
+unsigned. msgspec checks while it decodes: it makes no object for what is skipped, and a length that the bytes do not
+hold is refused before anything is allocated for it.
 """
 
 from __future__ import annotations

@@ -1,9 +1,12 @@
 """The one place where ZeroMQ sockets are made: the options that every lane shares, and which endpoints there may be.
 
-A socket made here belongs to one thread. Nothing here sends or receives.
+A socket made here belongs to one thread; `Wake` is how other threads reach that one. Nothing here speaks the protocol.
 """
 
 from __future__ import annotations
+
+from contextlib import suppress
+from socket import socketpair
 
 import zmq
 
@@ -57,3 +60,36 @@ def open_socket(context: zmq.Context[zmq.Socket[bytes]], kind: int) -> zmq.Socke
     for option, value in _OPTIONS.items():
         socket.setsockopt(option, value)
     return socket
+
+
+class Wake:
+    """Lets one thread end another's poll: register `fd` in the poller, call `ring` from anywhere, `clear` when awake.
+
+    `ring` is one non-blocking write, safe in a signal's handler; rings that were not cleared yet count as one.
+    """
+
+    def __init__(self) -> None:
+        self._reader, self._writer = socketpair()
+        self._reader.setblocking(False)
+        self._writer.setblocking(False)
+
+    @property
+    def fd(self) -> int:
+        """The descriptor that becomes readable."""
+        return self._reader.fileno()
+
+    def ring(self) -> None:
+        """Makes the poll return. A full buffer means that it will anyway; a closed one that nobody polls any more."""
+        with suppress(OSError):
+            self._writer.send(b"\0")
+
+    def clear(self) -> None:
+        """Forgets the rings so far."""
+        with suppress(BlockingIOError):
+            while self._reader.recv(4096):
+                pass
+
+    def close(self) -> None:
+        """Gives both descriptors back."""
+        self._reader.close()
+        self._writer.close()

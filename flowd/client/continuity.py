@@ -1,0 +1,44 @@
+"""What a subscriber missed: told from the sequences and line counts of the batches and heartbeats that it got.
+
+Pure state, no sockets.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from flowd.wire import Heartbeat, Live
+
+
+@dataclass(slots=True)
+class Continuity:
+    """Where a view's subscriber stands: the epoch, the sequence it awaits, and the stream's lines before that.
+
+    `lost_lines` and `lost_batches` count everything that was lost so far. What came before the first batch or
+    heartbeat is not lost: nobody was listening. Of a new epoch everything is wanted from its start.
+    """
+
+    epoch: bytes | None = None
+    next: int = 0
+    lines: int = 0
+    lost_lines: int = 0
+    lost_batches: int = 0
+
+    def follow(self, live: Live) -> None:
+        """Takes a batch into account."""
+        self._move_to(live.e, live.q, live.k)
+        self.next, self.lines = live.q + 1, live.k + live.n
+
+    def hear(self, heartbeat: Heartbeat) -> None:
+        """Takes a heartbeat into account."""
+        self._move_to(heartbeat.e, heartbeat.next, heartbeat.k)
+        self.next, self.lines = heartbeat.next, heartbeat.k
+
+    def _move_to(self, epoch: bytes, sequence: int, lines: int) -> None:
+        if self.epoch is None:
+            self.epoch = epoch
+            return
+        if epoch != self.epoch:
+            self.epoch, self.next, self.lines = epoch, 1, 0
+        self.lost_batches += max(0, sequence - self.next)
+        self.lost_lines += max(0, lines - self.lines)

@@ -1,0 +1,116 @@
+"""Subscriber: a live view's batches, best effort, with what was missed. Public API."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections.abc import Iterator
+from types import TracebackType
+from typing import Any
+
+import zmq
+
+from flowd.client.continuity import Continuity
+from flowd.client.unavailable import refuse_unavailable
+from flowd.errors import FlowdError, Unreachable, WireError
+from flowd.wire import Heartbeat, Live, open_payload, parse
+from flowd.wire.limits import is_stream_name
+from flowd.wire.sockets import check_endpoint, open_socket
+
+log = logging.getLogger(__name__)
+
+
+class Batch:
+    """Kept lines of a view, as one publication brought them.
+
+    `epoch` and `seq` name the batch; `time_ns` is when it was decided; `generation` says by which filters; `missed` is
+    how many of the stream's lines were lost before it since the batch yielded last.
+    """
+
+    __slots__ = ("epoch", "generation", "lines", "missed", "seq", "time_ns", "view")
+
+    def __init__(self, view: str, live: Live, lines: bytes, missed: int) -> None:
+        self.view = view
+        self.epoch: bytes = live.e
+        self.seq: int = live.q
+        self.time_ns: int = live.t
+        self.generation: int = live.g
+        self.lines = lines
+        self.missed = missed
+
+    def records(self) -> list[dict[str, Any]]:
+        """The lines decoded: JSON lines as dicts, text lines as dicts under the JSON names; see `flowd.records`."""
+        from flowd.records import decode_lines
+
+        return decode_lines(self.lines)
+
+    def __repr__(self) -> str:
+        return f"<Batch {self.view} {self.epoch.hex()[:8]}/{self.seq}: {len(self.lines)} bytes, missed {self.missed}>"
+
+
+class Subscriber:
+    """Follows a view (a stream's name) on a daemon's live socket: `for batch in subscriber`.
+
+    Live is best effort: a subscriber that is too slow loses batches, and is told how many lines. The connection is made
+    at the first iteration (or by `connect`) and made again for ever. With `timeout_s`, iteration ends when no batch came
+    for so long, and raises Unreachable when nothing at all was heard of the view. Batches of which nothing was kept are
+    not yielded. For one thread at a time.
+    """
+
+    def __init__(
+        self,
+        endpoint: str,
+        view: str = "flows",
+        *,
+        filter: str | None = None,
+        dialect: str | None = None,
+        consume: str | None = None,
+        timeout_s: float | None = None,
+        server_key: str | None = None,
+        secret_file: str | os.PathLike[str] | None = None,
+    ) -> None:
+        refuse_unavailable(
+            filter=filter, dialect=dialect, consume=consume, server_key=server_key, secret_file=secret_file
+        )
+        check_endpoint(endpoint)
+        if not is_stream_name(view):
+            raise FlowdError(f"view {view!r} is no legal name", hint="use 1 to 128 of the characters A-Z a-z 0-9 . _ -")
+        self.endpoint = endpoint
+        self.view = view
+        self.timeout_s = timeout_s
+        self.malformed = 0
+        """Messages that were no publication of FLW/1, and were skipped."""
+        self._topic = view.encode() + b"\0"
+        self._socket: zmq.Socket[bytes] | None = None
+        self._continuity = Continuity()
+        self._reported = 0
+
+    @property
+    def missed_lines(self) -> int:
+        """All lines of the stream that were lost since the first batch or heartbeat."""
+        return self._continuity.lost_lines
+
+    @property
+    def missed_batches(self) -> int:
+        """All batches that were lost since the first batch or heartbeat, with those of which nothing was kept."""
+        return self._continuity.lost_batches
+
+    def connect(self, timeout_s: float | None = None) -> None:
+        """Connects, and returns when the daemon has been heard: from here on no batch is lost unnoticed.
+
+        Raises Unreachable if that takes longer than `timeout_s` (by default the subscriber's own)."""
+        deadline_s = self._deadline_s(self.timeout_s if timeout_s is None else timeout_s)
+        while self._continuity.epoch is None:
+            heard = self._receive(deadline_s, peek=True)
+            if heard is None:
+                raise self._unreachable()
+
+    def __iter__(self) -> Iterator[Batch]:
+        return self
+
+    def __next__(self) -> Batch:
+        batch = self.next_batch(self.timeout_s)
+        if batch is None:
+            raise StopIteration
+        return batch
