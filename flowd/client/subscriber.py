@@ -15,7 +15,7 @@ from flowd.client.continuity import Continuity
 from flowd.client.unavailable import refuse_unavailable
 from flowd.errors import FlowdError, Unreachable, WireError
 from flowd.wire import Heartbeat, Live, open_payload, parse
-from flowd.wire.limits import is_stream_name
+from flowd.wire.limits import HEARTBEAT_MS, is_stream_name
 from flowd.wire.sockets import check_endpoint, open_socket
 
 log = logging.getLogger(__name__)
@@ -85,6 +85,7 @@ class Subscriber:
         self._socket: zmq.Socket[bytes] | None = None
         self._continuity = Continuity()
         self._reported = 0
+        self._early: Batch | None = None
 
     @property
     def missed_lines(self) -> int:
@@ -100,11 +101,38 @@ class Subscriber:
         """Connects, and returns when the daemon has been heard: from here on no batch is lost unnoticed.
 
         Raises Unreachable if that takes longer than `timeout_s` (by default the subscriber's own)."""
-        deadline_s = self._deadline_s(self.timeout_s if timeout_s is None else timeout_s)
+        timeout_s = self.timeout_s if timeout_s is None else timeout_s
+        deadline_s = None if timeout_s is None else time.monotonic() + timeout_s
         while self._continuity.epoch is None:
-            heard = self._receive(deadline_s, peek=True)
-            if heard is None:
-                raise self._unreachable()
+            publication = self._receive(deadline_s)
+            if publication is None:
+                raise self._unreachable(timeout_s)
+            if isinstance(publication, Batch):
+                self._early = publication
+
+    def next_batch(self, timeout_s: float | None = None) -> Batch | None:
+        """The next batch; None when none came within `timeout_s` (None: waits for ever). Raises Unreachable when not even
+        a heartbeat came in that time."""
+        if self._early is not None:
+            early, self._early = self._early, None
+            return early
+        deadline_s = None if timeout_s is None else time.monotonic() + timeout_s
+        is_heard = False
+        while True:
+            publication = self._receive(deadline_s)
+            if isinstance(publication, Batch):
+                return publication
+            if publication is None:
+                if is_heard or (timeout_s is not None and timeout_s < HEARTBEAT_MS / 1000 and self._continuity.epoch):
+                    return None
+                raise self._unreachable(timeout_s)
+            is_heard = True
+
+    def close(self) -> None:
+        """Disconnects. May be called twice."""
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
 
     def __iter__(self) -> Iterator[Batch]:
         return self
@@ -114,3 +142,57 @@ class Subscriber:
         if batch is None:
             raise StopIteration
         return batch
+
+    def __enter__(self) -> Subscriber:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _receive(self, deadline_s: float | None) -> Batch | Heartbeat | None:
+        """The next batch with lines, or heartbeat; None when the deadline passed."""
+        socket = self._open()
+        while True:
+            left_ms = None if deadline_s is None else max(0, int((deadline_s - time.monotonic()) * 1000))
+            if not socket.poll(left_ms):
+                return None
+            publication = self._read(socket)
+            if publication is not None:
+                return publication
+
+    def _read(self, socket: zmq.Socket[bytes]) -> Batch | Heartbeat | None:
+        """One message read; None for an empty batch, and for what is no publication (which is counted)."""
+        frames = socket.recv_multipart()
+        try:
+            header, flags, payload = parse(frames[1:])
+            if isinstance(header, Heartbeat):
+                self._continuity.hear(header)
+                return header
+            if not isinstance(header, Live):
+                raise WireError("type", f"{header.type.name} has no place in the live lane")
+            lines = open_payload(flags, payload)
+        except WireError as error:
+            self.malformed += 1
+            log.warning("subscriber: %s sent what is no publication: %s", self.endpoint, error)
+            return None
+        self._continuity.follow(header)
+        if not lines:
+            return None
+        missed = self._continuity.lost_lines - self._reported
+        self._reported = self._continuity.lost_lines
+        return Batch(self.view, header, bytes(lines), missed)
+
+    def _open(self) -> zmq.Socket[bytes]:
+        if self._socket is None:
+            self._socket = open_socket(zmq.Context.instance(), zmq.SUB)
+            self._socket.subscribe(self._topic)
+            self._socket.connect(self.endpoint)
+        return self._socket
+
+    def _unreachable(self, timeout_s: float | None) -> Unreachable:
+        return Unreachable(
+            f"{self.endpoint}: nothing was heard of the view {self.view!r} within {timeout_s} s",
+            hint="is the daemon running, and does it have a stream of this name?",
+        )
