@@ -1,0 +1,179 @@
+"""ConfigMaps: the texts under the keys `flow` and `dns`, from a manifest, a mounted folder, or a plain folder.
+
+A manifest is YAML or JSON, alone, among other documents, or in a List. Places in a text that stands as a block (`|`)
+in YAML are given as the manifest's own lines; elsewhere the file is named `manifest:key`.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import os
+import re
+from dataclasses import dataclass
+
+import yaml
+
+from flowd.filters.files import UnreadableText, decode_text, read_text_file
+from flowd.filters.recognise import YAML_LOADER
+from flowd.filters.source import Place, Source
+
+KEYS = ("flow", "dns")
+
+_CONFIGMAP_MARK = re.compile(r"""["']?kind["']?[ \t]*:[ \t]*["']?(?:ConfigMap(?:List)?|List)\b""")
+_DATA_LINK = "..data"
+
+
+@dataclass(frozen=True, slots=True)
+class KeyText:
+    """The text under one key of a ConfigMap."""
+
+    key: str
+    source: Source
+
+
+def find_configmap(text: str, file: str) -> list[KeyText] | None:
+    """The texts of the one ConfigMap in a manifest; None if the text is no manifest. Raises UnreadableText."""
+    if not _CONFIGMAP_MARK.search(text):
+        return None
+    try:
+        documents = [node for node in yaml.compose_all(text, Loader=YAML_LOADER) if node is not None]
+    except yaml.MarkedYAMLError as error:
+        if text.lstrip("\ufeff \t\r\n").startswith("<"):
+            return None
+        mark = error.problem_mark or error.context_mark
+        place = Place(file, mark.line + 1, mark.column + 1) if mark else Place(file, 1, 1)
+        raise UnreadableText(place, f"not YAML: {error.problem or error.context}", "check the manifest") from None
+    except (yaml.YAMLError, RecursionError) as error:
+        raise UnreadableText(Place(file, 1, 1), f"not YAML: {str(error)[:200]}", "check the manifest") from None
+    maps = [found for node in documents for found in _find_configmaps(node)]
+    if not maps:
+        return None
+    if len(maps) > 1:
+        wanted = [found for found in maps if _key_nodes(found, "data") or _key_nodes(found, "binaryData")]
+        if len(wanted) != 1:
+            raise UnreadableText(
+                _place_of(maps[1], file),
+                f"{len(maps)} ConfigMaps in one manifest",
+                "give a manifest with one ConfigMap that has the keys flow or dns",
+            )
+        maps = wanted
+    return _read_keys(maps[0], text, file)
+
+
+def read_folder(path: str) -> list[KeyText]:
+    """The texts of a folder with `flow` and `dns`: a ConfigMap's mount, or what one is made from.
+
+    Raises OSError or UnreadableText.
+    """
+    folder = path
+    if os.path.islink(os.path.join(path, _DATA_LINK)):
+        # A mounted ConfigMap is replaced by moving this link: following it once reads both keys of one version.
+        folder = os.path.realpath(os.path.join(path, _DATA_LINK))
+    texts = [
+        KeyText(key, Source(os.path.join(path, key), read_text_file(os.path.join(folder, key))))
+        for key in KEYS
+        if os.path.lexists(os.path.join(folder, key))
+    ]
+    if not texts:
+        raise UnreadableText(
+            Place(path, 1, 1), f"the folder {path} holds neither flow nor dns", "name the filter files flow and dns"
+        )
+    return texts
+
+
+def _find_configmaps(node: yaml.Node) -> list[yaml.MappingNode]:
+    if not isinstance(node, yaml.MappingNode):
+        return []
+    kind = _scalar(_child(node, "kind"))
+    if kind == "ConfigMap":
+        return [node]
+    listed = _child(node, "items")
+    if kind in ("List", "ConfigMapList") and isinstance(listed, yaml.SequenceNode):
+        return [
+            found
+            for child in listed.value
+            if isinstance(child, yaml.MappingNode)
+            for found in ([child] if kind == "ConfigMapList" else _find_configmaps(child))
+        ]
+    return []
+
+
+def _child(node: yaml.Node | None, name: str) -> yaml.Node | None:
+    """The value under a name of a map; the last one counts."""
+    found = None
+    if isinstance(node, yaml.MappingNode):
+        for key, value in node.value:
+            if isinstance(key, yaml.ScalarNode) and key.value == name:
+                found = value
+    return found
+
+
+def _scalar(node: yaml.Node | None) -> str:
+    return str(node.value) if isinstance(node, yaml.ScalarNode) else ""
+
+
+def _key_nodes(configmap: yaml.MappingNode, part: str) -> dict[str, yaml.Node]:
+    nodes = ((key, _child(_child(configmap, part), key)) for key in KEYS)
+    return {key: node for key, node in nodes if node is not None}
+
+
+def _place_of(node: yaml.Node, file: str) -> Place:
+    return Place(file, node.start_mark.line + 1, node.start_mark.column + 1)
+
+
+def _read_keys(configmap: yaml.MappingNode, text: str, file: str) -> list[KeyText]:
+    plain, binary = _key_nodes(configmap, "data"), _key_nodes(configmap, "binaryData")
+    texts = []
+    for key in KEYS:
+        node = plain.get(key) or binary.get(key)
+        if node is None:
+            continue
+        if not isinstance(node, yaml.ScalarNode):
+            raise UnreadableText(_place_of(node, file), f"the key {key} is no text", f"write {key}: |")
+        if key in plain:
+            texts.append(KeyText(key, _source_of_block(node, text, file, key)))
+        else:
+            texts.append(KeyText(key, Source(f"{file}:{key}", _decode_binary(node, file, key))))
+    if not texts:
+        raise UnreadableText(
+            _place_of(configmap, file), "the ConfigMap has neither the key flow nor dns", "name the keys flow and dns"
+        )
+    return texts
+
+
+def _decode_binary(node: yaml.ScalarNode, file: str, key: str) -> str:
+    try:
+        content = base64.b64decode("".join(str(node.value).split()), validate=True)
+    except (binascii.Error, ValueError):
+        raise UnreadableText(
+            _place_of(node, file), f"the key {key} is not base64", "put plain text under data instead of binaryData"
+        ) from None
+    return decode_text(content, f"{file}:{key}")
+
+
+def _source_of_block(node: yaml.ScalarNode, manifest: str, file: str, key: str) -> Source:
+    """A key's text with its places in the manifest, if it stands there line by line."""
+    value = str(node.value)
+    if node.style == "|":
+        first = node.start_mark.line + 1
+        quoted = manifest.splitlines()[first : first + value.count("\n") + 1]
+        indent = _find_indent(value.split("\n"), quoted)
+        if indent is not None:
+            return Source(file, value, first_line=first + 1, indent=indent)
+    return Source(f"{file}:{key}", value)
+
+
+def _find_indent(lines: list[str], quoted: list[str]) -> int | None:
+    """By how much the quoted lines are indented; None if they are not the lines, all equally indented."""
+    indent: int | None = None
+    for line, there in zip(lines, quoted, strict=False):
+        if not line:
+            continue
+        if not there.endswith(line):
+            return None
+        if indent is None:
+            indent = len(there) - len(line)
+        if indent != len(there) - len(line):
+            return None
+    return indent

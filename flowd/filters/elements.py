@@ -1,0 +1,49 @@
+"""The tree that a fluentd text is read into: sections with their parameters, each with its place.
+
+Plain data between the grammar (`fluentd_syntax`) and the meaning (`fluentd`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+
+from flowd.filters.source import Place
+
+
+class Unset(Enum):
+    """A parameter that is written but has no text as its value."""
+
+    NIL = "nil"  # "#{use_nil}": as if not given, and an error where it is required
+    DEFAULT = "default"  # "#{use_default}": the parameter's default
+    BROKEN = "broken"  # its value has a problem that is already told
+
+
+Value = str | Unset
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """A `name value` line. `order` counts parameters and sections over the whole text, includes in their place."""
+
+    name: str
+    value: Value
+    place: Place
+    value_place: Place
+    order: int
+
+
+@dataclass(slots=True)
+class Element:
+    """A section `<name argument>`; repeated parameters keep the last one's value."""
+
+    name: str
+    argument: Value
+    place: Place
+    order: int
+    parameters: dict[str, Parameter] = field(default_factory=dict)
+    children: list[Element] = field(default_factory=list)
+
+    def children_named(self, *names: str) -> list[Element]:
+        """The sections directly inside, of these names, as they were written."""
+        return [child for child in self.children if child.name in names]

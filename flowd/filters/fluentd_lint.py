@@ -1,0 +1,78 @@
+"""What fluentd accepts and its writer probably did not mean: names that nothing reads, with did-you-mean.
+
+A warning never changes what a text means.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+
+from flowd.filters.elements import Element, Unset
+from flowd.filters.model import Filter
+from flowd.filters.schema import FIELDS, FIELDS_ADDED_LATER, STREAMS
+from flowd.filters.source import Place, Report
+from flowd.filters.suggest import suggest_name
+from flowd.filters.tags import TagPattern
+
+
+def warn_unknown_parameters(element: Element, known: Collection[str], report: Report) -> None:
+    """Warn about each parameter of a section that nothing reads."""
+    for parameter in element.parameters.values():
+        if parameter.name in known or parameter.value is Unset.BROKEN:
+            continue
+        where = f"<{element.name}>" if element.name != "ROOT" else "any section"
+        suggested = suggest_name(parameter.name, known)
+        report.warning(
+            parameter.place,
+            f"parameter '{parameter.name}' in {where} is not used",
+            hint=f"did you mean {suggested}? names are case sensitive" if suggested else "remove it",
+            code="unknown-parameter",
+        )
+
+
+def warn_fields(section: Filter, tags: TagPattern, stream: str, report: Report) -> None:
+    """Warn about fields that none of the known streams that the section is for has."""
+    streams = [name for name in FIELDS if tags.matches(name)]
+    if not streams:
+        _warn_tags(section, tags, stream, report)
+        return
+    known: set[str] = set()
+    for name in streams:
+        known |= FIELDS[name]
+    for step in section.steps:
+        for rule in step.rules:
+            field = rule.condition.path[0]
+            if isinstance(field, str) and field not in known:
+                _warn_field(field, Place(rule.file, rule.line, rule.column), streams, known, report)
+
+
+def _warn_field(field: str, place: Place, streams: list[str], known: Iterable[str], report: Report) -> None:
+    where = " or ".join(streams)
+    if field in FIELDS_ADDED_LATER:
+        report.warning(
+            place,
+            f"field '{field}' is not in the lines of {where} yet: collectors add it later",
+            hint="here it is always missing, which matches as the empty text",
+            code="field-added-later",
+        )
+        return
+    suggested = suggest_name(field, sorted(known))
+    report.warning(
+        place,
+        f"{where} has no field '{field}': it is always missing, which matches as the empty text",
+        hint=f"did you mean {suggested}?" if suggested else "see the list of fields in the documentation",
+        code="unknown-field",
+    )
+
+
+def _warn_tags(section: Filter, tags: TagPattern, stream: str, report: Report) -> None:
+    if tags.matches(stream) or any(tags.matches(name) for name in STREAMS):
+        return
+    suggested = suggest_name(section.tags, STREAMS)
+    if suggested:
+        report.warning(
+            Place(section.file, section.line, section.column),
+            f"<filter {section.tags}> is for no known stream",
+            hint=f"did you mean {suggested}?",
+            code="unknown-stream",
+        )

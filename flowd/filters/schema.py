@@ -1,0 +1,65 @@
+"""The streams that flowd knows and the fields that their lines have.
+
+Serves warnings and did-you-mean only: a filter may name any field of any stream.
+"""
+
+from __future__ import annotations
+
+STREAMS = ("flows", "dns", "l7", "audit.tsee", "audit.kube", "waf", "runtime", "ids.events", "bird")
+
+# The columns of the 24-column text form, in their order, with the field's canonical (JSON) name.
+TEXT_NAMES: dict[str, str] = {
+    "startTime": "start_time",
+    "endTime": "end_time",
+    "srcType": "source_type",
+    "srcNamespace": "source_namespace",
+    "srcName": "source_name",
+    "srcLabels": "source_labels",
+    "dstType": "dest_type",
+    "dstNamespace": "dest_namespace",
+    "dstName": "dest_name",
+    "dstLabels": "dest_labels",
+    "srcIP": "source_ip",
+    "dstIP": "dest_ip",
+    "proto": "proto",
+    "srcPort": "source_port",
+    "dstPort": "dest_port",
+    "numFlows": "num_flows",
+    "numFlowsStarted": "num_flows_started",
+    "numFlowsCompleted": "num_flows_completed",
+    "reporter": "reporter",
+    "packetsIn": "packets_in",
+    "packetsOut": "packets_out",
+    "bytesIn": "bytes_in",
+    "bytesOut": "bytes_out",
+    "action": "action",
+}
+# The 27-column form has three columns more.
+TEXT27_NAMES: dict[str, str] = {
+    "srcNameAggr": "source_name_aggr",
+    "dstNameAggr": "dest_name_aggr",
+    "policies": "policies",
+}
+
+_FLOW_FIELDS = """
+start_time end_time source_ip source_name source_name_aggr source_namespace nat_outgoing_ports source_port source_type
+source_labels dest_ip dest_name dest_name_aggr dest_namespace dest_port dest_type dest_labels dest_service_namespace
+dest_service_name dest_service_port dest_service_port_num dest_domains proto action reporter policies bytes_in bytes_out
+num_flows num_flows_started num_flows_completed packets_in packets_out transit_bytes_in transit_bytes_out
+transit_packets_in transit_packets_out http_requests_allowed_in http_requests_denied_in process_name num_process_names
+process_id num_process_ids process_args num_process_args original_source_ips num_original_source_ips
+tcp_mean_send_congestion_window tcp_min_send_congestion_window tcp_mean_smooth_rtt tcp_max_smooth_rtt tcp_mean_min_rtt
+tcp_max_min_rtt tcp_mean_mss tcp_min_mss tcp_total_retransmissions tcp_lost_packets tcp_unrecovered_to
+"""
+_DNS_FIELDS = """
+start_time end_time type count client_name client_name_aggr client_namespace client_ip client_labels servers qname qclass
+qtype rcode rrsets latency latency_count latency_mean latency_max
+"""
+
+FIELDS: dict[str, frozenset[str]] = {
+    "flows": frozenset(_FLOW_FIELDS.split()) | TEXT_NAMES.keys() | TEXT27_NAMES.keys(),
+    "dns": frozenset(_DNS_FIELDS.split()),
+}
+
+# What collectors add after reading the file: a filter that runs on the file's own lines never sees it.
+FIELDS_ADDED_LATER = frozenset(("host", "@timestamp"))
