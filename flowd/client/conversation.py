@@ -10,6 +10,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from math import ceil
 
 import zmq
 from zmq.utils.monitor import recv_monitor_message
@@ -120,7 +121,7 @@ class Conversation(threading.Thread):
             wait_s = self._next_wait_s()
             if wait_s is None:
                 return
-            ready = dict(poller.poll(wait_s * 1000))
+            ready = dict(poller.poll(ceil(wait_s * 1000)))
             if self.wake.fd in ready:
                 self.wake.clear()
             if socket in ready and not self._listen(socket):

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from flowd.errors import LineTooLong
 from flowd.wire import Buffer
-from flowd.wire.limits import BATCH_BYTES, PAYLOAD_MAX_BYTES
+from flowd.wire.limits import BATCH_BYTES, LINE_MAX_BYTES, PAYLOAD_MAX_BYTES
 
 
 @dataclass(slots=True)
@@ -46,7 +46,7 @@ def cut_lines(lines: bytes, first_bytes: int = BATCH_BYTES) -> Iterator[tuple[in
             end = start
         if end - start > PAYLOAD_MAX_BYTES:
             raise LineTooLong(
-                f"a line of {end - start - 1} bytes at byte {start} is longer than the {PAYLOAD_MAX_BYTES - 1} that fit",
+                f"a line of {end - start - 1} bytes at byte {start} is longer than {LINE_MAX_BYTES} bytes",
                 hint="shorten the line or leave it out",
             )
         yield start, end

@@ -52,10 +52,10 @@ class Batch:
 class Subscriber:
     """Follows a view (a stream's name) on a daemon's live socket: `for batch in subscriber`.
 
-    Live is best effort: a subscriber that is too slow loses batches, and is told how many lines. The connection is made
-    at the first iteration (or by `connect`) and made again for ever. With `timeout_s`, iteration ends when no batch came
-    for so long, and raises Unreachable when nothing at all was heard of the view. Batches of which nothing was kept are
-    not yielded. For one thread at a time.
+    Live is best effort: a subscriber that is too slow loses batches, and is told how many lines. The connection is
+    made at the first iteration (or by `connect`) and made again for ever. With `timeout_s`, iteration ends when no
+    batch came for so long, and raises Unreachable when nothing at all was heard of the view. Batches of which nothing
+    was kept are not yielded. For one thread at a time.
     """
 
     def __init__(
@@ -111,8 +111,9 @@ class Subscriber:
                 self._early = publication
 
     def next_batch(self, timeout_s: float | None = None) -> Batch | None:
-        """The next batch; None when none came within `timeout_s` (None: waits for ever). Raises Unreachable when not even
-        a heartbeat came in that time."""
+        """The next batch; None when none came within `timeout_s` (None: waits for ever).
+
+        Raises Unreachable when not even a heartbeat came in that time."""
         if self._early is not None:
             early, self._early = self._early, None
             return early
