@@ -4,5 +4,22 @@
 # far below; an exponential one meets the bound within some 10 to 50 ms and the value gets an error verdict.
 cdef unsigned long STEP_LIMIT = 1_000_000
 
+# A value on which so many patterns met the bound gives the rest of its patterns the small one only: the time for a
+# value stays bounded however many bad patterns there are.
+cdef int COSTLY_PATTERNS = 4
+cdef unsigned long SMALL_STEP_LIMIT = 10_000
+
 # Entries of Oniguruma's own backtrack stack (about 40 bytes each): it would else grow to the process's memory.
 cdef unsigned int MATCH_STACK_LIMIT = 1_000_000
+
+# Lines that are walked before they are decided: their spans stay in the first-level cache.
+cdef size_t LINES_A_BLOCK = 128
+# Spans a block holds at most; with many fields it holds fewer lines.
+cdef size_t SPANS_A_BLOCK = 4096
+
+# Bytes for the caches of one context, of which there is one for each thread at work: the value tables of all fields
+# together, the classes, the decisions. A flood of new values costs time, never more memory than this.
+cdef size_t VALUE_TABLE_BYTES = 16 << 20
+cdef size_t LEAST_VALUE_TABLE_BYTES = 64 << 10
+cdef size_t CLASS_BYTES = 8 << 20
+cdef size_t DECISION_BYTES = 8 << 20

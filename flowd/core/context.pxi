@@ -1,0 +1,98 @@
+# What one thread needs to run a program: the caches, scratch for misses, room for a block of lines, and counters.
+# A context is used by one call at a time; nothing in it is shared.
+
+cdef class Context:
+    cdef Program program
+    cdef ValueTable* tables          # one for each field
+    cdef ClassStore classes
+    cdef DecisionTable decisions
+    cdef uint32_t* missing           # for each field the class of a line without it, or NO_CLASS
+    cdef uint32_t* tuple_            # the classes of the line's fields
+    cdef uint32_t* words             # a class being made
+    cdef uint8_t* states             # for each predicate what it says of the value
+    cdef uint32_t* linear_ids
+    cdef Line* lines
+    cdef Span* spans
+    cdef size_t lines_a_block
+    cdef Bytes mapped, text, scrubbed, key, stack
+    cdef RubyPrinter printer
+    cdef OnigMatchParam* match_param
+    cdef OnigMatchParam* small_match_param
+    cdef LinearScratch* scratch
+    cdef uint64_t* hit_lines         # for each rule
+    cdef uint64_t* hit_bytes
+    cdef uint64_t resets
+
+    def __cinit__(self, Program program not None):
+        cdef uint32_t f, s
+        cdef size_t n_fields = program.n_fields
+        cdef size_t share
+        self.program = program
+        self.tables = make_tables(n_fields + 1)
+        self.missing = <uint32_t*> calloc(n_fields + 1, sizeof(uint32_t))
+        self.tuple_ = <uint32_t*> calloc(n_fields + 1, sizeof(uint32_t))
+        self.words = <uint32_t*> calloc(program.n_predicates + 1, sizeof(uint32_t))
+        self.states = <uint8_t*> calloc(program.n_predicates + 1, 1)
+        self.linear_ids = <uint32_t*> calloc(program.n_predicates + 1, sizeof(uint32_t))
+        self.lines_a_block = max(1, min(LINES_A_BLOCK, SPANS_A_BLOCK // (n_fields + 1)))
+        self.lines = <Line*> calloc(self.lines_a_block, sizeof(Line))
+        self.spans = <Span*> calloc(self.lines_a_block * (n_fields + 1), sizeof(Span))
+        self.hit_lines = <uint64_t*> calloc(program.n_rules + 1, sizeof(uint64_t))
+        self.hit_bytes = <uint64_t*> calloc(program.n_rules + 1, sizeof(uint64_t))
+        if (self.tables == NULL or self.missing == NULL or self.tuple_ == NULL or self.words == NULL or self.states == NULL
+                or self.linear_ids == NULL or self.lines == NULL or self.spans == NULL or self.hit_lines == NULL
+                or self.hit_bytes == NULL):
+            raise MemoryError()
+        self.match_param = new_match_param(STEP_LIMIT)
+        self.small_match_param = new_match_param(SMALL_STEP_LIMIT)
+        for s in range(program.n_subjects):
+            if program.subjects[s].linear != NULL and not linear_grow_scratch(program.subjects[s].linear, &self.scratch):
+                raise MemoryError()
+        share = max(LEAST_VALUE_TABLE_BYTES, VALUE_TABLE_BYTES // (n_fields + 1) // 2)
+        for f in range(n_fields):
+            self.tables[f].set_bound(share)
+            self.missing[f] = NO_CLASS
+        self.classes.set_bound(CLASS_BYTES)
+        self.decisions.start(n_fields, DECISION_BYTES)
+
+    def __dealloc__(self):
+        delete_tables(self.tables)
+        free(self.missing)
+        free(self.tuple_)
+        free(self.words)
+        free(self.states)
+        free(self.linear_ids)
+        free(self.lines)
+        free(self.spans)
+        free(self.hit_lines)
+        free(self.hit_bytes)
+        if self.match_param != NULL:
+            onig_free_match_param(self.match_param)
+        if self.small_match_param != NULL:
+            onig_free_match_param(self.small_match_param)
+        if self.scratch != NULL:
+            linear_free_scratch(self.scratch)
+
+    cdef size_t cache_bytes(self) noexcept:
+        """Bytes that the caches hold now."""
+        cdef size_t total = self.classes.bytes() + self.decisions.bytes()
+        cdef uint32_t f
+        for f in range(self.program.n_fields):
+            total += self.tables[f].bytes()
+        return total
+
+
+cdef uint32_t NO_CLASS = 0xFFFFFFFF
+cdef uint32_t INVALID_VALUE = 0xFFFFFFFF   # the only word of the class of what is not valid JSON
+cdef const uint8_t* EMPTY = <const uint8_t*> b""
+
+
+cdef void forget_classes(Context self) noexcept nogil:
+    """Classes and everything that names one are forgotten together: ids are given anew."""
+    cdef uint32_t f
+    for f in range(self.program.n_fields):
+        self.tables[f].clear()
+        self.missing[f] = NO_CLASS
+    self.classes.clear()
+    self.decisions.clear()
+    self.resets += 1

@@ -1,0 +1,194 @@
+# From the classes of a line's fields to its decision: the filters' sections in their order, each step with its short
+# circuits and errors, exactly as the dialect says. Runs on misses of the decision table only.
+
+cdef uint32_t DEFAULT_RULE = 0
+
+cdef enum Outcome:
+    OUTCOME_PASS = 0     # the section goes on, or keeps the line
+    OUTCOME_DROP = 1
+    OUTCOME_ERROR = 2    # the section ends, the line goes on to the next one
+    OUTCOME_KEEP = 3     # the section ends at once, keeping the line
+
+
+cdef uint8_t state_of(Context self, uint32_t predicate) noexcept nogil:
+    """What a predicate says of the line: its class lists those that say yes or error."""
+    cdef uint32_t value_class = self.tuple_[self.program.subjects[self.program.predicates[predicate].subject].field]
+    cdef uint32_t i, n = self.classes.count(value_class)
+    cdef const uint32_t* words
+    if n == 0:
+        return STATE_NO
+    words = self.classes.words(value_class)
+    for i in range(n):
+        if words[i] >> 1 == predicate:
+            return STATE_ERROR if words[i] & 1 else STATE_YES
+    return STATE_NO
+
+
+cdef uint8_t first_not_no(Context self, const Step* step, uint32_t number, uint32_t* place) noexcept nogil:
+    """The first rule of the step whose predicate does not say no: its state and place; STATE_NO where there is none.
+
+    Goes through what the classes list, which is short, instead of through the step's rules, which may be thousands.
+    """
+    cdef uint32_t f, i, u, value_class, predicate
+    cdef uint32_t best = step.n_rules
+    cdef uint8_t state = STATE_NO
+    cdef const uint32_t* words
+    cdef const Use* use
+    for f in range(self.program.n_fields):
+        value_class = self.tuple_[f]
+        words = self.classes.words(value_class)
+        for i in range(self.classes.count(value_class)):
+            predicate = words[i] >> 1
+            for u in range(self.program.n_uses[predicate]):
+                use = &self.program.uses[predicate][u]
+                if use.step == number and use.place < best:
+                    best = use.place
+                    state = STATE_ERROR if words[i] & 1 else STATE_YES
+    place[0] = best
+    return state
+
+
+cdef Outcome run_step(Context self, const Step* step, uint32_t number, uint32_t* rule) noexcept nogil:
+    cdef uint32_t i
+    cdef uint8_t state
+    if step.kind == STEP_ALL:
+        for i in range(step.n_rules):
+            state = state_of(self, step.rules[i].predicate)
+            if state == STATE_ERROR:
+                return OUTCOME_ERROR
+            if state == STATE_NO:
+                rule[0] = step.rules[i].rule
+                return OUTCOME_DROP
+        return OUTCOME_PASS
+    if step.kind == STEP_ANY:
+        state = first_not_no(self, step, number, &i)
+        if state == STATE_NO:
+            rule[0] = step.group
+            return OUTCOME_DROP
+        return OUTCOME_ERROR if state == STATE_ERROR else OUTCOME_PASS
+    if step.kind == STEP_NOT_ALL:
+        for i in range(step.n_rules):
+            state = state_of(self, step.rules[i].predicate)
+            if state == STATE_ERROR:
+                return OUTCOME_ERROR
+            if state == STATE_NO:
+                return OUTCOME_PASS
+        rule[0] = step.group
+        return OUTCOME_DROP
+    if step.kind == STEP_NOT_ANY:
+        state = first_not_no(self, step, number, &i)
+        if state == STATE_YES:
+            rule[0] = step.rules[i].rule
+            return OUTCOME_DROP
+        return OUTCOME_ERROR if state == STATE_ERROR else OUTCOME_PASS
+    for i in range(step.n_rules):
+        state = state_of(self, step.rules[i].predicate)
+        if state == STATE_ERROR:
+            return OUTCOME_ERROR
+        if step.rules[i].is_exclude:
+            if state == STATE_YES:
+                rule[0] = step.rules[i].rule
+                return OUTCOME_DROP
+        else:
+            rule[0] = step.rules[i].rule
+            return OUTCOME_KEEP if state == STATE_YES else OUTCOME_DROP
+    return OUTCOME_PASS
+
+
+cdef inline bint is_invalid(Context self, uint32_t value_class) noexcept nogil:
+    """Is this the class of values that are not valid JSON?"""
+    return self.classes.count(value_class) > 0 and self.classes.words(value_class)[0] == INVALID_VALUE
+
+
+cdef Decision decide(Context self) noexcept nogil:
+    """The decision for the classes in self.tuple_."""
+    cdef Decision decision
+    cdef Outcome outcome
+    cdef uint32_t f, s, t, rule, number = 0
+    decision.rule = DEFAULT_RULE
+    decision.errors = 0
+    decision.verdict = c"K"
+    decision.is_set = 1
+    for f in range(self.program.n_fields):
+        if is_invalid(self, self.tuple_[f]):
+            decision.verdict = c"M"
+            return decision
+    for s in range(self.program.n_sections):
+        for t in range(self.program.sections[s].n_steps):
+            rule = DEFAULT_RULE
+            outcome = run_step(self, &self.program.sections[s].steps[t], number + t, &rule)
+            if outcome == OUTCOME_DROP:
+                decision.rule = rule
+                decision.verdict = c"D"
+                return decision
+            if outcome == OUTCOME_ERROR:
+                decision.errors += 1
+                decision.verdict = c"E"
+                break
+            if outcome == OUTCOME_KEEP:
+                decision.rule = rule
+                break
+        number += self.program.sections[s].n_steps
+    return decision
+
+
+cdef bint find_tuple(Context self, const Span* values, const uint8_t* end) noexcept nogil:
+    """Fills self.tuple_ with the classes of a line's values. False where the classes' bound was met on the way."""
+    cdef uint32_t f
+    for f in range(self.program.n_fields):
+        self.tuple_[f] = class_of(self, f, &values[f], end)
+        if self.tuple_[f] == NO_CLASS:
+            return False
+    return True
+
+
+cdef Decision decide_uncached(Context self, const Span* values, const uint8_t* end) noexcept nogil:
+    """The decision after everything was forgotten; a line too large for the classes' bound is kept as an error."""
+    cdef Decision decision
+    forget_classes(self)
+    if find_tuple(self, values, end):
+        return decide(self)
+    forget_classes(self)
+    decision.rule = DEFAULT_RULE
+    decision.errors = 1
+    decision.verdict = c"E"
+    decision.is_set = 1
+    return decision
+
+
+cdef inline Decision decide_line(Context self, const Line* line, Span* values, const Plan* plan,
+                                 const uint8_t* end) noexcept nogil:
+    """The decision for a line that was walked; the exact way takes what the walk could not vouch for."""
+    cdef Decision decision
+    cdef const Decision* known
+    if line.form > FORM_TEXT27 and not read_odd_line(self, line, values, plan):
+        decision.rule = DEFAULT_RULE
+        decision.errors = 0
+        decision.verdict = c"M"
+        decision.is_set = 1
+        return decision
+    if self.program.n_fields == 0:
+        return decide(self)
+    if not find_tuple(self, values, end):
+        return decide_uncached(self, values, end)
+    known = self.decisions.find(self.tuple_)
+    if known != NULL:
+        return known[0]
+    decision = decide(self)
+    self.decisions.insert(self.tuple_, decision)
+    return decision
+
+
+cdef bint read_odd_line(Context self, const Line* line, Span* values, const Plan* plan) noexcept nogil:
+    """Finds the values of a line the exact way; False where it is malformed."""
+    cdef Strictness strictness = Strictness.ruby if self.program.strict else Strictness.lenient
+    cdef const uint8_t* p = line.p
+    cdef const uint8_t* end = line.p + line.n
+    cdef bint is_json = line.form == FORM_JSON_ODD
+    if line.form == FORM_TEXT_ODD and plan.format == FORMAT_AUTO:
+        while p < end and (p[0] == c" " or p[0] == c"\t" or p[0] == c"\r"):
+            p += 1
+        is_json = p < end and p[0] == c"{"
+    if is_json:
+        return walk_object(plan[0], line.p, line.n, strictness, values, self.stack, self.key)
+    return walk_columns(plan[0], line.p, line.n, values) != FORM_MALFORMED

@@ -1,0 +1,267 @@
+# The batch: walk a block of lines, decide each, copy the kept ones as runs. The GIL is released once a batch.
+
+cdef struct Batch:                   # what a call asks for and what came of it
+    bint drop_malformed
+    bint invert
+    uint8_t* letters                 # for each line its verdict, or NULL
+    uint8_t* kept                    # room for all lines, or NULL
+    size_t kept_bytes
+    uint64_t n_lines
+    uint64_t kept_lines
+    uint64_t malformed
+    uint64_t errors
+
+
+cdef void run_batch(Context self, const uint8_t* p, const uint8_t* end, uint32_t form, Batch* batch) noexcept nogil:
+    cdef Plan plan = self.program.plan
+    cdef ScanLines scan_lines = simd_level().scan_lines
+    cdef uint32_t n_fields = self.program.n_fields
+    cdef const uint8_t* run = p          # the kept lines that are not copied yet
+    cdef const Line* line
+    cdef Decision decision
+    cdef size_t n, i, run_bytes
+    cdef uint64_t line_bytes
+    cdef bint is_kept, in_run = False
+    plan.format = form
+    while p < end:
+        n = scan_lines(plan, &p, end, self.lines, self.spans, self.lines_a_block)
+        for i in range(n):
+            line = &self.lines[i]
+            decision = decide_line(self, line, self.spans + i * n_fields, &plan, end)
+            line_bytes = line.n + line.newlines
+            self.hit_lines[decision.rule] += 1
+            self.hit_bytes[decision.rule] += line_bytes
+            batch.errors += decision.errors
+            if decision.verdict == c"M":
+                batch.malformed += 1
+                is_kept = not batch.drop_malformed
+            else:
+                is_kept = (decision.verdict != c"D") != batch.invert
+            if batch.letters != NULL:
+                batch.letters[batch.n_lines + i] = decision.verdict
+            batch.kept_lines += is_kept
+            if is_kept != in_run:
+                if is_kept:
+                    run = line.p
+                elif batch.kept != NULL:
+                    run_bytes = line.p - run
+                    memcpy(batch.kept + batch.kept_bytes, run, run_bytes)
+                    batch.kept_bytes += run_bytes
+                in_run = is_kept
+        if in_run and batch.kept != NULL:
+            run_bytes = p - run
+            memcpy(batch.kept + batch.kept_bytes, run, run_bytes)
+            batch.kept_bytes += run_bytes
+            run = p
+        batch.n_lines += n
+
+
+cdef size_t count_lines(const uint8_t* p, const uint8_t* end) noexcept nogil:
+    cdef size_t n = 0
+    while p < end:
+        n += 1
+        p = <const uint8_t*> memchr(p, c"\n", end - p)
+        if p == NULL:
+            break
+        p += 1
+    return n
+
+
+FORMATS = {"auto": FORMAT_AUTO, "json": FORMAT_JSON, "text24": FORMAT_TEXT24, "text27": FORMAT_TEXT27}
+
+
+cdef uint32_t format_number(form) except? 99:
+    try:
+        return FORMATS[form]
+    except (KeyError, TypeError):
+        raise ValueError(f"format is {form!r}; it must be one of {', '.join(FORMATS)}") from None
+
+
+cdef class Evaluator:
+    """Runs a Program over batches from any number of threads: `Evaluator(program, contexts)`.
+
+    A call takes a context (caches, scratch, counters) and gives it back; at most `contexts` calls run at once, more
+    wait without the GIL. So memory is bounded by contexts times a context's bounds.
+    """
+    cdef readonly Program program
+    cdef readonly int contexts
+    cdef list idle
+    cdef list made
+    cdef object slots
+    cdef object lock
+
+    def __cinit__(self, Program program not None, int contexts):
+        self.program = program
+        self.contexts = contexts
+        self.idle = []
+        self.made = []
+        self.slots = threading.BoundedSemaphore(contexts)
+        self.lock = threading.Lock()
+
+    cdef Context take_context(self):
+        cdef Context context
+        self.slots.acquire()
+        with self.lock:
+            if self.idle:
+                return self.idle.pop()
+        try:
+            context = Context(self.program)
+        except BaseException:
+            self.slots.release()
+            raise
+        with self.lock:
+            self.made.append(context)
+        return context
+
+    cdef int give_back(self, Context context) except -1:
+        with self.lock:
+            self.idle.append(context)
+        self.slots.release()
+        return 0
+
+    def verdicts(self, lines, form="auto"):
+        """One letter for each line: K, D, M or E."""
+        cdef Py_buffer view
+        cdef const uint8_t* p
+        cdef const uint8_t* end
+        cdef Batch batch
+        cdef size_t n
+        cdef uint32_t number = format_number(form)
+        cdef Context context
+        PyObject_GetBuffer(lines, &view, PyBUF_SIMPLE)
+        try:
+            p = <const uint8_t*> view.buf
+            end = p + view.len
+            with nogil:
+                n = count_lines(p, end)
+            letters = PyBytes_FromStringAndSize(NULL, n)
+            memset(&batch, 0, sizeof(Batch))
+            batch.letters = <uint8_t*> PyBytes_AS_STRING(letters)
+            context = self.take_context()
+            try:
+                with nogil:
+                    run_batch(context, p, end, number, &batch)
+            finally:
+                self.give_back(context)
+            return letters
+        finally:
+            PyBuffer_Release(&view)
+
+    def apply(self, lines, form="auto", bint drop_malformed=False, bint invert=False):
+        """(kept lines, lines, kept lines' number, malformed lines, errors while matching)."""
+        cdef Py_buffer view
+        cdef const uint8_t* p
+        cdef Batch batch
+        cdef uint32_t number = format_number(form)
+        cdef Context context
+        cdef PyObject* kept
+        PyObject_GetBuffer(lines, &view, PyBUF_SIMPLE)
+        try:
+            p = <const uint8_t*> view.buf
+            memset(&batch, 0, sizeof(Batch))
+            batch.drop_malformed = drop_malformed
+            batch.invert = invert
+            kept = PyBytes_New(NULL, view.len)
+            batch.kept = <uint8_t*> PyBytes_Bytes(kept)
+            try:
+                context = self.take_context()
+                try:
+                    with nogil:
+                        run_batch(context, p, p + view.len, number, &batch)
+                finally:
+                    self.give_back(context)
+            except BaseException:
+                Py_DECREF_pointer(kept)
+                raise
+            PyBytes_Resize(&kept, batch.kept_bytes)
+            result = <object> kept
+            Py_DECREF_pointer(kept)
+            return result, batch.n_lines, batch.kept_lines, batch.malformed, batch.errors
+        finally:
+            PyBuffer_Release(&view)
+
+    def counters(self):
+        """For each rule (lines, bytes) decided so far, by all threads."""
+        cdef Context context
+        cdef uint32_t r
+        lines = [0] * self.program.n_rules
+        sizes = [0] * self.program.n_rules
+        with self.lock:
+            made = list(self.made)
+        for context in made:
+            for r in range(self.program.n_rules):
+                lines[r] += context.hit_lines[r]
+                sizes[r] += context.hit_bytes[r]
+        return list(zip(lines, sizes))
+
+    def cache_stat(self):
+        """What the caches hold now: contexts, bytes, and how often everything was forgotten."""
+        cdef Context context
+        cdef size_t total = 0
+        cdef uint64_t resets = 0
+        with self.lock:
+            made = list(self.made)
+        for context in made:
+            total += context.cache_bytes()
+            resets += context.resets
+        return {"contexts": len(made), "bytes": total, "resets": resets}
+
+    def trace(self, bytes line not None, form="auto"):
+        """What the core sees in one line (without its newline), for explanations; counts nothing.
+
+        (verdict, rule, errors, form of the line, subjects, states): for each subject its field's raw bytes (None
+        where missing), what was reached ("value", "nothing", "error") and the text that is matched; for each
+        predicate "no", "yes" or "error". Subjects and states are None where the line is malformed.
+        """
+        cdef const uint8_t* start = <const uint8_t*> <const char*> line
+        cdef const uint8_t* p = start
+        cdef const uint8_t* end = start + len(line)
+        cdef Context context
+        cdef Plan plan
+        cdef Line* walked
+        cdef Decision decision
+        cdef uint32_t s, f, i
+        cdef const uint8_t* value
+        cdef const uint8_t* text
+        cdef size_t n, text_n
+        cdef int reached
+        cdef Span span
+        if b"\n" in line:
+            raise ValueError("explain takes one line, without its newline")
+        context = Context(self.program)
+        plan = self.program.plan
+        plan.format = format_number(form)
+        if p == end:
+            return "M", 0, 0, "malformed", None, None
+        simd_level().scan_lines(plan, &p, end, context.lines, context.spans, 1)
+        walked = &context.lines[0]
+        decision = decide_line(context, walked, context.spans, &plan, end)
+        verdict = chr(decision.verdict)
+        if verdict == "M":
+            return verdict, decision.rule, 0, "malformed", None, None
+        is_json = walked.form == FORM_JSON or line.lstrip().startswith(b"{")
+        subjects = []
+        states = [None] * self.program.n_predicates
+        for s in range(self.program.n_subjects):
+            f = self.program.subjects[s].field
+            span = context.spans[f]
+            raw = None if span.n_tag == SPAN_MISSING else (<const char*> span.p)[:span.n_tag & SPAN_BYTES]
+            json_of(context, f, &span, &value, &n)
+            reached = read_subject(context, &self.program.subjects[s], value, n, &text, &text_n)
+            shown = (<const char*> text)[:text_n]
+            subjects.append((raw, ("value", "nothing", "error")[reached], shown))
+            set_field_states(context, f, &span)
+            for i in range(self.program.subjects[s].n_predicates):
+                states[self.program.subjects[s].predicates[i]] = (
+                    ("no", "yes", "error")[context.states[self.program.subjects[s].predicates[i]]])
+        return verdict, decision.rule, decision.errors, "json" if is_json else "text", subjects, states
+
+
+def simd():
+    """The name of the SIMD level in use (FLOWD_SIMD forces one), and of all that this machine runs."""
+    cdef const SimdLevel* level = simd_levels()
+    names = []
+    while level.name != NULL:
+        names.append(level.name.decode())
+        level += 1
+    return simd_level().name.decode(), tuple(names)

@@ -1,0 +1,145 @@
+"""The door to flowd's own kernels under flowd/native."""
+
+from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+
+cdef extern from "scan.hpp" namespace "flowd" nogil:
+    enum Form "flowd::Form":
+        FORM_JSON "flowd::FORM_JSON"
+        FORM_TEXT24 "flowd::FORM_TEXT24"
+        FORM_TEXT27 "flowd::FORM_TEXT27"
+        FORM_JSON_ODD "flowd::FORM_JSON_ODD"
+        FORM_TEXT_ODD "flowd::FORM_TEXT_ODD"
+        FORM_MALFORMED "flowd::FORM_MALFORMED"
+    enum Tag "flowd::Tag":
+        TAG_JSON "flowd::TAG_JSON"
+        TAG_COLUMN27 "flowd::TAG_COLUMN27"
+    const uint64_t SPAN_MISSING
+    const uint64_t SPAN_BYTES
+    const uint16_t NO_COLUMN
+    const uint32_t TEXT24_SEPARATORS
+    const uint32_t TEXT27_SEPARATORS
+    const uint32_t FORMAT_AUTO
+    const uint32_t FORMAT_JSON
+    const uint32_t FORMAT_TEXT24
+    const uint32_t FORMAT_TEXT27
+    struct Span:
+        const uint8_t* p
+        uint64_t n_tag
+    struct Line:
+        const uint8_t* p
+        uint64_t n
+        uint32_t form
+        uint32_t newlines
+    struct WantedKey:
+        uint64_t head
+        uint64_t head_mask
+        const uint8_t* quoted
+        uint32_t n
+        uint32_t field
+    struct WantedColumn:
+        uint16_t column
+        uint16_t kind_column
+        uint32_t field
+    struct TextPlan:
+        const WantedColumn* columns
+        uint32_t n_columns
+        const uint16_t* separators
+        uint32_t n_separators
+        uint32_t separators_in_line
+    struct Plan:
+        const WantedKey* keys
+        uint32_t n_keys
+        uint32_t n_fields
+        TextPlan text24
+        TextPlan text27
+        uint32_t format
+    ctypedef size_t (*ScanLines)(const Plan& plan, const uint8_t** cursor, const uint8_t* end, Line* lines,
+                                 Span* values, size_t room) noexcept nogil
+    struct SimdLevel:
+        const char* name
+        ScanLines scan_lines
+    const SimdLevel& simd_level()
+    const SimdLevel* simd_levels()
+
+cdef extern from "bytes.hpp" namespace "flowd" nogil:
+    cdef cppclass Bytes:
+        Bytes() except +
+        void clear()
+        const uint8_t* data()
+        size_t size()
+        bint failed()
+        void append(const void* start, size_t n)
+
+cdef extern from "utf8.hpp" namespace "flowd" nogil:
+    struct TextTraits:
+        bint is_ascii
+        bint is_valid
+        bint has_newline
+    TextTraits read_traits(const uint8_t* p, size_t n)
+    void scrub(const uint8_t* p, size_t n, Bytes& out)
+
+cdef extern from "json.hpp" namespace "flowd" nogil:
+    enum class Strictness:
+        ruby
+        lenient
+    bint walk_object(const Plan& plan, const uint8_t* p, size_t n, Strictness strictness, Span* values, Bytes& stack,
+                     Bytes& key)
+    bint is_valid_value(const uint8_t* p, size_t n, Strictness strictness, Bytes& stack)
+
+cdef extern from "columns.hpp" namespace "flowd" nogil:
+    ctypedef uint32_t Mapping "flowd::Mapping"
+    void map_column(uint32_t mapping, uint64_t tag, const uint8_t* p, size_t n, Bytes& out)
+    uint32_t walk_columns(const Plan& plan, const uint8_t* p, size_t n, Span* values)
+
+cdef extern from "record.hpp" namespace "flowd" nogil:
+    struct PathPart:
+        const uint8_t* key
+        uint64_t n
+        int64_t index
+    int REACHED_VALUE
+    int REACHED_NOTHING
+    int REACHED_ERROR
+    int dig(const uint8_t** p, size_t* n, const PathPart* path, size_t parts, Bytes& key)
+    int descend(const uint8_t** p, size_t* n, const PathPart* path, size_t parts, Bytes& key)
+
+cdef extern from "ruby_print.hpp" namespace "flowd" nogil:
+    cdef cppclass RubyPrinter:
+        RubyPrinter() except +
+        void print_value "print"(const uint8_t* p, size_t n, Bytes& out)
+        bint failed()
+
+cdef extern from "value_table.hpp" namespace "flowd" nogil:
+    cdef cppclass ValueTable:
+        ValueTable() except +
+        void set_bound(size_t n)
+        size_t bytes()
+        uint32_t find(const Span& value, const uint8_t* end)
+        void insert(const Span& value, const uint8_t* end, uint32_t value_class)
+        void clear()
+    ValueTable* make_tables(size_t n)
+    void delete_tables(ValueTable* tables)
+
+cdef extern from "class_store.hpp" namespace "flowd" nogil:
+    cdef cppclass ClassStore:
+        ClassStore() except +
+        void set_bound(size_t n)
+        size_t bytes()
+        const uint32_t* words(uint32_t id)
+        uint32_t count(uint32_t id)
+        uint32_t size()
+        uint32_t intern(const uint32_t* words, uint32_t n)
+        void clear()
+
+cdef extern from "decision_table.hpp" namespace "flowd" nogil:
+    struct Decision:
+        uint32_t rule
+        uint16_t errors
+        uint8_t verdict
+        uint8_t is_set
+    cdef cppclass DecisionTable:
+        DecisionTable() except +
+        void start(uint32_t fields, size_t n)
+        size_t bytes()
+        const Decision* find(const uint32_t* classes)
+        void insert(const uint32_t* classes, const Decision& decision)
+        void clear()

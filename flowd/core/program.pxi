@@ -1,0 +1,297 @@
+# A compiled filter set as plain C arrays: what the line walk looks for, what is matched, and in which order the
+# filters' steps decide. Built once from plain Python values, then read only, by any number of threads.
+
+cdef enum StepKind:
+    STEP_ALL = 0
+    STEP_ANY = 1
+    STEP_NOT_ALL = 2
+    STEP_NOT_ANY = 3
+    STEP_FIRST = 4
+
+cdef enum PredicateKind:
+    KIND_ANY = 0
+    KIND_CONTAINS = 1
+    KIND_PREFIX = 2
+    KIND_SUFFIX = 3
+    KIND_EXACT = 4
+    KIND_PATTERN = 5
+
+cdef enum Reading:
+    READ_RUBY = 0
+    READ_STRING = 1
+
+cdef struct Literal:
+    const uint8_t* p
+    size_t n
+
+cdef struct Predicate:
+    uint32_t subject
+    uint32_t kind           # PredicateKind: how it is matched where a literal does
+    bint any_value          # the literal is right for values with a newline too
+    int32_t linear          # its place in the subject's linear set, or -1
+    Literal* literals
+    uint32_t n_literals
+    OnigRegex reference
+
+cdef struct Subject:        # what some predicates look at: a field, or a value inside of it
+    uint32_t field
+    uint32_t reading
+    PathPart* path
+    uint32_t n_path
+    uint32_t* predicates    # ids, ascending
+    uint32_t n_predicates
+    LinearDatabase* linear
+    uint32_t* linear_ids    # the linear set's places → predicate ids
+    uint32_t n_linear
+
+cdef struct Field:
+    uint32_t* subjects
+    uint32_t n_subjects
+    uint32_t mapping24
+    uint32_t mapping27
+
+cdef struct StepRule:
+    uint32_t predicate
+    uint32_t rule
+    bint is_exclude
+
+cdef struct Step:
+    uint32_t kind
+    uint32_t group
+    StepRule* rules
+    uint32_t n_rules
+
+cdef struct Section:
+    Step* steps
+    uint32_t n_steps
+
+cdef struct Use:            # where a predicate stands: its step (counted through all sections) and its place in it
+    uint32_t step
+    uint32_t place
+
+
+cdef class Memory:
+    """What a Program allocated, freed with it."""
+    cdef void** blocks
+    cdef size_t n
+    cdef size_t room
+
+    def __dealloc__(self):
+        cdef size_t i
+        for i in range(self.n):
+            free(self.blocks[i])
+        free(self.blocks)
+
+    cdef void* take(self, size_t n) except NULL:
+        cdef void** more
+        cdef void* block
+        if self.n == self.room:
+            more = <void**> realloc(self.blocks, (self.room * 2 + 16) * sizeof(void*))
+            if more == NULL:
+                raise MemoryError()
+            self.blocks = more
+            self.room = self.room * 2 + 16
+        block = calloc(1, n if n else 1)
+        if block == NULL:
+            raise MemoryError()
+        self.blocks[self.n] = block
+        self.n += 1
+        return block
+
+
+cdef class Program:
+    """A filter set for the core: `Program(fields, subjects, predicates, sections, rules, strict)`, all plain values.
+
+    fields      (key or None, column24 or None, column27 or None); a column is (index, kind index or -1, mapping)
+    subjects    (field, path below the field: bytes and ints, reading: 0 ruby, 1 string)
+    predicates  (subject, kind name, literals, any_value, (expression, flags) or None, Regex), the linear expression
+                only where the linear engine shall evaluate it
+    sections    lists of steps (kind name, group rule, [(predicate, rule, is_exclude), …])
+    rules       how many rules there are; their counters have these indexes, rule 0 is `default`
+    strict      a raw control character or a lone surrogate in a value that is read makes the line malformed
+    """
+    cdef Memory memory
+    cdef list kept
+    cdef Plan plan
+    cdef Field* fields
+    cdef Subject* subjects
+    cdef Predicate* predicates
+    cdef Section* sections
+    cdef Use** uses
+    cdef uint32_t* n_uses
+    cdef readonly uint32_t n_fields, n_subjects, n_predicates, n_sections, n_rules
+    cdef readonly bint strict
+
+    def __cinit__(self, fields, subjects, predicates, sections, rules, strict):
+        self.memory = Memory()
+        self.kept = []
+        self.n_rules = rules
+        self.strict = strict
+        self.build_fields(fields)
+        self.build_subjects(subjects)
+        self.build_predicates(predicates)
+        self.build_sections(sections)
+
+    cdef const uint8_t* keep(self, bytes text) except NULL:
+        self.kept.append(text)
+        return <const uint8_t*> <const char*> text
+
+    cdef int build_fields(self, fields) except -1:
+        cdef uint32_t f = 0
+        cdef size_t n = len(fields)
+        cdef WantedKey* keys = <WantedKey*> self.memory.take(n * sizeof(WantedKey))
+        cdef bytes quoted
+        cdef uint8_t head[8]
+        cdef uint8_t mask[8]
+        self.n_fields = n
+        self.fields = <Field*> self.memory.take(n * sizeof(Field))
+        self.plan.n_fields = n
+        self.plan.keys = keys
+        self.plan.n_keys = 0
+        for f, (key, column24, column27) in enumerate(fields):
+            self.fields[f].mapping24 = column24[2] if column24 else 0
+            self.fields[f].mapping27 = column27[2] if column27 else 0
+            if key is None:
+                continue
+            quoted = key + b'"'
+            memset(head, 0, 8)
+            memset(mask, 0, 8)
+            memcpy(head, <const char*> quoted, min(8, len(quoted)))
+            memset(mask, 255, min(8, len(quoted)))
+            memcpy(&keys[self.plan.n_keys].head, head, 8)
+            memcpy(&keys[self.plan.n_keys].head_mask, mask, 8)
+            keys[self.plan.n_keys].quoted = self.keep(quoted)
+            keys[self.plan.n_keys].n = len(quoted)
+            keys[self.plan.n_keys].field = f
+            self.plan.n_keys += 1
+        self.build_text(&self.plan.text24, [(i, field[1]) for i, field in enumerate(fields)], TEXT24_SEPARATORS)
+        self.build_text(&self.plan.text27, [(i, field[2]) for i, field in enumerate(fields)], TEXT27_SEPARATORS)
+        return 0
+
+    cdef int build_text(self, TextPlan* plan, fields, uint32_t separators) except -1:
+        wanted = [(f, column) for f, column in fields if column is not None]
+        cdef WantedColumn* columns = <WantedColumn*> self.memory.take(len(wanted) * sizeof(WantedColumn))
+        cdef uint16_t* places
+        cdef uint32_t i
+        needed = set()
+        for i, (f, (index, kind, _)) in enumerate(wanted):
+            columns[i].column = index
+            columns[i].kind_column = kind if kind >= 0 else NO_COLUMN
+            columns[i].field = f
+            for column in (index, kind):
+                needed.update(place for place in (column - 1, column) if column >= 0 and 0 <= place < separators)
+        places = <uint16_t*> self.memory.take(len(needed) * sizeof(uint16_t))
+        for i, place in enumerate(sorted(needed)):
+            places[i] = place
+        plan.columns = columns
+        plan.n_columns = len(wanted)
+        plan.separators = places
+        plan.n_separators = len(needed)
+        plan.separators_in_line = separators
+        return 0
+
+    cdef int build_subjects(self, subjects) except -1:
+        cdef uint32_t s, i
+        cdef Subject* subject
+        cdef PathPart* parts
+        self.n_subjects = len(subjects)
+        self.subjects = <Subject*> self.memory.take(self.n_subjects * sizeof(Subject))
+        of_field = [[] for _ in range(self.n_fields)]
+        for s, (field, path, reading) in enumerate(subjects):
+            subject = &self.subjects[s]
+            subject.field = field
+            subject.reading = reading
+            subject.n_path = len(path)
+            parts = <PathPart*> self.memory.take(len(path) * sizeof(PathPart))
+            for i, part in enumerate(path):
+                if isinstance(part, bytes):
+                    parts[i].key = self.keep(part)
+                    parts[i].n = len(part)
+                else:
+                    parts[i].index = part
+            subject.path = parts
+            of_field[field].append(s)
+        for i in range(self.n_fields):
+            self.fields[i].subjects = self.keep_ids(of_field[i])
+            self.fields[i].n_subjects = len(of_field[i])
+        return 0
+
+    cdef uint32_t* keep_ids(self, ids) except NULL:
+        cdef uint32_t* kept = <uint32_t*> self.memory.take(len(ids) * sizeof(uint32_t))
+        cdef uint32_t i
+        for i, number in enumerate(ids):
+            kept[i] = number
+        return kept
+
+    cdef int build_predicates(self, predicates) except -1:
+        kinds = {"any": KIND_ANY, "contains": KIND_CONTAINS, "prefix": KIND_PREFIX, "suffix": KIND_SUFFIX,
+                 "exact": KIND_EXACT}
+        cdef uint32_t p, i
+        cdef Predicate* predicate
+        cdef Regex reference
+        cdef LinearSet linear_set
+        self.n_predicates = len(predicates)
+        self.predicates = <Predicate*> self.memory.take(self.n_predicates * sizeof(Predicate))
+        of_subject = [[] for _ in range(self.n_subjects)]
+        linear_of_subject = [[] for _ in range(self.n_subjects)]
+        for p, (subject, kind, literals, any_value, linear, reference_object) in enumerate(predicates):
+            predicate = &self.predicates[p]
+            reference = reference_object
+            self.kept.append(reference)
+            predicate.subject = subject
+            predicate.kind = kinds.get(kind, KIND_PATTERN)
+            predicate.any_value = any_value
+            predicate.reference = reference.regex
+            predicate.n_literals = len(literals)
+            predicate.literals = <Literal*> self.memory.take(len(literals) * sizeof(Literal))
+            for i, literal in enumerate(literals):
+                predicate.literals[i].p = self.keep(literal)
+                predicate.literals[i].n = len(literal)
+            predicate.linear = -1
+            of_subject[subject].append(p)
+            if linear is not None:
+                predicate.linear = len(linear_of_subject[subject])
+                linear_of_subject[subject].append((p, linear))
+        for i in range(self.n_subjects):
+            self.subjects[i].predicates = self.keep_ids(of_subject[i])
+            self.subjects[i].n_predicates = len(of_subject[i])
+            if linear_of_subject[i]:
+                linear_set = LinearSet([linear for _, linear in linear_of_subject[i]])
+                self.kept.append(linear_set)
+                self.subjects[i].linear = linear_set.database
+                self.subjects[i].linear_ids = self.keep_ids([p for p, _ in linear_of_subject[i]])
+                self.subjects[i].n_linear = len(linear_of_subject[i])
+        return 0
+
+    cdef int build_sections(self, sections) except -1:
+        kinds = {"all": STEP_ALL, "any": STEP_ANY, "not_all": STEP_NOT_ALL, "not_any": STEP_NOT_ANY,
+                 "first": STEP_FIRST}
+        cdef uint32_t s, t, r, number = 0
+        cdef Step* step
+        self.n_sections = len(sections)
+        self.sections = <Section*> self.memory.take(self.n_sections * sizeof(Section))
+        uses = [[] for _ in range(self.n_predicates)]
+        for s, steps in enumerate(sections):
+            self.sections[s].n_steps = len(steps)
+            self.sections[s].steps = <Step*> self.memory.take(len(steps) * sizeof(Step))
+            for t, (kind, group, rules) in enumerate(steps):
+                step = &self.sections[s].steps[t]
+                step.kind = kinds[kind]
+                step.group = group
+                step.n_rules = len(rules)
+                step.rules = <StepRule*> self.memory.take(len(rules) * sizeof(StepRule))
+                for r, (predicate, rule, is_exclude) in enumerate(rules):
+                    step.rules[r].predicate = predicate
+                    step.rules[r].rule = rule
+                    step.rules[r].is_exclude = is_exclude
+                    uses[predicate].append((number, r))
+                number += 1
+        self.uses = <Use**> self.memory.take(self.n_predicates * sizeof(Use*))
+        self.n_uses = <uint32_t*> self.memory.take(self.n_predicates * sizeof(uint32_t))
+        for s in range(self.n_predicates):
+            self.n_uses[s] = len(uses[s])
+            self.uses[s] = <Use*> self.memory.take(len(uses[s]) * sizeof(Use))
+            for t, (step_number, place) in enumerate(uses[s]):
+                self.uses[s][t].step = step_number
+                self.uses[s][t].place = place
+        return 0

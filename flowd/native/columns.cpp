@@ -1,0 +1,194 @@
+#include "columns.hpp"
+
+namespace flowd {
+
+namespace {
+
+void push_string(const uint8_t *p, size_t n, Bytes &out) {
+    static const char digits[] = "0123456789abcdef";
+    out.push('"');
+    for (size_t i = 0; i < n; i++) {
+        uint8_t c = p[i];
+        if (c == '"' || c == '\\') {
+            out.push('\\');
+            out.push(c);
+        } else if (c < 0x20) {
+            out.append("\\u00");
+            out.push(static_cast<uint8_t>(digits[c >> 4]));
+            out.push(static_cast<uint8_t>(digits[c & 15]));
+        } else {
+            out.push(c);
+        }
+    }
+    out.push('"');
+}
+
+void push_string(const char *text, Bytes &out) { push_string(reinterpret_cast<const uint8_t *>(text), std::strlen(text), out); }
+
+bool is(const uint8_t *p, size_t n, const char *text) { return n == std::strlen(text) && std::memcmp(p, text, n) == 0; }
+
+bool is_integer(const uint8_t *p, size_t n) {
+    size_t i = n && p[0] == '-' ? 1 : 0;
+    if (i == n || (p[i] == '0' && n - i > 1)) return false;
+    for (; i < n; i++)
+        if (p[i] < '0' || p[i] > '9') return false;
+    return true;
+}
+
+void push_integer(const uint8_t *p, size_t n, Bytes &out) {
+    if (is_integer(p, n))
+        out.append(p, n);
+    else
+        push_string(p, n, out);
+}
+
+// `[a,b]` or `[a b]` as {"<name>":["a","b"]}.
+void push_list(const char *name, const uint8_t *p, size_t n, Bytes &out) {
+    if (is(p, n, "-")) {
+        out.append("null");
+        return;
+    }
+    if (n < 2 || p[0] != '[' || p[n - 1] != ']') {
+        push_string(p, n, out);
+        return;
+    }
+    out.append("{\"");
+    out.append(name);
+    out.append("\":[");
+    const uint8_t *end = p + n - 1;
+    for (const uint8_t *from = p + 1; from < end;) {
+        const uint8_t *to = from;
+        while (to < end && *to != ',' && *to != ' ') to++;
+        if (from != p + 1) out.push(',');
+        push_string(from, static_cast<size_t>(to - from), out);
+        from = to + 1;
+    }
+    out.append("]}");
+}
+
+const char *protocol_name(const uint8_t *p, size_t n) {
+    static const struct {
+        const char *number, *name;
+    } names[] = {{"6", "tcp"}, {"17", "udp"}, {"1", "icmp"}, {"58", "icmp6"}, {"132", "sctp"}, {"4", "ipip"}, {"50", "esp"}};
+    for (const auto &known : names)
+        if (is(p, n, known.number)) return known.name;
+    return nullptr;
+}
+
+bool is_aggregate(uint64_t tag, const uint8_t *p, size_t n) {
+    if (tag == TAG_NAME_PUB || tag == TAG_NAME_PVT) return true;
+    if (tag == TAG_NAME_NET && (is(p, n, "pub") || is(p, n, "pvt"))) return true;
+    return n > 0 && p[n - 1] == '*';
+}
+
+constexpr uint32_t MOST_SEPARATORS = 26;
+
+// Where the separators are; one inside brackets is none when `lists` is set. More than there may be end the count.
+uint32_t find_separators(const uint8_t *p, const uint8_t *end, bool lists, const uint8_t **places) {
+    uint32_t count = 0;
+    bool at_start = true;
+    for (; p < end; p++) {
+        if (lists && at_start && *p == '[') {
+            const uint8_t *close = p;
+            while (close < end && !(*close == ']' && (close + 1 == end || close[1] == ' ' || close[1] == '\r'))) close++;
+            if (close < end) p = close;
+        }
+        at_start = *p == ' ';
+        if (!at_start) continue;
+        if (count == MOST_SEPARATORS) return MOST_SEPARATORS + 1;
+        places[count++] = p;
+    }
+    return count;
+}
+
+void fill_columns(const TextPlan &plan, const uint8_t *line, const uint8_t *end, const uint8_t *const *places,
+                  uint64_t plain_tag, Span *values) {
+    if (end > line && end[-1] == '\r') end--;
+    for (uint32_t i = 0; i < plan.n_columns; i++) {
+        const WantedColumn &wanted = plan.columns[i];
+        auto start_of = [&](uint16_t column) { return column ? places[column - 1] + 1 : line; };
+        const uint8_t *p = start_of(wanted.column);
+        const uint8_t *stop = wanted.column < plan.separators_in_line ? places[wanted.column] : end;
+        uint64_t tag = plain_tag;
+        if (wanted.kind_column != NO_COLUMN) {
+            const uint8_t *kind = start_of(wanted.kind_column);
+            size_t n = static_cast<size_t>(places[wanted.kind_column] - kind);
+            tag = is(kind, n, "net")   ? TAG_NAME_NET
+                  : is(kind, n, "pub") ? TAG_NAME_PUB
+                  : is(kind, n, "pvt") ? TAG_NAME_PVT
+                                       : TAG_NAME_OTHER;
+        }
+        values[wanted.field] = Span{p, span_key(static_cast<uint64_t>(stop - p), tag)};
+    }
+}
+
+bool is_blank_line(const uint8_t *p, size_t n) {
+    for (size_t i = 0; i < n; i++)
+        if (p[i] != ' ' && p[i] != '\t' && p[i] != '\r') return false;
+    return true;
+}
+
+}  // namespace
+
+uint32_t walk_columns(const Plan &plan, const uint8_t *p, size_t n, Span *values) {
+    for (uint32_t f = 0; f < plan.n_fields; f++) values[f] = Span{nullptr, SPAN_MISSING};
+    if (is_blank_line(p, n)) return FORM_MALFORMED;
+    const uint8_t *places[MOST_SEPARATORS];
+    uint32_t count = find_separators(p, p + n, false, places);
+    if (count == TEXT24_SEPARATORS && plan.format != FORMAT_TEXT27) {
+        fill_columns(plan.text24, p, p + n, places, TAG_COLUMN24, values);
+        return FORM_TEXT24;
+    }
+    if (count > TEXT27_SEPARATORS) count = find_separators(p, p + n, true, places);
+    if (count != TEXT27_SEPARATORS || plan.format == FORMAT_TEXT24) return FORM_MALFORMED;
+    fill_columns(plan.text27, p, p + n, places, TAG_COLUMN27, values);
+    return FORM_TEXT27;
+}
+
+void map_column(uint32_t mapping, uint64_t tag, const uint8_t *p, size_t n, Bytes &out) {
+    bool is_dash = is(p, n, "-");
+    switch (mapping) {
+    case MAP_STRING:
+        push_string(p, n, out);
+        break;
+    case MAP_INTEGER:
+        push_integer(p, n, out);
+        break;
+    case MAP_NULLABLE_STRING:
+        is_dash ? out.append("null") : push_string(p, n, out);
+        break;
+    case MAP_NULLABLE_INTEGER:
+        is_dash ? out.append("null") : push_integer(p, n, out);
+        break;
+    case MAP_LABELS:
+        push_list("labels", p, n, out);
+        break;
+    case MAP_POLICIES:
+        push_list("all_policies", p, n, out);
+        break;
+    case MAP_PROTOCOL: {
+        const char *name = protocol_name(p, n);
+        name ? push_string(name, out) : push_string(p, n, out);
+        break;
+    }
+    case MAP_REPORTER:
+        is(p, n, "out") ? push_string("src", out) : is(p, n, "in") ? push_string("dst", out) : push_string(p, n, out);
+        break;
+    case MAP_TYPE:
+        is(p, n, "pub") || is(p, n, "pvt") ? push_string("net", out) : push_string(p, n, out);
+        break;
+    case MAP_NAME:
+        is_aggregate(tag, p, n) ? push_string("-", out) : push_string(p, n, out);
+        break;
+    case MAP_NAME_AGGR:
+        if (tag == TAG_NAME_PUB)
+            push_string("pub", out);
+        else if (tag == TAG_NAME_PVT)
+            push_string("pvt", out);
+        else
+            push_string(p, n, out);
+        break;
+    }
+}
+
+}  // namespace flowd

@@ -1,0 +1,288 @@
+// The text of a value as Ruby's to_s prints it: fluentd matches a pattern against that.
+#include "ruby_print.hpp"
+
+#include <algorithm>
+#include <charconv>
+#include <cmath>
+#include <cstdio>
+#include <new>
+
+#include "json.hpp"
+#include "utf8.hpp"
+
+namespace flowd {
+
+namespace {
+
+void print_float(const uint8_t *p, size_t n, Bytes &out) {
+    const char *text = reinterpret_cast<const char *>(p);
+    double value = 0;
+    auto read = std::from_chars(text, text + n, value);
+    if (read.ec == std::errc::result_out_of_range) {
+        // Too large or too small for a double: strtod says which (the text is a valid JSON number, so no locale shows
+        // in it but the dot, and the process keeps the numeric locale "C").
+        Bytes copy;
+        copy.append(p, n);
+        copy.push(0);
+        value = copy.failed() ? 0 : std::strtod(reinterpret_cast<const char *>(copy.data()), nullptr);
+    }
+    if (std::isinf(value)) {
+        out.append(value < 0 ? "-Infinity" : "Infinity");
+        return;
+    }
+    if (std::signbit(value)) out.push('-');
+    value = std::fabs(value);
+    if (value == 0) {
+        out.append("0.0");
+        return;
+    }
+    char digits[40];
+    auto written = std::to_chars(digits, digits + sizeof digits, value, std::chars_format::scientific);
+    // d.ddddde±XX: gather the digits and the exponent.
+    char *e = written.ptr;
+    while (*--e != 'e') {
+    }
+    int exponent = 0;
+    for (char *c = e + 2; c < written.ptr; c++) exponent = exponent * 10 + (*c - '0');
+    if (e[1] == '-') exponent = -exponent;
+    char mantissa[32];
+    int count = 0;
+    for (char *c = digits; c < e; c++)
+        if (*c != '.') mantissa[count++] = *c;
+    if (exponent >= -4 && exponent < 15) {
+        if (exponent < 0) {
+            out.append("0.");
+            for (int i = -1; i > exponent; i--) out.push('0');
+            out.append(mantissa, static_cast<size_t>(count));
+            return;
+        }
+        for (int i = 0; i <= exponent; i++) out.push(i < count ? static_cast<uint8_t>(mantissa[i]) : '0');
+        out.push('.');
+        if (count <= exponent + 1)
+            out.push('0');
+        else
+            out.append(mantissa + exponent + 1, static_cast<size_t>(count - exponent - 1));
+        return;
+    }
+    out.push(static_cast<uint8_t>(mantissa[0]));
+    out.push('.');
+    if (count > 1)
+        out.append(mantissa + 1, static_cast<size_t>(count - 1));
+    else
+        out.push('0');
+    char suffix[16];
+    int length = std::snprintf(suffix, sizeof suffix, "e%c%02d", exponent < 0 ? '-' : '+', std::abs(exponent));
+    out.append(suffix, static_cast<size_t>(length));
+}
+
+void print_number(const uint8_t *p, size_t n, Bytes &out) {
+    for (size_t i = 0; i < n; i++)
+        if (p[i] == '.' || p[i] == 'e' || p[i] == 'E') return print_float(p, n, out);
+    if (n == 2 && p[0] == '-' && p[1] == '0')
+        out.push('0');
+    else
+        out.append(p, n);
+}
+
+// A string as Ruby's inspect prints it inside a list or a map, where the process's encoding is ASCII-8BIT as
+// fluentd's is: everything outside ASCII is escaped.
+void inspect_string(const uint8_t *p, const uint8_t *end, Bytes &out) {
+    char code[16];
+    out.push('"');
+    while (p < end) {
+        uint32_t point = 0;
+        unsigned n = read_character(p, end, &point);
+        if (n == 0) {
+            std::snprintf(code, sizeof code, "\\x%02X", *p);
+            out.append(code);
+            p++;
+            continue;
+        }
+        const char *known = nullptr;
+        switch (point) {
+        case '\n': known = "\\n"; break;
+        case '\r': known = "\\r"; break;
+        case '\t': known = "\\t"; break;
+        case '\f': known = "\\f"; break;
+        case '\v': known = "\\v"; break;
+        case '\b': known = "\\b"; break;
+        case '\a': known = "\\a"; break;
+        case 0x1B: known = "\\e"; break;
+        case '"': known = "\\\""; break;
+        case '\\': known = "\\\\"; break;
+        case '#':
+            known = p + 1 < end && (p[1] == '{' || p[1] == '$' || p[1] == '@') ? "\\#" : "#";
+            break;
+        default: break;
+        }
+        if (known != nullptr) {
+            out.append(known);
+        } else if (point >= 0x20 && point < 0x7F) {
+            out.push(static_cast<uint8_t>(point));
+        } else {
+            std::snprintf(code, sizeof code, point > 0xFFFF ? "\\u{%X}" : "\\u%04X", point);
+            out.append(code);
+        }
+        p += n;
+    }
+    out.push('"');
+}
+
+uint64_t hash_bytes(const uint8_t *p, size_t n) {
+    uint64_t hash = 0xCBF29CE484222325u;
+    for (size_t i = 0; i < n; i++) hash = (hash ^ p[i]) * 0x100000001B3u;
+    return hash;
+}
+
+}  // namespace
+
+void RubyPrinter::print(const uint8_t *p, size_t n, Bytes &out) {
+    switch (p[0]) {
+    case '"':
+        unescape(p + 1, p + n - 1, out);
+        break;
+    case 'n':
+        break;
+    case '{':
+    case '[':
+        try {
+            read_nodes(p, n);
+            print_nodes(out);
+        } catch (const std::bad_alloc &) {
+            failed_ = true;
+        }
+        break;
+    case 't':
+    case 'f':
+        out.append(p, n);
+        break;
+    default:
+        print_number(p, n, out);
+    }
+}
+
+// One pass over the text: every key, value and container becomes a node that knows where its subtree ends.
+void RubyPrinter::read_nodes(const uint8_t *p, size_t n) {
+    const uint8_t *end = p + n;
+    nodes_.clear();
+    open_.clear();
+    while ((p = skip_blanks(p, end)) < end) {
+        uint8_t c = *p;
+        if (c == ',' || c == ':') {
+            p++;
+            continue;
+        }
+        if (c == '}' || c == ']') {
+            size_t container = open_.back();
+            open_.pop_back();
+            nodes_[container].next = nodes_.size();
+            if (c == '}') merge_equal_keys(container);
+            p++;
+            continue;
+        }
+        const uint8_t *from = p;
+        if (c == '{' || c == '[') {
+            open_.push_back(nodes_.size());
+            p++;
+        } else {
+            p = skip_value(p, end);
+            // skip_value stops at a blank, a comma or a bracket; a key's string ends at its quote.
+        }
+        nodes_.push_back(Node{from, static_cast<size_t>(p - from), nodes_.size() + 1, 0, false});
+    }
+}
+
+// Equal keys: the first keeps its place and takes the last one's value, as in a Ruby Hash.
+void RubyPrinter::merge_equal_keys(size_t container) {
+    keys_.clear();
+    for (size_t key = container + 1; key < nodes_[container].next; key = nodes_[key + 1].next) {
+        nodes_[key].value = key + 1;
+        text_.clear();
+        unescape(nodes_[key].p + 1, nodes_[key].p + nodes_[key].n - 1, text_);
+        keys_.push_back(Key{hash_bytes(text_.data(), text_.size()), key});
+    }
+    if (keys_.size() < 2) return;
+    std::sort(keys_.begin(), keys_.end(), [](const Key &a, const Key &b) {
+        return a.hash != b.hash ? a.hash < b.hash : a.node < b.node;
+    });
+    for (size_t i = 0; i < keys_.size(); i++) {
+        Node &first = nodes_[keys_[i].node];
+        if (first.is_repeated) continue;
+        for (size_t j = i + 1; j < keys_.size() && keys_[j].hash == keys_[i].hash; j++) {
+            Node &later = nodes_[keys_[j].node];
+            if (later.is_repeated || !equal_keys(first, later)) continue;
+            first.value = keys_[j].node + 1;
+            later.is_repeated = true;
+        }
+    }
+}
+
+bool RubyPrinter::equal_keys(const Node &a, const Node &b) {
+    text_.clear();
+    other_.clear();
+    unescape(a.p + 1, a.p + a.n - 1, text_);
+    unescape(b.p + 1, b.p + b.n - 1, other_);
+    return text_.size() == other_.size() && std::memcmp(text_.data(), other_.data(), text_.size()) == 0;
+}
+
+void RubyPrinter::print_string(const Node &node, Bytes &out) {
+    text_.clear();
+    unescape(node.p + 1, node.p + node.n - 1, text_);
+    inspect_string(text_.data(), text_.data() + text_.size(), out);
+}
+
+void RubyPrinter::print_nodes(Bytes &out) {
+    levels_.clear();
+    size_t node = 0;
+    for (;;) {
+        const Node &value = nodes_[node];
+        switch (value.p[0]) {
+        case '{':
+        case '[':
+            out.push(value.p[0]);
+            levels_.push_back(Level{node, node + 1, true});
+            break;
+        case '"':
+            print_string(value, out);
+            break;
+        case 'n':
+            out.append("nil");
+            break;
+        case 't':
+        case 'f':
+            out.append(value.p, value.n);
+            break;
+        default:
+            print_number(value.p, value.n, out);
+        }
+        // On to the next value, closing what has ended.
+        for (;;) {
+            if (levels_.empty()) return;
+            Level &level = levels_.back();
+            const Node &container = nodes_[level.container];
+            bool is_map = container.p[0] == '{';
+            while (is_map && level.child < container.next && nodes_[level.child].is_repeated)
+                level.child = nodes_[level.child + 1].next;
+            if (level.child >= container.next) {
+                out.push(is_map ? '}' : ']');
+                levels_.pop_back();
+                continue;
+            }
+            if (!level.is_first) out.append(", ");
+            level.is_first = false;
+            if (is_map) {
+                const Node &key = nodes_[level.child];
+                print_string(key, out);
+                out.append("=>");
+                node = key.value;
+                level.child = nodes_[level.child + 1].next;
+            } else {
+                node = level.child;
+                level.child = nodes_[node].next;
+            }
+            break;
+        }
+    }
+}
+
+}  // namespace flowd

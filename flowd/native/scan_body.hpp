@@ -1,0 +1,264 @@
+// The line walk, once for every SIMD level. Included by scan_<level>.cpp, each of which defines, in its own namespace
+// and compiled for its own instructions: `Block` (64 bytes with eq(c) and eq_fold(c) as bit masks), `prefix_xor(mask)`
+// and `select_bit(mask, k)` (the place of the k-th set bit). All is static: nothing of a level may leak into another.
+//
+// Text: blocks of 64 bytes from the line's start; the newline ends the line, spaces are counted by popcount, and only
+// the wanted separators are located.
+//
+// JSON: quotes become an inside-string mask; of what stands outside strings, brackets move a depth with a stack of
+// their kinds, and commas and colons at depth 1 must alternate, each key being one string between a comma and a colon.
+// So every top-level key is visited, a second one of the same name is seen, and the line is known to balance to its
+// end. Anything else (a backslash, a blank between tokens, a duplicate) sends the line to the exact way.
+
+static inline uint64_t bits_from(unsigned i) { return i < 64 ? ~uint64_t(0) << i : 0; }
+static inline uint64_t bits_below(unsigned i) { return ~bits_from(i); }
+static inline unsigned lowest(uint64_t mask) { return static_cast<unsigned>(__builtin_ctzll(mask)); }
+static inline unsigned count_bits(uint64_t mask) { return static_cast<unsigned>(__builtin_popcountll(mask)); }
+
+static inline bool is_blank(uint8_t c) { return c == ' ' || c == '\t' || c == '\r'; }
+
+// A block at p where fewer than 64 bytes are left: the rest reads as newlines, so that the line ends there.
+static inline Block load_tail(const uint8_t *p, const uint8_t *end) {
+    alignas(64) uint8_t copy[64];
+    size_t n = static_cast<size_t>(end - p);
+    for (size_t i = 0; i < n; i++) copy[i] = p[i];
+    for (size_t i = n; i < 64; i++) copy[i] = '\n';
+    return Block::load(copy);
+}
+
+static inline Block load_block(const uint8_t *p, const uint8_t *end) {
+    if (__builtin_expect(end - p >= 64, 1)) return Block::load(p);
+    return load_tail(p, end);
+}
+
+// The first newline from p on, or end.
+static inline const uint8_t *find_line_end(const uint8_t *p, const uint8_t *end) {
+    for (;; p += 64) {
+        uint64_t newlines = load_block(p, end).eq('\n');
+        if (newlines) return p + lowest(newlines);
+    }
+}
+
+static inline uint64_t kind_tag(const uint8_t *p, const uint8_t *separator) {
+    if (separator - p != 3) return TAG_NAME_OTHER;
+    if (p[0] == 'n' && p[1] == 'e' && p[2] == 't') return TAG_NAME_NET;
+    if (p[0] == 'p' && p[1] == 'u' && p[2] == 'b') return TAG_NAME_PUB;
+    if (p[0] == 'p' && p[1] == 'v' && p[2] == 't') return TAG_NAME_PVT;
+    return TAG_NAME_OTHER;
+}
+
+constexpr unsigned MOST_SEPARATORS = 32;
+
+// Walks one text line by a plan; returns its end and counts its separators. places[] gets the wanted ones.
+static inline const uint8_t *walk_text(const TextPlan &plan, const uint8_t *line, const uint8_t *end,
+                                       const uint8_t **places, unsigned *separators) {
+    unsigned seen = 0, wanted = 0;
+    for (const uint8_t *p = line;; p += 64) {
+        Block block = load_block(p, end);
+        uint64_t newlines = block.eq('\n');
+        uint64_t spaces = block.eq(' ');
+        if (newlines) spaces &= (newlines & -newlines) - 1;
+        unsigned count = count_bits(spaces);
+        while (wanted < plan.n_separators && plan.separators[wanted] < seen + count) {
+            places[plan.separators[wanted]] = p + select_bit(spaces, plan.separators[wanted] - seen);
+            wanted++;
+        }
+        seen += count;
+        if (newlines) {
+            *separators = seen;
+            return p + lowest(newlines);
+        }
+    }
+}
+
+static inline void fill_columns(const TextPlan &plan, const uint8_t *line, const uint8_t *line_end,
+                                const uint8_t *const *places, uint64_t plain_tag, Span *values) {
+    const uint8_t *last_end = line_end;
+    if (last_end > line && last_end[-1] == '\r') last_end--;
+    for (uint32_t i = 0; i < plan.n_columns; i++) {
+        const WantedColumn &wanted = plan.columns[i];
+        const uint8_t *p = wanted.column ? places[wanted.column - 1] + 1 : line;
+        const uint8_t *stop = wanted.column < plan.separators_in_line ? places[wanted.column] : last_end;
+        uint64_t tag = plain_tag;
+        if (wanted.kind_column != NO_COLUMN)
+            tag = kind_tag(places[wanted.kind_column - 1] + 1, places[wanted.kind_column]);
+        values[wanted.field] = Span{p, span_key(static_cast<uint64_t>(stop - p), tag)};
+    }
+}
+
+// `form` is the form of the text line before this one: lines of one form follow each other.
+static inline const uint8_t *scan_text(const Plan &plan, const uint8_t *line, const uint8_t *end, Span *values,
+                                       uint32_t *form, Line *out) {
+    const uint8_t *places[MOST_SEPARATORS];
+    unsigned separators;
+    bool as27 = *form == FORM_TEXT27;
+    const uint8_t *line_end = walk_text(as27 ? plan.text27 : plan.text24, line, end, places, &separators);
+    bool is24 = separators == TEXT24_SEPARATORS && plan.format != FORMAT_TEXT27;
+    bool is27 = separators == TEXT27_SEPARATORS && plan.format != FORMAT_TEXT24;
+    if (__builtin_expect(is24 || is27, 1)) {
+        if (is27 != as27) {
+            *form = is27 ? FORM_TEXT27 : FORM_TEXT24;
+            walk_text(is27 ? plan.text27 : plan.text24, line, end, places, &separators);
+        }
+        if (is24)
+            fill_columns(plan.text24, line, line_end, places, TAG_COLUMN24, values);
+        else
+            fill_columns(plan.text27, line, line_end, places, TAG_COLUMN27, values);
+        out->form = is24 ? FORM_TEXT24 : FORM_TEXT27;
+    } else {
+        out->form = FORM_TEXT_ODD;
+    }
+    return line_end;
+}
+
+static inline uint64_t load_head(const uint8_t *p) {
+    uint64_t head;
+    __builtin_memcpy(&head, p, 8);
+    return head;
+}
+
+// The field whose key begins at p (behind the opening quote), or -1; *value is where its value begins.
+static inline int find_key(const Plan &plan, const uint8_t *p, const uint8_t *end, const uint8_t **value) {
+    uint64_t head = load_head(p);
+    for (uint32_t k = 0; k < plan.n_keys; k++) {
+        const WantedKey &key = plan.keys[k];
+        if ((head & key.head_mask) != key.head) continue;
+        if (key.n > 8) {
+            if (static_cast<size_t>(end - p) <= key.n) continue;
+            if (__builtin_memcmp(p + 8, key.quoted + 8, key.n - 8) != 0) continue;
+        }
+        *value = p + key.n + 1;  // behind the closing quote stands the colon
+        return static_cast<int>(key.field);
+    }
+    return -1;
+}
+
+// Walks one line that begins with `{`. Returns its end where it is as collectors write it, else null.
+static inline const uint8_t *scan_json(const Plan &plan, const uint8_t *line, const uint8_t *end, Span *values) {
+    uint64_t inside_carry = 0, value_carry = 0;  // all ones while inside a string, behind a colon
+    uint64_t start_carry = 0, colon_carry = 0;   // a key (a value) begins with the block's first byte
+    uint64_t kinds = 0;                          // the open brackets' kinds, the innermost in bit 0
+    unsigned depth = 0;
+    int pending = -1;  // the wanted field whose value we are in
+    const uint8_t *pending_value = nullptr;
+    for (const uint8_t *p = line;; p += 64) {
+        Block block = load_block(p, end);
+        uint64_t newlines = block.eq('\n');
+        uint64_t within = newlines ? (newlines & -newlines) - 1 : ~uint64_t(0);
+        if (block.eq('\\') & within) return nullptr;
+        uint64_t quotes = block.eq('"') & within;
+        uint64_t inside = prefix_xor(quotes) ^ inside_carry;
+        inside_carry = static_cast<uint64_t>(static_cast<int64_t>(inside) >> 63);
+        uint64_t plain = ~inside & ~quotes & within;
+        uint64_t brackets = (block.eq_fold('{') | block.eq_fold('}')) & plain;
+
+        uint64_t top = depth == 1 ? ~uint64_t(0) : 0;  // the places at depth 1
+        uint64_t opening = 0;                          // the object's own `{`
+        unsigned close_at = 64;                        // the object's own `}`
+        if (brackets) {
+            top = 0;
+            unsigned from = 0;
+            for (uint64_t rest = brackets; rest; rest &= rest - 1) {
+                unsigned i = lowest(rest);
+                if (depth == 1) top |= bits_from(from) & bits_below(i);
+                uint8_t c = p[i];
+                uint64_t kind = (c >> 5) & 1;
+                if ((c & 0x1F) == ('{' & 0x1F)) {
+                    if (depth == 0) opening = uint64_t(1) << i;
+                    if (++depth > 64) return nullptr;
+                    kinds = (kinds << 1) | kind;
+                } else {
+                    if ((kinds & 1) != kind) return nullptr;
+                    kinds >>= 1;
+                    if (--depth == 0) {
+                        close_at = i;
+                        break;
+                    }
+                }
+                from = i + 1;
+            }
+            if (depth == 1) top |= bits_from(from);
+        }
+
+        uint64_t commas = block.eq(',') & plain & top;
+        uint64_t colons = block.eq(':') & plain & top;
+        uint64_t in_value = prefix_xor(commas | colons) ^ value_carry;
+        value_carry = static_cast<uint64_t>(static_cast<int64_t>(in_value) >> 63);
+        uint64_t in_key = top & ~in_value & within;
+        uint64_t starts = ((commas | opening) << 1) | start_carry;
+        start_carry = (commas | opening) >> 63;
+        uint64_t value_starts = (colons << 1) | colon_carry;
+        colon_carry = colons >> 63;
+        uint64_t closing = close_at < 64 ? uint64_t(1) << close_at : 0;
+        uint64_t odd = (colons & ~in_value) | (commas & in_value)  // they alternate
+                       | (plain & in_key & ~commas)                // nothing but a string in a key's place
+                       | ((quotes & inside & in_key) ^ (starts & within))  // one string, and at once
+                       | (brackets & ~opening & ~in_value)         // no bracket in a key's place
+                       | (value_starts & (commas | closing));      // no empty value
+        if (odd) return nullptr;
+
+        for (uint64_t rest = starts & within; rest; rest &= rest - 1) {
+            const uint8_t *key = p + lowest(rest) + 1;
+            if (pending >= 0) {
+                Span &span = values[pending];
+                if (span.n_tag != SPAN_MISSING) return nullptr;
+                uint64_t n = static_cast<uint64_t>(key - 2 - pending_value);
+                if (is_blank(pending_value[0]) || is_blank(pending_value[n - 1])) return nullptr;
+                span = Span{pending_value, span_key(n, TAG_JSON)};
+            }
+            if (end - key < 8) return nullptr;
+            pending = find_key(plan, key, end, &pending_value);
+        }
+
+        if (close_at < 64) {
+            if (pending >= 0) {
+                Span &span = values[pending];
+                if (span.n_tag != SPAN_MISSING) return nullptr;
+                uint64_t n = static_cast<uint64_t>(p + close_at - pending_value);
+                if (is_blank(pending_value[0]) || is_blank(pending_value[n - 1])) return nullptr;
+                span = Span{pending_value, span_key(n, TAG_JSON)};
+            }
+            const uint8_t *tail = p + close_at + 1;
+            while (tail < end && is_blank(*tail)) tail++;
+            return tail == end || *tail == '\n' ? tail : nullptr;
+        }
+        if (newlines) return nullptr;
+    }
+}
+
+static inline void forget_values(const Plan &plan, Span *values) {
+    for (uint32_t f = 0; f < plan.n_fields; f++) values[f] = Span{nullptr, SPAN_MISSING};
+}
+
+static size_t scan_lines(const Plan &plan, const uint8_t **cursor, const uint8_t *end, Line *lines, Span *values,
+                         size_t room) {
+    const uint8_t *p = *cursor;
+    size_t n = 0;
+    uint32_t text_form = plan.format == FORMAT_TEXT27 ? FORM_TEXT27 : FORM_TEXT24;
+    for (; p < end && n < room; n++, values += plan.n_fields) {
+        Line *line = &lines[n];
+        line->p = p;
+        const uint8_t *line_end;
+        forget_values(plan, values);
+        uint8_t first = *p;
+        if (first == '{' && plan.format <= FORMAT_JSON) {
+            line_end = scan_json(plan, p, end, values);
+            line->form = FORM_JSON;
+            if (__builtin_expect(line_end == nullptr, 0)) {
+                forget_values(plan, values);
+                line_end = find_line_end(p, end);
+                line->form = FORM_JSON_ODD;
+            }
+        } else if (first > ' ' && plan.format != FORMAT_JSON) {
+            line_end = scan_text(plan, p, end, values, &text_form, line);
+        } else {
+            line_end = find_line_end(p, end);
+            line->form = plan.format == FORMAT_JSON ? FORM_JSON_ODD : FORM_TEXT_ODD;
+        }
+        line->n = static_cast<uint64_t>(line_end - p);
+        line->newlines = line_end < end;
+        p = line_end + line->newlines;
+    }
+    *cursor = p;
+    return n;
+}

@@ -1,0 +1,59 @@
+// The line walk for 64-bit ARM, which always has NEON.
+#if defined(__aarch64__)
+#include <arm_neon.h>
+
+#include "scan.hpp"
+
+namespace flowd {
+namespace {
+namespace neon {
+
+struct Block {
+    uint8x16_t part[4];
+    static inline Block load(const uint8_t *p) {
+        return Block{{vld1q_u8(p), vld1q_u8(p + 16), vld1q_u8(p + 32), vld1q_u8(p + 48)}};
+    }
+    // Four compare results of 16 bytes to one bit a byte: weigh the bytes by their place and add neighbours.
+    static inline uint64_t mask(uint8x16_t a, uint8x16_t b, uint8x16_t c, uint8x16_t d) {
+        const uint8x16_t weights = {1, 2, 4, 8, 16, 32, 64, 128, 1, 2, 4, 8, 16, 32, 64, 128};
+        uint8x16_t low = vpaddq_u8(vandq_u8(a, weights), vandq_u8(b, weights));
+        uint8x16_t high = vpaddq_u8(vandq_u8(c, weights), vandq_u8(d, weights));
+        uint8x16_t sums = vpaddq_u8(low, high);
+        sums = vpaddq_u8(sums, sums);
+        return vgetq_lane_u64(vreinterpretq_u64_u8(sums), 0);
+    }
+    inline uint64_t eq(char c) const {
+        uint8x16_t wanted = vdupq_n_u8(static_cast<uint8_t>(c));
+        return mask(vceqq_u8(part[0], wanted), vceqq_u8(part[1], wanted), vceqq_u8(part[2], wanted),
+                    vceqq_u8(part[3], wanted));
+    }
+    // c, and what differs from it only in bit 0x20 (brackets and braces)
+    inline uint64_t eq_fold(char c) const {
+        uint8x16_t wanted = vdupq_n_u8(static_cast<uint8_t>(c)), fold = vdupq_n_u8(0x20);
+        return mask(vceqq_u8(vorrq_u8(part[0], fold), wanted), vceqq_u8(vorrq_u8(part[1], fold), wanted),
+                    vceqq_u8(vorrq_u8(part[2], fold), wanted), vceqq_u8(vorrq_u8(part[3], fold), wanted));
+    }
+};
+
+static inline uint64_t prefix_xor(uint64_t mask) {
+    for (unsigned shift = 1; shift < 64; shift <<= 1) mask ^= mask << shift;
+    return mask;
+}
+
+static inline unsigned select_bit(uint64_t mask, unsigned k) {
+    for (; k; k--) mask &= mask - 1;
+    return static_cast<unsigned>(__builtin_ctzll(mask));
+}
+
+#include "scan_body.hpp"
+
+}  // namespace neon
+}  // namespace
+
+size_t scan_lines_neon(const Plan &plan, const uint8_t **cursor, const uint8_t *end, Line *lines, Span *values,
+                       size_t room) {
+    return neon::scan_lines(plan, cursor, end, lines, values, room);
+}
+
+}  // namespace flowd
+#endif

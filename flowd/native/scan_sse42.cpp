@@ -1,0 +1,61 @@
+// The line walk for x86-64 with SSE42. Built for these instructions by pragma, so that one build serves all machines.
+#if defined(__x86_64__)
+#include <immintrin.h>
+
+#include "scan.hpp"
+
+#pragma GCC push_options
+#pragma GCC target("sse4.2,pclmul,popcnt")
+
+namespace flowd {
+namespace {
+namespace sse42 {
+
+struct Block {
+    __m128i part[4];
+    static inline Block load(const uint8_t *p) {
+        const __m128i *from = reinterpret_cast<const __m128i *>(p);
+        return Block{{_mm_loadu_si128(from), _mm_loadu_si128(from + 1), _mm_loadu_si128(from + 2),
+                      _mm_loadu_si128(from + 3)}};
+    }
+    inline uint64_t eq(char c) const {
+        uint64_t bits = 0;
+        for (int i = 3; i >= 0; i--)
+            bits = (bits << 16) | static_cast<uint32_t>(_mm_movemask_epi8(_mm_cmpeq_epi8(part[i], _mm_set1_epi8(c))));
+        return bits;
+    }
+    // c, and what differs from it only in bit 0x20 (brackets and braces)
+    inline uint64_t eq_fold(char c) const {
+        uint64_t bits = 0;
+        for (int i = 3; i >= 0; i--) {
+            __m128i folded = _mm_or_si128(part[i], _mm_set1_epi8(0x20));
+            bits = (bits << 16) | static_cast<uint32_t>(_mm_movemask_epi8(_mm_cmpeq_epi8(folded, _mm_set1_epi8(c))));
+        }
+        return bits;
+    }
+};
+
+static inline uint64_t prefix_xor(uint64_t mask) {
+    __m128i product = _mm_clmulepi64_si128(_mm_set_epi64x(0, static_cast<int64_t>(mask)), _mm_set1_epi8(-1), 0);
+    return static_cast<uint64_t>(_mm_cvtsi128_si64(product));
+}
+
+static inline unsigned select_bit(uint64_t mask, unsigned k) {
+    for (; k; k--) mask &= mask - 1;
+    return static_cast<unsigned>(__builtin_ctzll(mask));
+}
+
+#include "scan_body.hpp"
+
+}  // namespace sse42
+}  // namespace
+
+size_t scan_lines_sse42(const Plan &plan, const uint8_t **cursor, const uint8_t *end, Line *lines, Span *values,
+                         size_t room) {
+    return sse42::scan_lines(plan, cursor, end, lines, values, room);
+}
+
+}  // namespace flowd
+
+#pragma GCC pop_options
+#endif
