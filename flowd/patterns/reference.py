@@ -1,0 +1,279 @@
+"""A tree as a pattern for Oniguruma 6.9.8 (Ruby syntax, UTF-8) that means there what the source means in Ruby 3.3.
+
+Nothing of the source text is passed on: every option is written at the leaf it holds for, every class is spelled out,
+groups get names of ours. Where the two engines are known to differ and no rewriting helps, PatternError says so.
+"""
+
+from __future__ import annotations
+
+from flowd.patterns.charset import ASCII, WORD, CharSet
+from flowd.patterns.model import PatternError
+from flowd.patterns.nodes import (
+    Absence,
+    Alternation,
+    Anchor,
+    AnyChar,
+    Atomic,
+    Backref,
+    Call,
+    Capture,
+    CodeClass,
+    Conditional,
+    Grapheme,
+    Keep,
+    Linebreak,
+    Literal,
+    Look,
+    Node,
+    Options,
+    Property,
+    PropertyClass,
+    Repeat,
+    Sequence,
+    Tree,
+    Union,
+    children,
+    walk,
+)
+
+_ANCHORS = {
+    "line_start": "^",
+    "line_end": "$",
+    "text_start": "\\A",
+    "text_end": "\\z",
+    "text_end_newline": "\\Z",
+    "search_start": "\\A",  # A value is searched once, from its start.
+    "word": "\\b",
+    "not_word": "\\B",
+}
+_META = frozenset("\\|()[]{}.*+?^$#-&/ ")
+# Letters with a relative on the other side of the ASCII border: K and the Kelvin sign, s and the long s.
+_BORDER = (CharSet.chars("kK\u212a"), CharSet.chars("sS\u017f"))
+_BORDER_CHARS = _BORDER[0] | _BORDER[1]
+_LINEBREAK = "(?>\\x0D\\x0A|[\\x0A-\\x0D\\x{85}\\x{2028}\\x{2029}])"
+
+
+def to_reference(tree: Tree) -> str:
+    """The pattern for Oniguruma, to be compiled without options."""
+    return _Writer(tree).write(tree.root)
+
+
+def cannot_evaluate(what: str, offset: int = 0, *, hint: str = "") -> PatternError:
+    """The error for what Ruby takes and flowd's engine would answer differently."""
+    return PatternError(f"flowd cannot evaluate {what} as Ruby does", offset, hint=hint or "write the pattern without it")
+
+
+class _Writer:
+    def __init__(self, tree: Tree) -> None:
+        self.tree = tree
+        self.aliases = {name: f"n{i}" for i, name in enumerate(tree.names)}
+
+    def write(self, node: Node) -> str:
+        match node:
+            case Literal(text, ignore_case):
+                return f"(?i:{_escape(text)})" if ignore_case else _escape(text)
+            case AnyChar(newline):
+                return "(?m:.)" if newline else "."
+            case CodeClass():
+                return _code_class(node)
+            case Property(name, negated):
+                return f"\\{'P' if negated else 'p'}{{{name}}}"
+            case PropertyClass():
+                return self.property_class(node)
+            case Anchor(kind, ascii_only):
+                return _ascii_boundary(kind == "not_word") if ascii_only else _ANCHORS[kind]
+            case Keep():
+                return "(?:)"
+            case Linebreak():
+                return _LINEBREAK
+            case Grapheme():
+                return "\\X"
+            case Sequence(parts):
+                return "".join(self.unit(part) if isinstance(part, Alternation) else self.write(part) for part in parts)
+            case Alternation(branches):
+                return "|".join(self.unit(b) if isinstance(b, Alternation) else self.write(b) for b in branches)
+            case Capture(name=name, body=body):
+                return f"(?<{self.aliases[name]}>{self.write(body)})" if name else f"({self.write(body)})"
+            case Options(body):
+                return f"(?:{self.write(body)})"
+            case Atomic(body):
+                return f"(?>{self.write(body)})"
+            case Look():
+                return self.look(node)
+            case Absence(body):
+                return f"(?~{self.unit(body)})"
+            case Conditional():
+                return self.conditional(node)
+            case Repeat():
+                return self.repeat(node)
+            case Backref():
+                return self.backref(node)
+            case Call(number, name):
+                return f"\\g<{self.aliases[name] if name else number}>"
+
+    def unit(self, node: Node) -> str:
+        """The node such that a quantifier, or a neighbour, takes it as one."""
+        match node:
+            case AnyChar(newline=False) | Property() | Linebreak() | Grapheme() | Capture() | Options() | Atomic():
+                return self.write(node)
+            case Literal(text, ignore_case) if len(text) == 1 or ignore_case:
+                return self.write(node)
+            case _:
+                return f"(?:{self.write(node)})"
+
+    def repeat(self, node: Repeat) -> str:
+        body = self.unit(node.body)
+        if _is_place(node.body):
+            # Oniguruma refuses to repeat a bare place; beside an empty group it is no bare one.
+            body = f"(?:{body}(?:))"
+        match node.low, node.high:
+            case 0, None:
+                count = "*"
+            case 1, None:
+                count = "+"
+            case 0, 1:
+                count = "?"
+            case low, None:
+                count = f"{{{low},}}"
+            case low, high if low == high:
+                return f"{body}{{{low}}}"
+            case low, high:
+                count = f"{{{low},{high}}}"
+        return body + count + ("?" if node.lazy else "")
+
+    def look(self, node: Look) -> str:
+        if not node.ahead:
+            for inner in walk(node.body):
+                if isinstance(inner, Look) or (isinstance(inner, Anchor) and inner.ascii_only):
+                    raise cannot_evaluate("a look-behind inside a look-behind", hint="put the two side by side")
+        sign = ("=" if not node.negated else "!") if node.ahead else ("<=" if not node.negated else "<!")
+        return f"(?{sign}{self.write(node.body)})"
+
+    def conditional(self, node: Conditional) -> str:
+        if node.by_name and len(self.tree.names[node.by_name]) > 1:
+            raise cannot_evaluate(f"a condition on <{node.by_name}>, which names several groups")
+        condition = f"<{self.aliases[node.by_name]}>" if node.by_name else str(node.number)
+        no = "" if node.no is None else "|" + self.unit(node.no)
+        return f"(?({condition}){self.unit(node.yes)}{no})"
+
+    def backref(self, node: Backref) -> str:
+        target = self.aliases[node.name] if node.name else str(node.numbers[0])
+        level = "" if node.level is None else f"{node.level:+d}"
+        reference = f"\\k<{target}{level}>"
+        return f"(?i:{reference})" if node.ignore_case else reference
+
+    def property_class(self, node: PropertyClass) -> str:
+        if node.entangled:
+            raise cannot_evaluate(
+                "\\w or an ASCII class beside a Unicode property in one negated or intersected class that ignores case",
+                hint="write the alternatives apart: (?:[...]|[...])",
+            )
+        members = f"(?i:{_union(node.members)})" if node.ignore_case else _union(node.members)
+        if node.limited is None:
+            return members
+        limited = node.limited if node.ignore_case else CodeClass(node.limited.members, node.limited.across)
+        return f"(?:{members}|{_code_class(limited)})"
+
+
+def _is_place(node: Node) -> bool:
+    """Whether Oniguruma would see nothing but a place (or alternatives one of which is one) to repeat."""
+    match node:
+        case Anchor() | Look():
+            return True
+        case Alternation() | Sequence():
+            return any(_is_place(child) for child in children(node))
+        case _:
+            return False
+
+
+def _escape(text: str) -> str:
+    out = []
+    for char in text:
+        if char in _META:
+            out.append("\\" + char)
+        elif char < " " or char == "\x7f":
+            out.append(f"\\x{ord(char):02X}")
+        else:
+            out.append(char)
+    return "".join(out)
+
+
+def _code(code: int) -> str:
+    if code < 0x80:
+        char = chr(code)
+        return char if char.isalnum() else f"\\x{code:02X}"
+    return f"\\x{{{code:X}}}"
+
+
+def _ranges(members: CharSet) -> str:
+    return "".join(_code(low) if low == high else f"{_code(low)}-{_code(high)}" for low, high in members.ranges)
+
+
+def _brackets(members: CharSet, *, negated: bool = False) -> str:
+    if not members:
+        members, negated = ~members, not negated
+    return f"[{'^' if negated else ''}{_ranges(members)}]"
+
+
+def _code_class(node: CodeClass) -> str:
+    if not node.ignore_case:
+        return _brackets(node.members, negated=node.negated)
+    exact = _border_fold(node)
+    touched = _touched_border(node.members)
+    rest = node.members - _BORDER_CHARS
+    if not (touched - exact):
+        return f"(?i:{_brackets(node.members, negated=node.negated)})"
+    if not node.negated:
+        return f"(?:(?i:{_brackets(rest)})|{_brackets(exact)})" if rest else _brackets(exact)
+    if not (rest - ASCII):
+        return _brackets(_ascii_fold(rest) | exact, negated=True)
+    return f"(?:(?!{_brackets(exact)})(?i:{_brackets(rest, negated=True)}))"
+
+
+def _touched_border(members: CharSet) -> CharSet:
+    touched = CharSet()
+    for family in _BORDER:
+        if family & members:
+            touched |= family
+    return touched
+
+
+def _border_fold(node: CodeClass) -> CharSet:
+    """Which of the letters at the ASCII border the class takes, by Ruby's rule for each pair of them."""
+    exact = node.members & _BORDER_CHARS
+    for family in _BORDER:
+        present = family & node.members
+        if present & ASCII:
+            exact |= family & ASCII
+        if present & node.across:
+            exact |= family
+    return exact
+
+
+def _ascii_fold(members: CharSet) -> CharSet:
+    chars = [chr(code) for low, high in members.ranges for code in range(low, high + 1)]
+    return members | CharSet.chars("".join(char.swapcase() for char in chars))
+
+
+def _union(union: Union) -> str:
+    inner = ""
+    for part in union.parts:
+        match part:
+            case CharSet():
+                inner += _ranges(part)
+            case Property(name, negated):
+                inner += f"\\{'P' if negated else 'p'}{{{name}}}"
+            case Union():
+                inner += _union(part)
+    if not inner:
+        inner = "^" + _ranges(~CharSet())
+    for other in union.intersected:
+        inner = f"[{inner}]&&{_union(other)}"
+    return f"[^[{inner}]]" if union.negated else f"[{inner}]"
+
+
+def _ascii_boundary(negated: bool) -> str:
+    word = _brackets(WORD)
+    if negated:
+        return f"(?:(?<={word})(?={word})|(?<!{word})(?!{word}))"
+    return f"(?:(?<={word})(?!{word})|(?<!{word})(?={word}))"
