@@ -21,8 +21,6 @@ SUBSCRIPTIONS_READ = 256
 """Subscriptions read in one go: a flood of them must not keep batches waiting."""
 WELCOME_GAP_S = 0.02
 """A new subscriber is sent a heartbeat at once, but a view's never more often than this."""
-ZERO_COPY_BYTES = 64 << 10
-"""Below this, copying a payload into ZeroMQ is cheaper than lending it."""
 
 
 @dataclass(slots=True)
@@ -74,7 +72,7 @@ class LiveLane:
             return
         for frame in head:
             self._socket.send(frame, zmq.SNDMORE)
-        self._socket.send(kept, copy=len(kept) < ZERO_COPY_BYTES)
+        self._socket.send(kept, 0, copy=False)  # lent, not copied, from 64 KiB on
 
     def beat(self, now_s: float) -> float:
         """Sends the heartbeats that are due; returns the seconds until the next ones are."""

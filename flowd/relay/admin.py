@@ -1,0 +1,85 @@
+"""The admin lane: questions about the daemon, answered by a thread of its own so that load never hides an answer.
+
+Knows how to ask and answer, not what the answers are: the operations are given to it.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Mapping
+from difflib import get_close_matches
+from typing import Any
+
+import zmq
+
+from flowd.errors import FlowdError, WireError
+from flowd.relay.metrics import Counters
+from flowd.relay.reception import Reception
+from flowd.wire import Reply, Request
+from flowd.wire.sockets import Wake
+
+Operation = Callable[[Mapping[str, Any]], dict[str, Any]]
+"""Takes the request's arguments, returns the answer's body; raises FlowdError to say no."""
+
+log = logging.getLogger(__name__)
+
+
+class AdminLane(threading.Thread):
+    """Answers REQUESTs until `end`. Owns its socket from `start` on and closes it."""
+
+    def __init__(self, socket: zmq.Socket[bytes], operations: Mapping[str, Operation], counters: Counters) -> None:
+        super().__init__(name="flowd-admin", daemon=True)
+        self._socket = socket
+        self._operations = operations
+        self._reception = Reception(socket, "admin", counters)
+        self._wake = Wake()
+        self._is_ending = False
+
+    def end(self) -> None:
+        """Ends the thread and waits for it."""
+        self._is_ending = True
+        self._wake.ring()
+        self.join()
+        self._wake.close()
+
+    def run(self) -> None:
+        """The loop."""
+        poller = zmq.Poller()
+        poller.register(self._socket, zmq.POLLIN)
+        poller.register(self._wake.fd, zmq.POLLIN)
+        with self._socket:
+            while not self._is_ending:
+                poller.poll()
+                self._answer_all()
+
+    def _answer_all(self) -> None:
+        now_s = time.monotonic()
+        while (received := self._reception.receive(now_s)) is not None:
+            peer, message = received
+            if not isinstance(message.header, Request):
+                self._reception.blame(peer, "type", now_s)
+                continue
+            try:
+                self._reception.reply(peer, self._answer(message.header))
+            except WireError as error:
+                self._reception.reply(peer, _refuse(message.header, "too_big", error.message, ""))
+
+    def _answer(self, request: Request) -> Reply:
+        operation = self._operations.get(request.op)
+        if operation is None:
+            near = get_close_matches(request.op, self._operations, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(sorted(self._operations))}"
+            return _refuse(request, "unknown", f"this daemon has no operation {request.op[:80]!r}", hint)
+        try:
+            return Reply(request.id, True, operation(request.args))
+        except FlowdError as error:
+            return _refuse(request, "failed", error.message, error.hint)
+        except Exception as error:  # an operation that fails must not end the others
+            log.exception("admin: %s failed", request.op)
+            return _refuse(request, "failed", f"{type(error).__name__}: {error}", "see the daemon's log")
+
+
+def _refuse(request: Request, code: str, text: str, hint: str) -> Reply:
+    return Reply(request.id, False, {"code": code, "text": text, "hint": hint})
