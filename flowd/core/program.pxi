@@ -99,6 +99,10 @@ cdef class Memory:
         return block
 
 
+class RefusedByLinearEngine(ValueError):
+    """The linear engine will not take some predicates' expressions: `args[1]` lists the predicates."""
+
+
 cdef class Program:
     """A filter set for the core: `Program(fields, subjects, predicates, sections, rules, strict)`, all plain values.
 
@@ -256,7 +260,11 @@ cdef class Program:
             self.subjects[i].predicates = self.keep_ids(of_subject[i])
             self.subjects[i].n_predicates = len(of_subject[i])
             if linear_of_subject[i]:
-                linear_set = LinearSet([linear for _, linear in linear_of_subject[i]])
+                try:
+                    linear_set = LinearSet([linear for _, linear in linear_of_subject[i]])
+                except RegexError as error:
+                    raise RefusedByLinearEngine(str(error.args[0]), [
+                        p for at, (p, _) in enumerate(linear_of_subject[i]) if error.args[1] in (at, -1)]) from None
                 self.kept.append(linear_set)
                 self.subjects[i].linear = linear_set.database
                 self.subjects[i].linear_ids = self.keep_ids([p for p, _ in linear_of_subject[i]])

@@ -1,0 +1,88 @@
+"""flowd filters and relays Calico's flow and DNS logs.
+
+The public names, loaded when they are first used: `load`, `compile`, `FilterSet`, `Explanation`, `Hits`, `Applied`;
+`Producer`, `Subscriber`; `FlowdError` and its kinds. `flowd.aio` has the clients for asyncio.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from flowd._version import __version__
+
+if TYPE_CHECKING:
+    from flowd.client import Producer, Subscriber
+    from flowd.errors import (
+        ConfigError,
+        FilterError,
+        FlowdError,
+        LineTooLong,
+        NotAcknowledged,
+        Problem,
+        Refused,
+        Unreachable,
+        WireError,
+    )
+    from flowd.explanation import Explanation
+    from flowd.filterset import Applied, FilterSet, Hits, compile, load
+
+_HOMES = {
+    "Applied": "flowd.filterset",
+    "ConfigError": "flowd.errors",
+    "Explanation": "flowd.explanation",
+    "FilterError": "flowd.errors",
+    "FilterSet": "flowd.filterset",
+    "FlowdError": "flowd.errors",
+    "Hits": "flowd.filterset",
+    "LineTooLong": "flowd.errors",
+    "NotAcknowledged": "flowd.errors",
+    "Problem": "flowd.errors",
+    "Producer": "flowd.client",
+    "Refused": "flowd.errors",
+    "Subscriber": "flowd.client",
+    "Unreachable": "flowd.errors",
+    "WireError": "flowd.errors",
+    "compile": "flowd.filterset",
+    "load": "flowd.filterset",
+}
+
+__all__ = [
+    "Applied",
+    "ConfigError",
+    "Explanation",
+    "FilterError",
+    "FilterSet",
+    "FlowdError",
+    "Hits",
+    "LineTooLong",
+    "NotAcknowledged",
+    "Problem",
+    "Producer",
+    "Refused",
+    "Subscriber",
+    "Unreachable",
+    "WireError",
+    "__version__",
+    "compile",
+    "load",
+]
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module 'flowd' has no attribute {name!r}")
+    import importlib
+
+    try:
+        value = getattr(importlib.import_module(home), name)
+    except ModuleNotFoundError as error:
+        if error.name == "flowd._core":
+            raise ImportError("flowd's native core is not built: run `make build` in the checkout") from error
+        raise
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(set(globals()) | set(__all__))

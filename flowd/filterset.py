@@ -1,0 +1,168 @@
+"""A stream's filters, compiled: what users of the library hold. Immutable, shared by threads, picklable."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+from flowd import _core
+from flowd.errors import Problem
+from flowd.explanation import Explanation, explain_line
+from flowd.filters.load import read_path, read_text
+from flowd.filters.model import FilterText
+from flowd.program import CompiledRule, build_program
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
+Format = Literal["auto", "json", "text24", "text27"]
+
+
+class Hits(NamedTuple):
+    """Lines, and their bytes with newlines, that a rule has decided."""
+
+    lines: int
+    bytes: int
+
+
+class Applied(NamedTuple):
+    """What one call of FilterSet.apply did: the kept lines, and numbers of lines."""
+
+    kept: bytes
+    lines: int
+    kept_lines: int
+    malformed: int
+    errors: int
+
+
+class FilterSet:
+    """The filters that apply to one stream, compiled.
+
+    Every method may be called from many threads at once; the GIL is released while lines are walked. A pickle holds
+    the resolved rules (includes and environment already read); counters start at 0 after unpickling.
+    """
+
+    __slots__ = ("_compiled", "_evaluator", "_format", "_text")
+
+    def __init__(self, text: FilterText, *, format: Format = "auto") -> None:
+        if format not in _core.FORMATS:
+            raise ValueError(f"format is {format!r}; it must be one of {', '.join(_core.FORMATS)}")
+        self._text = text
+        self._format: Format = format
+        self._compiled = build_program(text)
+        self._evaluator = _core.Evaluator(self._compiled.program, os.cpu_count() or 1)
+
+    def filter(self, lines: Buffer, *, format: Format | None = None) -> bytes:
+        """The kept lines, byte for byte and in order.
+
+        `lines` is any object with the buffer protocol that holds whole lines ending in newlines; the last may lack it,
+        and none is added. Malformed lines and lines on which matching failed are kept. `format` fixes the lines' form.
+        """
+        kept: bytes = self._evaluator.apply(lines, format or self._format)[0]
+        return kept
+
+    def verdicts(self, lines: Buffer, *, format: Format | None = None) -> bytes:
+        """One letter a line: K kept, D dropped, M malformed (kept by policy), E error while matching (kept)."""
+        letters: bytes = self._evaluator.verdicts(lines, format or self._format)
+        return letters
+
+    def apply(
+        self,
+        lines: Buffer,
+        *,
+        format: Format | None = None,
+        malformed: Literal["keep", "drop"] = "keep",
+        invert: bool = False,
+    ) -> Applied:
+        """Filters like `filter` and says how many lines there were, were kept, malformed, or met errors.
+
+        `malformed` says what becomes of malformed lines; `invert` keeps the dropped lines instead of the others.
+        """
+        drop_malformed = {"keep": False, "drop": True}[malformed]
+        return Applied(*self._evaluator.apply(lines, format or self._format, drop_malformed, invert))
+
+    def explain(self, line: Buffer | str, *, format: Format | None = None) -> Explanation:
+        """The verdict on one line, what decided it, and everything that was looked at. Counts nothing."""
+        one = line.encode() if isinstance(line, str) else bytes(line)
+        return explain_line(
+            self._text, self._compiled, self._evaluator.trace(one.removesuffix(b"\n"), format or self._format)
+        )
+
+    @property
+    def hits(self) -> dict[str, Hits]:
+        """For every rule and group that can decide, and `default`, what it has decided so far, in all threads."""
+        return {
+            name: Hits(*counts) for name, counts in zip(self._compiled.deciders, self._evaluator.counters(), strict=True)
+        }
+
+    @property
+    def rules(self) -> tuple[CompiledRule, ...]:
+        """The rules in the order they are evaluated."""
+        return self._compiled.rules
+
+    @property
+    def warnings(self) -> tuple[Problem, ...]:
+        """What was doubtful in the text, with its places."""
+        return self._text.warnings
+
+    @property
+    def stream(self) -> str:
+        """The stream (tag) that the set was resolved for."""
+        return self._text.stream
+
+    @property
+    def dialect(self) -> str:
+        """The dialect that the text was read in."""
+        return self._text.dialect
+
+    @property
+    def text(self) -> FilterText:
+        """The filters as plain data."""
+        return self._text
+
+    @property
+    def cache_stat(self) -> dict[str, int]:
+        """What the caches hold now: `contexts`, `bytes`, and `resets`, how often they were emptied at their bound."""
+        stat: dict[str, int] = self._evaluator.cache_stat()
+        return stat
+
+    def __repr__(self) -> str:
+        return f"<FilterSet {self.dialect} stream={self.stream!r} filters={len(self._text.filters)} rules={len(self.rules)}>"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _rebuild, (self._text, self._format)
+
+
+def _rebuild(text: FilterText, format: Format) -> FilterSet:
+    return FilterSet(text, format=format)
+
+
+def load(
+    path: str | os.PathLike[str],
+    stream: str = "flows",
+    dialect: str | None = None,
+    skip_unsupported: bool = False,
+    *,
+    format: Format = "auto",
+) -> FilterSet:
+    """Compiles the filters of a file, a folder with `flow` and `dns`, or a ConfigMap's manifest or mount.
+
+    `dialect` None recognises it. Raises FileNotFoundError, or FilterError with every problem and its place.
+    """
+    return FilterSet(read_path(path, stream, dialect, skip_unsupported), format=format)
+
+
+def compile(
+    text: str,
+    stream: str = "flows",
+    dialect: str | None = "fluentd",
+    origin: str = "<text>",
+    skip_unsupported: bool = False,
+    *,
+    format: Format = "auto",
+) -> FilterSet:
+    """Compiles the filters in a text; `origin` is its name in problems. Includes are relative to the working directory.
+
+    Raises FilterError with every problem and its place.
+    """
+    return FilterSet(read_text(text, stream, dialect, origin, skip_unsupported), format=format)
