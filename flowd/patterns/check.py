@@ -76,7 +76,7 @@ def _without_plain_captures(tree: Tree) -> Tree:
                 return node
 
     names = {name: tuple(renumbered[number] for number in numbers) for name, numbers in tree.names.items()}
-    return Tree(rebuild(tree.root), len(renumbered), names, tree.has_calls)
+    return replace(tree, root=rebuild(tree.root), group_count=len(renumbered), names=names)
 
 
 def _numbers_not_allowed(node: Node) -> PatternError:

@@ -100,6 +100,7 @@ class ClassParser:
 
     def _property_name(self, negated: bool) -> tuple[bool, str]:
         scanner = self.scanner
+        scanner.has_property = True
         scanner.accept("{")
         if scanner.accept("^"):
             negated = not negated

@@ -53,7 +53,8 @@ def to_linear(tree: Tree) -> bytes | None:
         expression = writer.write(tree.root, 1, _Place(start=True, end=True), 0)
     except _Refused:
         return None
-    return expression.encode() if len(expression.encode()) <= LENGTH_LIMIT else None
+    # Vectorscan refuses an expression without any character.
+    return expression.encode() if writer.positions and len(expression) <= LENGTH_LIMIT else None
 
 
 class _Place:

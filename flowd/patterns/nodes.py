@@ -198,12 +198,16 @@ EMPTY = Sequence(())
 
 @dataclass(frozen=True, slots=True)
 class Tree:
-    """A whole pattern. `names` tells which groups bear a name, in the order of the groups."""
+    """A whole pattern. `names` tells which groups bear a name, in the order of the groups.
+
+    `is_ascii` says that nothing in it makes it a UTF-8 pattern for Ruby: no character beyond ASCII, no property.
+    """
 
     root: Node
     group_count: int
     names: dict[str, tuple[int, ...]]
     has_calls: bool = False
+    is_ascii: bool = True
 
 
 def children(node: Node) -> tuple[Node, ...]:

@@ -187,7 +187,8 @@ class _Parser:
             )
         _, root = self.close()
         names = {name: tuple(numbers) for name, numbers in self.names.items()}
-        return Tree(root, self.group_count, names, self.has_calls)
+        is_ascii = scanner.text.isascii() and not scanner.has_property
+        return Tree(root, self.group_count, names, self.has_calls, is_ascii)
 
     def close_tail(self) -> None:
         frame, body = self.close()

@@ -6,7 +6,10 @@ groups get names of ours. Where the two engines are known to differ and no rewri
 
 from __future__ import annotations
 
-from flowd.patterns.charset import ASCII, WORD, CharSet
+from dataclasses import replace
+
+from flowd.patterns.charset import WORD, CharSet
+from flowd.patterns.folding import LATIN_1, expansions, folded_class
 from flowd.patterns.model import PatternError
 from flowd.patterns.nodes import (
     Absence,
@@ -47,15 +50,14 @@ _ANCHORS = {
     "not_word": "\\B",
 }
 _META = frozenset("\\|()[]{}.*+?^$#-&/ ")
-# Letters with a relative on the other side of the ASCII border: K and the Kelvin sign, s and the long s.
-_BORDER = (CharSet.chars("kK\u212a"), CharSet.chars("sS\u017f"))
-_BORDER_CHARS = _BORDER[0] | _BORDER[1]
+# Properties that hold every relative of what they hold, so that ignoring case changes nothing.
+_CASE_CLOSED = frozenset(["alnum", "alpha", "blank", "cntrl", "digit", "graph", "print", "punct", "space", "word"])
 _LINEBREAK = "(?>\\x0D\\x0A|[\\x0A-\\x0D\\x{85}\\x{2028}\\x{2029}])"
 
 
 def to_reference(tree: Tree) -> str:
     """The pattern for Oniguruma, to be compiled without options."""
-    return _Writer(tree).write(tree.root)
+    return _Writer(tree).whole()
 
 
 def cannot_evaluate(what: str, offset: int = 0, *, hint: str = "") -> PatternError:
@@ -67,6 +69,13 @@ class _Writer:
     def __init__(self, tree: Tree) -> None:
         self.tree = tree
         self.aliases = {name: f"n{i}" for i, name in enumerate(tree.names)}
+        self.whole_alias = "whole" if tree.names else "0"
+
+    def whole(self) -> str:
+        """The pattern; beside named groups a call of the whole needs a name, too."""
+        written = self.write(self.tree.root)
+        calls_whole = any(isinstance(node, Call) and not node.name and node.number == 0 for node in walk(self.tree.root))
+        return f"(?<whole>{written})" if calls_whole and self.tree.names else written
 
     def write(self, node: Node) -> str:
         match node:
@@ -75,7 +84,7 @@ class _Writer:
             case AnyChar(newline):
                 return "(?m:.)" if newline else "."
             case CodeClass():
-                return _code_class(node)
+                return self.code_class(node)
             case Property(name, negated):
                 return f"\\{'P' if negated else 'p'}{{{name}}}"
             case PropertyClass():
@@ -109,7 +118,7 @@ class _Writer:
             case Backref():
                 return self.backref(node)
             case Call(number, name):
-                return f"\\g<{self.aliases[name] if name else number}>"
+                return f"\\g<{self.aliases[name] if name else number or self.whole_alias}>"
 
     def unit(self, node: Node) -> str:
         """The node such that a quantifier, or a neighbour, takes it as one."""
@@ -162,17 +171,41 @@ class _Writer:
         reference = f"\\k<{target}{level}>"
         return f"(?i:{reference})" if node.ignore_case else reference
 
+    def code_class(self, node: CodeClass) -> str:
+        if not node.ignore_case:
+            return _brackets(node.members, negated=node.negated)
+        if node.members.only_char and not node.negated:
+            return f"(?i:{_escape(node.members.only_char)})"
+        members = folded_class(node.members, node.across)
+        if node.negated or self.tree.is_ascii:
+            return _brackets(members, negated=node.negated)
+        texts = expansions(node.members)
+        return f"(?:{_brackets(members)}|(?i:{'|'.join(texts)}))" if texts else _brackets(members)
+
     def property_class(self, node: PropertyClass) -> str:
         if node.entangled:
             raise cannot_evaluate(
                 "\\w or an ASCII class beside a Unicode property in one negated or intersected class that ignores case",
                 hint="write the alternatives apart: (?:[...]|[...])",
             )
-        members = f"(?i:{_union(node.members)})" if node.ignore_case else _union(node.members)
+        members = _union(node.members)
+        if node.ignore_case and not (self.tree.is_ascii and _is_case_closed(node.members)):
+            members = self.folded_properties(node.members)
         if node.limited is None:
             return members
         limited = node.limited if node.ignore_case else CodeClass(node.limited.members, node.limited.across)
-        return f"(?:{members}|{_code_class(limited)})"
+        return f"(?:{members}|{self.code_class(limited)})"
+
+    def folded_properties(self, union: Union) -> str:
+        """A class with properties where case is ignored. Oniguruma folds it in full; Ruby never into Latin-1."""
+        latin_1 = _brackets(LATIN_1)
+        inside = _union(replace(union, negated=False))
+        outside = _union(replace(union, negated=True))
+        if union.negated:
+            return f"(?:(?!{inside})(?:{latin_1}|(?i:{outside})))"
+        if self.tree.is_ascii:
+            return f"(?:{inside}|(?!(?i:{outside}))(?!{latin_1})(?m:.))"
+        return f"(?:{inside}|(?!{latin_1})(?i:{inside}))"
 
 
 def _is_place(node: Node) -> bool:
@@ -180,6 +213,8 @@ def _is_place(node: Node) -> bool:
     match node:
         case Anchor() | Look():
             return True
+        case Options(body):
+            return _is_place(body)
         case Alternation() | Sequence():
             return any(_is_place(child) for child in children(node))
         case _:
@@ -215,44 +250,11 @@ def _brackets(members: CharSet, *, negated: bool = False) -> str:
     return f"[{'^' if negated else ''}{_ranges(members)}]"
 
 
-def _code_class(node: CodeClass) -> str:
-    if not node.ignore_case:
-        return _brackets(node.members, negated=node.negated)
-    exact = _border_fold(node)
-    touched = _touched_border(node.members)
-    rest = node.members - _BORDER_CHARS
-    if not (touched - exact):
-        return f"(?i:{_brackets(node.members, negated=node.negated)})"
-    if not node.negated:
-        return f"(?:(?i:{_brackets(rest)})|{_brackets(exact)})" if rest else _brackets(exact)
-    if not (rest - ASCII):
-        return _brackets(_ascii_fold(rest) | exact, negated=True)
-    return f"(?:(?!{_brackets(exact)})(?i:{_brackets(rest, negated=True)}))"
-
-
-def _touched_border(members: CharSet) -> CharSet:
-    touched = CharSet()
-    for family in _BORDER:
-        if family & members:
-            touched |= family
-    return touched
-
-
-def _border_fold(node: CodeClass) -> CharSet:
-    """Which of the letters at the ASCII border the class takes, by Ruby's rule for each pair of them."""
-    exact = node.members & _BORDER_CHARS
-    for family in _BORDER:
-        present = family & node.members
-        if present & ASCII:
-            exact |= family & ASCII
-        if present & node.across:
-            exact |= family
-    return exact
-
-
-def _ascii_fold(members: CharSet) -> CharSet:
-    chars = [chr(code) for low, high in members.ranges for code in range(low, high + 1)]
-    return members | CharSet.chars("".join(char.swapcase() for char in chars))
+def _is_case_closed(union: Union) -> bool:
+    return not union.intersected and all(
+        (isinstance(part, Property) and part.name in _CASE_CLOSED) or (isinstance(part, CharSet) and not part)
+        for part in union.parts
+    )
 
 
 def _union(union: Union) -> str:

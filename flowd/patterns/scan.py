@@ -20,6 +20,7 @@ class Scanner:
         self.source_offset = source_offset
         self.dialect = dialect
         self.fixed_interval = False
+        self.has_property = False
 
     @property
     def at_end(self) -> bool:
