@@ -81,6 +81,8 @@ class Subscriber:
         self.timeout_s = timeout_s
         self.malformed = 0
         """Messages that were no publication of FLW/1, and were skipped."""
+        self.heard = 0
+        """Publications heard so far, heartbeats included."""
         self._topic = view.encode() + b"\0"
         self._socket: zmq.Socket[bytes] | None = None
         self._continuity = Continuity()
@@ -106,28 +108,25 @@ class Subscriber:
         while self._continuity.epoch is None:
             publication = self._receive(deadline_s)
             if publication is None:
-                raise self._unreachable(timeout_s)
+                raise self.unreachable(timeout_s)
             if isinstance(publication, Batch):
                 self._early = publication
 
-    def next_batch(self, timeout_s: float | None = None) -> Batch | None:
-        """The next batch; None when none came within `timeout_s` (None: waits for ever).
-
-        Raises Unreachable when not even a heartbeat came in that time."""
+    def poll(self, timeout_s: float | None = None) -> Batch | None:
+        """The next batch; None when none came within `timeout_s` (None: waits for ever). Never raises for silence."""
         if self._early is not None:
             early, self._early = self._early, None
             return early
         deadline_s = None if timeout_s is None else time.monotonic() + timeout_s
-        is_heard = False
         while True:
             publication = self._receive(deadline_s)
-            if isinstance(publication, Batch):
+            if publication is None or isinstance(publication, Batch):
                 return publication
-            if publication is None:
-                if is_heard or (timeout_s is not None and timeout_s < HEARTBEAT_MS / 1000 and self._continuity.epoch):
-                    return None
-                raise self._unreachable(timeout_s)
-            is_heard = True
+
+    def is_silent(self, heard: int, timeout_s: float) -> bool:
+        """Whether a wait of `timeout_s` since `heard` had this value means that no daemon publishes the view. A wait
+        shorter than a heartbeat proves nothing once the daemon was heard."""
+        return self.heard == heard and (timeout_s >= HEARTBEAT_MS / 1000 or not self.heard)
 
     def close(self) -> None:
         """Disconnects. May be called twice."""
@@ -139,10 +138,13 @@ class Subscriber:
         return self
 
     def __next__(self) -> Batch:
-        batch = self.next_batch(self.timeout_s)
-        if batch is None:
-            raise StopIteration
-        return batch
+        heard = self.heard
+        batch = self.poll(self.timeout_s)
+        if batch is not None:
+            return batch
+        if self.timeout_s is not None and self.is_silent(heard, self.timeout_s):
+            raise self.unreachable(self.timeout_s)
+        raise StopIteration
 
     def __enter__(self) -> Subscriber:
         return self
@@ -169,6 +171,7 @@ class Subscriber:
         try:
             header, flags, payload = parse(frames[1:])
             if isinstance(header, Heartbeat):
+                self.heard += 1
                 self._continuity.hear(header)
                 return header
             if not isinstance(header, Live):
@@ -178,6 +181,7 @@ class Subscriber:
             self.malformed += 1
             log.warning("subscriber: %s sent what is no publication: %s", self.endpoint, error)
             return None
+        self.heard += 1
         self._continuity.follow(header)
         if not lines:
             return None
@@ -192,7 +196,8 @@ class Subscriber:
             self._socket.connect(self.endpoint)
         return self._socket
 
-    def _unreachable(self, timeout_s: float | None) -> Unreachable:
+    def unreachable(self, timeout_s: float | None) -> Unreachable:
+        """The error of a wait in which nothing was heard."""
         return Unreachable(
             f"{self.endpoint}: nothing was heard of the view {self.view!r} within {timeout_s} s",
             hint="is the daemon running, and does it have a stream of this name?",
