@@ -120,7 +120,7 @@ def _skip_to_bracket(rest: str, key: str) -> str:
 
 
 def parse_integer(text: str) -> int:
-    """What Ruby's Integer() makes of a text: base prefixes, a leading 0 for octal, single underscores, blanks around."""
+    """What Ruby's Integer() makes of a text: base prefixes, a leading 0 for octal, underscores, blanks around."""
     stripped = text.strip(_RUBY_SPACE)
     found = _INTEGER.match(stripped)
     if not found:
