@@ -12,10 +12,10 @@ from typing import Literal
 
 from flowd.filters.accessor import AccessorError, parse_accessor
 from flowd.filters.elements import Element, Parameter, Unset
+from flowd.filters.fluentd_lint import warn_unknown_parameters
 from flowd.filters.fluentd_pattern import RubyPattern, RubyPatternError, parse_pattern
 from flowd.filters.model import Condition, Filter, Rule, Step, StepKind
 from flowd.filters.source import Place, Report
-from flowd.filters.fluentd_lint import warn_unknown_parameters
 from flowd.filters.suggest import suggest_name
 
 _MOST_LEGACY = 20
@@ -248,10 +248,10 @@ class _GrepReader:
         return names
 
     def _make_rule(self, written: _Written, name: str, group: str) -> Rule:
-        assert written.path is not None and written.pattern is not None
-        pattern = written.pattern
+        assert written.path is not None
+        assert written.pattern is not None
+        pattern, place = written.pattern, written.place
         condition = Condition(written.path, pattern.source, pattern.ignore_case, pattern.dotall)
-        place = written.place
         return Rule(name, written.kind, written.key or "", condition, place.file, place.line, place.column, group)
 
     # Names that mean nothing here

@@ -118,9 +118,9 @@ class _JsonReader:
                 if end < 0:
                     raise JsonError(len(self.text))
                 self.position = end + 2
-            elif char == "/" and self.text.startswith("//", self.position):
-                self._skip_line()
-            elif char == "#" and value_complete and self._depth == 1:
+            elif (char == "/" and self.text.startswith("//", self.position)) or (
+                char == "#" and value_complete and self._depth == 1
+            ):
                 self._skip_line()
             else:
                 return

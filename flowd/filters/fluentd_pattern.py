@@ -37,6 +37,7 @@ class RubyPattern:
     def matches(self, text: str) -> bool:
         """Is there a match anywhere in the text? Not for hot paths: the engine is made for each call."""
         from flowd._core import Regex
+
         from flowd.patterns import compile_pattern
 
         compiled = compile_pattern(self.source, ignore_case=self.ignore_case, dotall=self.dotall)

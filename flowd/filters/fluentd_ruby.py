@@ -14,6 +14,8 @@ from flowd.filters.elements import Unset
 _QUOTED = r"""(?:'(?P<{0}1>[^'\\]*)'|"(?P<{0}2>[^"\\#]*)")"""
 _ENV = re.compile(rf"\s*ENV\s*\[\s*{_QUOTED.format('name')}\s*\]\s*\Z")
 _FETCH = re.compile(rf"\s*ENV\.fetch\s*\(\s*{_QUOTED.format('name')}\s*,\s*{_QUOTED.format('default')}\s*\)\s*\Z")
+# The understood forms are far shorter; a bound keeps text with many unclosed pieces from being searched again and again.
+_LONGEST_CODE = 2_000
 _CLOSERS = {"{": "}", "(": ")", "[": "]"}
 
 FORMS = "ENV['X'], ENV.fetch('X', 'default'), hostname, worker_id, use_nil and use_default"
@@ -35,7 +37,8 @@ def find_code_end(text: str, start: int) -> int | None:
     """
     expected = ["}"]
     position = start
-    while position < len(text):
+    bound = min(len(text), start + _LONGEST_CODE)
+    while position < bound:
         char = text[position]
         if char == expected[-1]:
             expected.pop()
@@ -44,14 +47,14 @@ def find_code_end(text: str, start: int) -> int | None:
         elif char in _CLOSERS:
             expected.append(_CLOSERS[char])
         elif char in "'\"":
-            position = _find_quote_end(text, position)
+            position = _find_quote_end(text, position, bound)
         position += 1
     return None
 
 
-def _find_quote_end(text: str, start: int) -> int:
+def _find_quote_end(text: str, start: int, bound: int) -> int:
     position = start + 1
-    while position < len(text) and text[position] != text[start]:
+    while position < bound and text[position] != text[start]:
         position += 2 if text[position] == "\\" else 1
     return position
 

@@ -24,7 +24,7 @@ _MOST_INCLUDED_CHARS = 16 * 2**20
 _SECTION_NAME = re.compile("[a-zA-Z0-9_]*")
 _SPACING = re.compile(r"(?:[ \t\r\n]+|#[^\r\n]*)*")
 _BLANKS_AND_LINES = re.compile(r"[ \t\r\n]*")
-# The rest of a line, and the empty and comment lines after it. A comment runs to the next LF: a CR alone does not end it.
+# The rest of a line. A comment runs to the next LF: a CR alone does not end it.
 _LINE_END = re.compile(r"[ \t]*(?:#[^\n]*)?(?:\r|\n|\Z)")
 _ROOT_INCLUDE = re.compile(r"(@include|include)(?=[ \t\r\n#]|\Z)")
 _RESERVED = frozenset(("@type", "@id", "@label", "@log_level"))
@@ -66,6 +66,7 @@ class _FileReader(ValueReader):
         super().__init__(source, reading.report)
         self._base_dir = base_dir
         self._reading = reading
+        self._endless_comment: Place | None = None
 
     def read_into(self, container: Element, *, main: bool) -> None:
         """Read the whole file; what it opens it must close itself."""
@@ -85,10 +86,13 @@ class _FileReader(ValueReader):
             else:
                 self._read_parameter(stack)
         for element in stack[1:]:
+            hint = f"the section opened here is never closed: add </{element.name}>"
+            if self._endless_comment is not None:
+                hint = f"the comment at {self._endless_comment} hides the lines after it: end lines with LF or CR LF"
             self._problem(
                 element.place,
                 f"expected end tag '</{element.name}>' but got end of file",
-                f"the section opened here is never closed: add </{element.name}>",
+                hint,
                 "unclosed-section",
             )
 
@@ -114,8 +118,9 @@ class _FileReader(ValueReader):
     def _check_comment(self, skipped: str) -> None:
         carriage_return = skipped.find("\r", 0, -2)
         if carriage_return >= 0 and skipped[carriage_return:].strip():
+            self._endless_comment = self.source.place(self.position + skipped.find("#"))
             self.report.warning(
-                self.source.place(self.position + skipped.find("#")),
+                self._endless_comment,
                 "this comment hides the lines after it: a CR alone does not end a comment",
                 hint="end lines with LF or CR LF",
                 code="endless-comment",

@@ -149,7 +149,7 @@ class ValueReader:
         if end is None:
             self.report.problem(
                 self.source.place(start),
-                "embedded code is not closed: got end of file",
+                "expected end of embedded code but got none",
                 hint="close it with }, or write \\#{ for the characters themselves",
                 code="embedded-code",
             )

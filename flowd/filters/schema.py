@@ -52,8 +52,8 @@ tcp_mean_send_congestion_window tcp_min_send_congestion_window tcp_mean_smooth_r
 tcp_max_min_rtt tcp_mean_mss tcp_min_mss tcp_total_retransmissions tcp_lost_packets tcp_unrecovered_to
 """
 _DNS_FIELDS = """
-start_time end_time type count client_name client_name_aggr client_namespace client_ip client_labels servers qname qclass
-qtype rcode rrsets latency latency_count latency_mean latency_max
+start_time end_time type count client_name client_name_aggr client_namespace client_ip client_labels servers qname
+qclass qtype rcode rrsets latency latency_count latency_mean latency_max
 """
 
 FIELDS: dict[str, frozenset[str]] = {

@@ -15,6 +15,8 @@ from flowd.filters.fluentd_pattern import RubyPattern, RubyPatternError
 
 _WHITESPACE = re.compile(r"[ \t\r\n\f\v]+")
 _ALNUM = re.compile("[a-zA-Z0-9_]")
+_DEEPEST_BRACES = 50
+_MOST_UNCLOSED = 3  # each makes the text that fluentd would match several times longer
 
 
 class TagError(ValueError):
@@ -125,6 +127,8 @@ def _parse_glob(glob: str) -> tuple[_Atom, ...]:
         elif char == "{":
             outer.append(([], branch))
             branch = []
+            if len(outer) > _DEEPEST_BRACES:
+                raise TagError(f"braces are nested too deeply in {glob[:80]}", "write several patterns instead")
         elif char in ",}" and outer:
             branches, before = outer[-1]
             branches.append(tuple(branch))
@@ -135,6 +139,8 @@ def _parse_glob(glob: str) -> tuple[_Atom, ...]:
         else:
             branch.append(_Text(char, char if _ALNUM.match(char) else "\\" + char))
         position += 1
+    if len(outer) > _MOST_UNCLOSED:
+        raise TagError(f"braces are not closed in {glob[:80]}", "close each { with a }")
     while outer:
         # An unclosed brace: fluentd takes what it made of the alternatives so far as plain text.
         branches, before = outer.pop()
