@@ -34,6 +34,8 @@ from flowd.wire.sockets import check_endpoint
 
 VECTORS = json.loads((Path(__file__).parent / "data" / "wire-vectors.json").read_text())["vectors"]
 ID = bytes(range(16))
+NAMES = ("v", "pid", "inc", "first", "s", "st", "n", "crc", "t", "e", "q", "k", "g", "id", "op", "ok", "cb", "cm")
+PACKED = zstandard.ZstdCompressor().compress(b"a line\n" * 1000)
 HELLO = {"v": [1], "pid": ID, "inc": 1}
 
 
