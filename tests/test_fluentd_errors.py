@@ -58,7 +58,11 @@ def condition(kind: str, key: str, pattern: str = "x") -> str:
         ),
         ("<exclude>\npattern x\n</exclude>", "3:1", "'key' parameter is required, in section exclude"),
         ("<regexp>\nkey x\n</regexp>", "3:1", "'pattern' parameter is required, in section regexp"),
-        ("<or>\n<exclude>\nkey x\n</exclude>\n</or>", "4:1", "'pattern' parameter is required, in section or > exclude"),
+        (
+            "<or>\n<exclude>\nkey x\n</exclude>\n</or>",
+            "4:1",
+            "'pattern' parameter is required, in section or > exclude",
+        ),
         (condition("exclude", "a", '"#{use_nil}"'), "5:9", "'pattern' parameter is required but nil is specified"),
         (condition("exclude", '"#{use_nil}"'), "4:5", "'key' parameter is required but nil is specified"),
         (condition("exclude", "a", '"#{use_default}"'), "5:9", "'pattern' doesn't have default value"),
@@ -71,9 +75,17 @@ def condition(kind: str, key: str, pattern: str = "x") -> str:
         ("regexp1 a *", "3:9", "target of repeat operator is not specified: /*/"),
         (condition("exclude", "$.a[x]"), "4:5", 'invalid value for Integer(): "x"'),
         ("regexp1 $['a b'] x", "3:9", "Incomplete bracket. Invalid syntax: $['a"),
-        ("@id a\n</filter>\n<match x>\n@type null\n@id a\n</match>\n<filter>\n@type grep", "7:5", "Duplicated plugin id `a`."),
+        (
+            "@id a\n</filter>\n<match x>\n@type null\n@id a\n</match>\n<filter>\n@type grep",
+            "7:5",
+            "Duplicated plugin id `a`.",
+        ),
         ("@label @X", "3:8", "@X label not found"),
-        ("@zork 1", "3:1", "'@' is the system reserved prefix. Don't use '@' prefix parameter in the configuration: @zork"),
+        (
+            "@zork 1",
+            "3:1",
+            "'@' is the system reserved prefix. Don't use '@' prefix parameter in the configuration: @zork",
+        ),
     ],
 )
 def test_a_section_that_fluentd_refuses(body: str, place: str, message: str) -> None:
@@ -168,7 +180,7 @@ def test_all_problems_of_a_text_are_told_at_once() -> None:
         (24, 9, "<filter dns> is of @type record_transformer, which flowd cannot run"),
         (26, 1, "expected end tag '</filter>' but got end of file"),
         (26, 1, "invalid match - regex"),
-        (29, 12, "expected end of line"),
+        (29, 13, "expected end of line"),
         (30, 13, "got incomplete JSON array configuration"),
     ]
 
@@ -182,7 +194,9 @@ def test_an_unclosed_section_does_not_hide_what_follows() -> None:
 
 
 def test_filters_of_other_types_can_be_skipped() -> None:
-    text = "<filter flows>\n@type record_transformer\n</filter>\n<filter flows>\n@type zork\n</filter>\n" + in_filter("")
+    text = "<filter flows>\n@type record_transformer\n</filter>\n<filter flows>\n@type zork\n</filter>\n" + in_filter(
+        ""
+    )
     assert len(find_problems(text)) == 2
     read = read_text(text, "flows", skip_unsupported=True)
     assert [(warning.line, warning.code) for warning in read.warnings] == [

@@ -150,9 +150,7 @@ def test_names_may_be_quoted_and_the_last_of_two_counts() -> None:
         ("worker_id", ""),
     ],
 )
-def test_embedded_code_of_the_known_forms_is_evaluated(
-    code: str, value: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_embedded_code_of_the_known_forms_is_evaluated(code: str, value: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FLOWD_TEST", "a|b")
     monkeypatch.delenv("FLOWD_ABSENT", raising=False)
     monkeypatch.delenv("SERVERENGINE_WORKER_ID", raising=False)

@@ -42,7 +42,7 @@ def find_configmap(text: str, file: str) -> list[KeyText] | None:
         if text.lstrip("\ufeff \t\r\n").startswith("<"):
             return None
         mark = error.problem_mark or error.context_mark
-        place = Place(file, mark.line + 1, mark.column + 1) if mark else Place(file, 1, 1)
+        place = Source(file, text).place(min(mark.index, len(text)) if mark else 0)
         raise UnreadableText(place, f"not YAML: {error.problem or error.context}", "check the manifest") from None
     except (yaml.YAMLError, RecursionError) as error:
         raise UnreadableText(Place(file, 1, 1), f"not YAML: {str(error)[:200]}", "check the manifest") from None

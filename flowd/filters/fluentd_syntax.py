@@ -126,6 +126,11 @@ class _FileReader(ValueReader):
                 code="endless-comment",
             )
 
+    def _place_after_blanks(self, position: int) -> Place:
+        while self.text[position : position + 1] in (" ", "\t"):
+            position += 1
+        return self.source.place(position)
+
     def _problem(self, place: Place, message: str, hint: str, code: str = "syntax") -> None:
         self.report.problem(place, message, hint=hint, code=code)
 
@@ -159,7 +164,9 @@ class _FileReader(ValueReader):
                 after = self.position
                 if not self._skip_line_end():
                     self._problem(
-                        self.source.place(after), "expected end of line after tag", "what follows goes on its own line"
+                        self._place_after_blanks(after),
+                        "expected end of line after tag",
+                        "what follows goes on its own line",
                     )
         element = Element(name, argument, place, self._reading.next_order())
         stack[-1].children.append(element)
@@ -205,7 +212,9 @@ class _FileReader(ValueReader):
             after = self.position
             if not self._skip_line_end():
                 self._problem(
-                    self.source.place(after), "expected end of line after end tag", "what follows goes on its own line"
+                    self._place_after_blanks(after),
+                    "expected end of line after end tag",
+                    "what follows goes on its own line",
                 )
         if len(stack) == 1:
             if not name:
@@ -297,7 +306,7 @@ class _FileReader(ValueReader):
         after = self.position
         if not self._skip_line_end():
             self._problem(
-                self.source.place(after),
+                self._place_after_blanks(after),
                 "expected end of line",
                 "a quoted value ends at its closing quote: quote all of it, or nothing",
             )

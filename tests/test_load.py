@@ -1,0 +1,270 @@
+"""Where filters come from: files, folders, ConfigMaps, and which dialect a text is in."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flowd.errors import FilterError, Problem
+from flowd.filters.load import read_path, read_text
+from flowd.filters.model import FilterText
+from flowd.filters.recognise import recognise_dialect
+
+FLOW = """<filter flows>
+  @type grep
+  <exclude>
+    key source_namespace
+    pattern dev
+  </exclude>
+</filter>
+"""
+DNS = "<filter dns>\n  @type grep\n  @id dns\n</filter>\n<filter **>\n@type grep\n@id both\n</filter>"
+_FILTERS = Path(__file__).parent / "data" / "filters"
+
+
+def names(found: FilterText) -> list[str]:
+    return [section.name for section in found.filters]
+
+
+def find_problems(path: Path, dialect: str | None = None) -> list[Problem]:
+    with pytest.raises(FilterError) as caught:
+        read_path(path, "flows", dialect)
+    return list(caught.value.problems)
+
+
+@pytest.mark.parametrize("path", sorted(_FILTERS.iterdir()), ids=lambda path: path.name)
+def test_the_documented_filters_load_without_a_warning(path: Path) -> None:
+    stream = "dns" if path.name.startswith("dns") else "flows"
+    found = read_path(path, stream)
+    assert len(found.filters) >= 1
+    assert found.warnings == ()
+    assert (found.dialect, found.stream) == ("fluentd", stream)
+
+
+def test_indentation_does_not_matter() -> None:
+    for name in ("flows-drop-namespace", "flows-drop-internet-to-deployment"):
+        indented, plain = (read_path(_FILTERS / f"{name}{end}.conf", "flows") for end in ("", "-unindented"))
+        assert [[rule.condition for rule in step.rules] for step in indented.filters[0].steps] == [
+            [rule.condition for rule in step.rules] for step in plain.filters[0].steps
+        ]
+
+
+@pytest.mark.parametrize(
+    ("text", "dialect"),
+    [
+        (FLOW, "fluentd"),
+        (f"# c\n\n  {FLOW}", "fluentd"),
+        (f"\ufeff{FLOW}", "fluentd"),
+        (FLOW.replace("\n", "\r"), "fluentd"),
+        ("", "fluentd"),
+        ("# only a comment", "fluentd"),
+        ("@include flow\n", "fluentd"),
+        ("@INCLUDE flow\n", "fluentd"),
+        ("@include flow\n[FILTER]\n  name grep\n", "fluentbit-classic"),
+        ("@SET a=b\n[FILTER]\n", "fluentbit-classic"),
+        ("@include classic.conf\n", "fluentbit-classic"),
+        ("[SERVICE]\n  flush 1\n", "fluentbit-classic"),
+        ("- name: grep\n  exclude: a b\n", "fluentbit-yaml"),
+        ("pipeline:\n  filters: []\n", "fluentbit-yaml"),
+        ("[]", "fluentbit-yaml"),
+        ("zork 1\n", None),
+        ("a: 1\n", None),
+        ("a: [", None),
+    ],
+)
+def test_the_dialect_is_told_by_the_first_significant_line(text: str, dialect: str | None, tmp_path: Path) -> None:
+    (tmp_path / "classic.conf").write_text("# c\n[FILTER]\n")
+    assert recognise_dialect(text, str(tmp_path)) == dialect
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("- name: grep\n", "this is a Fluent Bit list (fluentbit-yaml); this flowd reads the fluentd dialect only"),
+        ("[FILTER]\n", "this is a classic Fluent Bit configuration (fluentbit-classic); this flowd reads"),
+        ("zork 1\n", "this text is of no dialect that flowd knows"),
+    ],
+)
+def test_other_dialects_are_named_and_refused(text: str, message: str, tmp_path: Path) -> None:
+    path = tmp_path / "x"
+    path.write_text(text)
+    (problem,) = find_problems(path)
+    assert problem.message.startswith(message)
+    assert (problem.file, problem.line, problem.column, problem.code) == (str(path), 1, 1, "unsupported-dialect")
+    assert problem.hint
+
+
+def test_the_dialect_can_be_given(tmp_path: Path) -> None:
+    path = tmp_path / "x"
+    path.write_text(f"zork 1\n{FLOW}")
+    assert names(read_path(path, "flows", "fluentd")) == ["filter1"]
+    assert find_problems(path, "fluentbit-yaml")[0].code == "unsupported-dialect"
+    with pytest.raises(ValueError, match="unknown dialect 'zork'"):
+        read_path(path, "flows", "zork")
+
+
+def test_what_is_not_there_is_an_error_of_its_own(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        read_path(tmp_path / "nosuch", "flows")
+
+
+@pytest.mark.parametrize("path", ["/dev/zero", "/dev/null"])
+def test_devices_are_refused(path: str) -> None:
+    assert find_problems(Path(path))[0].message == f"{path} is no regular file"
+
+
+def test_pipes_and_huge_files_are_refused(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    assert "is no regular file" in find_problems(tmp_path / "pipe")[0].message
+    with (tmp_path / "huge").open("wb") as file:
+        file.truncate(64 * 2**20)
+    assert "is larger than 16 MiB" in find_problems(tmp_path / "huge")[0].message
+
+
+def test_bytes_that_are_no_utf8_are_refused_with_their_place(tmp_path: Path) -> None:
+    path = tmp_path / "x"
+    path.write_bytes("<filter>\r\n# é".encode() + b"\xe9\n")
+    (problem,) = find_problems(path)
+    assert (problem.line, problem.column, problem.message) == (2, 4, "not UTF-8: byte 0xe9 cannot stand here")
+
+
+# Folders
+
+
+def test_a_folder_is_the_concatenation_of_flow_and_dns(tmp_path: Path) -> None:
+    (tmp_path / "flow").write_text(FLOW.removesuffix("\n"))
+    (tmp_path / "dns").write_text(DNS)
+    (tmp_path / "other").write_text("(")
+    assert names(read_path(tmp_path, "flows")) == ["filter1", "both"]
+    assert names(read_path(str(tmp_path), "dns")) == ["dns", "both"]
+    (tmp_path / "flow").unlink()
+    assert names(read_path(tmp_path, "flows")) == ["both"]
+
+
+def test_problems_of_a_folder_name_the_key_and_are_told_at_once(tmp_path: Path) -> None:
+    (tmp_path / "flow").write_text("<filter flows>\n")
+    (tmp_path / "dns").write_text("\n<filter>\n@type grep\n</filter>x\n")
+    assert {(problem.file, problem.line) for problem in find_problems(tmp_path)} == {
+        (str(tmp_path / "flow"), 1),
+        (str(tmp_path / "dns"), 4),
+    }
+
+
+def test_a_folder_without_keys_is_refused(tmp_path: Path) -> None:
+    (problem,) = find_problems(tmp_path)
+    assert "holds neither flow nor dns" in problem.message
+
+
+def test_a_mount_is_read_through_its_data_link(tmp_path: Path) -> None:
+    for version, text in (("..1", FLOW), ("..2", DNS)):
+        (tmp_path / version).mkdir()
+        (tmp_path / version / "flow").write_text(text)
+    (tmp_path / "..data").symlink_to("..1")
+    (tmp_path / "flow").symlink_to("..data/flow")
+    found = read_path(tmp_path, "flows")
+    assert names(found) == ["filter1"]
+    assert found.filters[0].file == str(tmp_path / "flow")
+    (tmp_path / "..new").symlink_to("..2")
+    (tmp_path / "..new").rename(tmp_path / "..data")
+    assert names(read_path(tmp_path, "flows")) == ["both"]
+
+
+# ConfigMap manifests
+
+
+def manifest(data: dict[str, str], part: str = "data") -> dict[str, Any]:
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "fluentd-filters"}, part: data}
+
+
+def as_block(text: str, indent: int = 4) -> str:
+    return "".join(f"{' ' * indent}{line}\n" for line in text.splitlines())
+
+
+YAML = f"""apiVersion: v1
+data:
+  flow: |
+{as_block(FLOW)}  dns: |-
+{as_block(DNS)}kind: ConfigMap
+metadata:
+  name: fluentd-filters
+"""
+LIST = "apiVersion: v1\nkind: List\nitems:\n" + "\n".join(
+    ("- " if n == 0 else "  ") + line for n, line in enumerate(YAML.splitlines())
+)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        YAML,
+        YAML.replace("\n", "\r\n"),
+        f"# a comment\n---\n{YAML}",
+        f"kind: Secret\n---\n{YAML}---\n",
+        f"{YAML}---\nkind: ConfigMap\ndata: {{}}\n",
+        LIST,
+        json.dumps(manifest({"flow": FLOW, "dns": DNS})),
+        json.dumps(manifest({"flow": FLOW, "dns": DNS}), indent=2),
+        json.dumps(manifest({"flow": FLOW, "dns": DNS}), indent="\t"),
+        json.dumps({"kind": "List", "items": [{"kind": "Pod"}, manifest({"flow": FLOW, "dns": DNS})]}),
+        json.dumps(
+            manifest(
+                {k: base64.b64encode(v.encode()).decode() for k, v in (("flow", FLOW), ("dns", DNS))}, "binaryData"
+            )
+        ),
+    ],
+)
+def test_manifests_of_every_form_hold_the_same_filters(text: str, tmp_path: Path) -> None:
+    path = tmp_path / "manifest"
+    path.write_text(text, newline="")
+    for dialect in (None, "fluentd"):
+        assert names(read_path(path, "flows", dialect)) == ["filter1", "both"]
+        assert names(read_path(path, "dns", dialect)) == ["dns", "both"]
+    assert names(read_text(text, "flows", None)) == ["filter1", "both"]
+
+
+def test_places_in_a_manifest_are_its_own_lines(tmp_path: Path) -> None:
+    path = tmp_path / "m.yaml"
+    path.write_text(YAML)
+    (rule,) = read_path(path, "flows").filters[0].steps[0].rules
+    assert (rule.file, rule.line, rule.column) == (str(path), 6, 7)
+    path.write_text(YAML.replace("pattern dev", "pattern (").replace("@id dns", "@zork x"))
+    assert [(problem.file, problem.line, problem.column) for problem in find_problems(path)] == [
+        (str(path), 8, 17),
+        (str(path), 14, 7),
+    ]
+
+
+def test_places_in_a_quoted_text_name_the_key(tmp_path: Path) -> None:
+    path = tmp_path / "m.json"
+    path.write_text(json.dumps(manifest({"flow": FLOW.replace("dev", "(")})))
+    assert [(problem.file, problem.line, problem.column) for problem in find_problems(path)] == [
+        (f"{path}:flow", 5, 13)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (json.dumps(manifest({"other": "x"})), "the ConfigMap has neither the key flow nor dns"),
+        (json.dumps(manifest({"flow": {}})), "the key flow is no text"),  # type: ignore[dict-item]
+        (json.dumps(manifest({"flow": "%%"}, "binaryData")), "the key flow is not base64"),
+        (json.dumps(manifest({"flow": "/w=="}, "binaryData")), "not UTF-8: byte 0xff cannot stand here"),
+        (f"{YAML}---\n{YAML}", "2 ConfigMaps in one manifest"),
+        ("kind: ConfigMap\ndata: [\n", "not YAML: "),
+        (
+            "kind: ConfigMap\ndata:\n  flow: |\n    - name: grep\n",
+            "this is a Fluent Bit list in a ConfigMap (fluentbit-configmap)",
+        ),
+    ],
+)
+def test_manifests_that_hold_no_filters_are_refused(text: str, message: str, tmp_path: Path) -> None:
+    path = tmp_path / "m"
+    path.write_text(text)
+    (problem,) = find_problems(path)
+    assert problem.message.startswith(message)
+    assert problem.hint
