@@ -6,17 +6,9 @@ import threading
 
 from cpython.buffer cimport Py_buffer, PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
-from cpython.object cimport PyObject
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc, realloc
 from libc.string cimport memchr, memcmp, memcpy, memset
-
-cdef extern from "Python.h":
-    # The same functions on a plain pointer: the object may move while it is made.
-    PyObject* PyBytes_New "PyBytes_FromStringAndSize"(const char* text, Py_ssize_t n) except NULL
-    char* PyBytes_Bytes "PyBytes_AS_STRING"(PyObject* text)
-    int PyBytes_Resize "_PyBytes_Resize"(PyObject** text, Py_ssize_t n) except -1
-    void Py_DECREF_pointer "Py_DECREF"(PyObject* text)
 
 cdef extern from "string.h" nogil:
     void* memmem(const void* text, size_t n, const void* literal, size_t literal_n)

@@ -1,6 +1,11 @@
 # What one thread needs to run a program: the caches, scratch for misses, room for a block of lines, and counters.
 # A context is used by one call at a time; nothing in it is shared.
 
+cdef struct Run:                     # kept lines that follow each other in the input
+    const uint8_t* p
+    size_t n
+
+
 cdef class Context:
     cdef Program program
     cdef ValueTable* tables          # one for each field
@@ -19,6 +24,8 @@ cdef class Context:
     cdef OnigMatchParam* match_param
     cdef OnigMatchParam* small_match_param
     cdef LinearScratch* scratch
+    cdef Run* runs                   # the kept lines of a batch
+    cdef size_t runs_room
     cdef uint64_t* hit_lines         # for each rule
     cdef uint64_t* hit_bytes
     cdef uint64_t resets
@@ -64,6 +71,7 @@ cdef class Context:
         free(self.linear_ids)
         free(self.lines)
         free(self.spans)
+        free(self.runs)
         free(self.hit_lines)
         free(self.hit_bytes)
         if self.match_param != NULL:

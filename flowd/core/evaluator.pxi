@@ -4,7 +4,7 @@ cdef struct Batch:                   # what a call asks for and what came of it
     bint drop_malformed
     bint invert
     uint8_t* letters                 # for each line its verdict, or NULL
-    uint8_t* kept                    # room for all lines, or NULL
+    size_t n_runs                    # in the context's runs
     size_t kept_bytes
     uint64_t n_lines
     uint64_t kept_lines
@@ -12,16 +12,33 @@ cdef struct Batch:                   # what a call asks for and what came of it
     uint64_t errors
 
 
-cdef void run_batch(Context self, const uint8_t* p, const uint8_t* end, uint32_t form, Batch* batch) noexcept nogil:
+cdef int add_run(Context self, const uint8_t* p, size_t n, Batch* batch) except -1 nogil:
+    cdef Run* more
+    if batch.n_runs == self.runs_room:
+        more = <Run*> realloc(self.runs, (self.runs_room * 2 + 1024) * sizeof(Run))
+        if more == NULL:
+            with gil:
+                raise MemoryError()
+        self.runs = more
+        self.runs_room = self.runs_room * 2 + 1024
+    self.runs[batch.n_runs].p = p
+    self.runs[batch.n_runs].n = n
+    batch.n_runs += 1
+    batch.kept_bytes += n
+    return 0
+
+
+cdef int run_batch(Context self, const uint8_t* p, const uint8_t* end, uint32_t form, Batch* batch) except -1 nogil:
+    """Decides every line; the kept ones become runs, which borrow from the input."""
     cdef Plan plan = self.program.plan
     cdef ScanLines scan_lines = simd_level().scan_lines
     cdef uint32_t n_fields = self.program.n_fields
-    cdef const uint8_t* run = p          # the kept lines that are not copied yet
+    cdef const uint8_t* kept_from = NULL
     cdef const Line* line
     cdef Decision decision
-    cdef size_t n, i, run_bytes
+    cdef size_t n, i
     cdef uint64_t line_bytes
-    cdef bint is_kept, in_run = False
+    cdef bint is_kept
     plan.format = form
     while p < end:
         n = scan_lines(plan, &p, end, self.lines, self.spans, self.lines_a_block)
@@ -40,20 +57,23 @@ cdef void run_batch(Context self, const uint8_t* p, const uint8_t* end, uint32_t
             if batch.letters != NULL:
                 batch.letters[batch.n_lines + i] = decision.verdict
             batch.kept_lines += is_kept
-            if is_kept != in_run:
+            if is_kept != (kept_from != NULL):
                 if is_kept:
-                    run = line.p
-                elif batch.kept != NULL:
-                    run_bytes = line.p - run
-                    memcpy(batch.kept + batch.kept_bytes, run, run_bytes)
-                    batch.kept_bytes += run_bytes
-                in_run = is_kept
-        if in_run and batch.kept != NULL:
-            run_bytes = p - run
-            memcpy(batch.kept + batch.kept_bytes, run, run_bytes)
-            batch.kept_bytes += run_bytes
-            run = p
+                    kept_from = line.p
+                else:
+                    add_run(self, kept_from, line.p - kept_from, batch)
+                    kept_from = NULL
         batch.n_lines += n
+    if kept_from != NULL:
+        add_run(self, kept_from, end - kept_from, batch)
+    return 0
+
+
+cdef void copy_runs(Context self, const Batch* batch, uint8_t* out) noexcept nogil:
+    cdef size_t i
+    for i in range(batch.n_runs):
+        memcpy(out, self.runs[i].p, self.runs[i].n)
+        out += self.runs[i].n
 
 
 cdef size_t count_lines(const uint8_t* p, const uint8_t* end) noexcept nogil:
@@ -151,32 +171,28 @@ cdef class Evaluator:
         """(kept lines, lines, kept lines' number, malformed lines, errors while matching)."""
         cdef Py_buffer view
         cdef const uint8_t* p
+        cdef uint8_t* out
         cdef Batch batch
         cdef uint32_t number = format_number(form)
         cdef Context context
-        cdef PyObject* kept
         PyObject_GetBuffer(lines, &view, PyBUF_SIMPLE)
         try:
             p = <const uint8_t*> view.buf
             memset(&batch, 0, sizeof(Batch))
             batch.drop_malformed = drop_malformed
             batch.invert = invert
-            kept = PyBytes_New(NULL, view.len)
-            batch.kept = <uint8_t*> PyBytes_Bytes(kept)
+            context = self.take_context()
             try:
-                context = self.take_context()
-                try:
-                    with nogil:
-                        run_batch(context, p, p + view.len, number, &batch)
-                finally:
-                    self.give_back(context)
-            except BaseException:
-                Py_DECREF_pointer(kept)
-                raise
-            PyBytes_Resize(&kept, batch.kept_bytes)
-            result = <object> kept
-            Py_DECREF_pointer(kept)
-            return result, batch.n_lines, batch.kept_lines, batch.malformed, batch.errors
+                with nogil:
+                    run_batch(context, p, p + view.len, number, &batch)
+                # Exactly as large as what is kept: shrinking a large block would give its pages back each time.
+                kept = PyBytes_FromStringAndSize(NULL, batch.kept_bytes)
+                out = <uint8_t*> PyBytes_AS_STRING(kept)
+                with nogil:
+                    copy_runs(context, &batch, out)
+            finally:
+                self.give_back(context)
+            return kept, batch.n_lines, batch.kept_lines, batch.malformed, batch.errors
         finally:
             PyBuffer_Release(&view)
 

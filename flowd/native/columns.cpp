@@ -56,7 +56,7 @@ void push_list(const char *name, const uint8_t *p, size_t n, Bytes &out) {
     out.append(name);
     out.append("\":[");
     const uint8_t *end = p + n - 1;
-    for (const uint8_t *from = p + 1; from < end;) {
+    for (const uint8_t *from = p + 1; n > 2 && from <= end;) {
         const uint8_t *to = from;
         while (to < end && *to != ',' && *to != ' ') to++;
         if (from != p + 1) out.push(',');

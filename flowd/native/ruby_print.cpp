@@ -49,7 +49,8 @@ void print_float(const uint8_t *p, size_t n, Bytes &out) {
     int count = 0;
     for (char *c = digits; c < e; c++)
         if (*c != '.') mantissa[count++] = *c;
-    if (exponent >= -4 && exponent < 15) {
+    // Ruby prints a number without an exponent up to 1e15, and above where its shortest digits reach behind the dot.
+    if (exponent >= -4 && (exponent < 15 || count > exponent + 1)) {
         if (exponent < 0) {
             out.append("0.");
             for (int i = -1; i > exponent; i--) out.push('0');

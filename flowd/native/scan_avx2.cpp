@@ -11,6 +11,11 @@ namespace flowd {
 namespace {
 namespace avx2 {
 
+struct Needle {
+    __m256i bytes;
+    explicit Needle(char c) : bytes(_mm256_set1_epi8(c)) {}
+};
+
 struct Block {
     __m256i low, high;
     static inline Block load(const uint8_t *p) {
@@ -21,15 +26,14 @@ struct Block {
         return static_cast<uint32_t>(_mm256_movemask_epi8(low)) |
                (static_cast<uint64_t>(static_cast<uint32_t>(_mm256_movemask_epi8(high))) << 32);
     }
-    inline uint64_t eq(char c) const {
-        __m256i wanted = _mm256_set1_epi8(c);
-        return mask(_mm256_cmpeq_epi8(low, wanted), _mm256_cmpeq_epi8(high, wanted));
+    inline uint64_t eq(const Needle &needle) const {
+        return mask(_mm256_cmpeq_epi8(low, needle.bytes), _mm256_cmpeq_epi8(high, needle.bytes));
     }
-    // c, and what differs from it only in bit 0x20 (brackets and braces)
-    inline uint64_t eq_fold(char c) const {
-        __m256i wanted = _mm256_set1_epi8(c), fold = _mm256_set1_epi8(0x20);
-        return mask(_mm256_cmpeq_epi8(_mm256_or_si256(low, fold), wanted),
-                    _mm256_cmpeq_epi8(_mm256_or_si256(high, fold), wanted));
+    // the needle, and what differs from it only in bit 0x20 (brackets and braces)
+    inline uint64_t eq_fold(const Needle &needle) const {
+        __m256i fold = _mm256_set1_epi8(0x20);
+        return mask(_mm256_cmpeq_epi8(_mm256_or_si256(low, fold), needle.bytes),
+                    _mm256_cmpeq_epi8(_mm256_or_si256(high, fold), needle.bytes));
     }
 };
 

@@ -11,13 +11,18 @@ namespace flowd {
 namespace {
 namespace avx512 {
 
+struct Needle {
+    __m512i bytes;
+    explicit Needle(char c) : bytes(_mm512_set1_epi8(c)) { __asm__("" : "+v"(bytes)); }  // keep it in a register
+};
+
 struct Block {
     __m512i bytes;
     static inline Block load(const uint8_t *p) { return Block{_mm512_loadu_si512(p)}; }
-    inline uint64_t eq(char c) const { return _mm512_cmpeq_epi8_mask(bytes, _mm512_set1_epi8(c)); }
-    // c, and what differs from it only in bit 0x20 (brackets and braces)
-    inline uint64_t eq_fold(char c) const {
-        return _mm512_cmpeq_epi8_mask(_mm512_or_si512(bytes, _mm512_set1_epi8(0x20)), _mm512_set1_epi8(c));
+    inline uint64_t eq(const Needle &needle) const { return _mm512_cmpeq_epi8_mask(bytes, needle.bytes); }
+    // the needle, and what differs from it only in bit 0x20 (brackets and braces)
+    inline uint64_t eq_fold(const Needle &needle) const {
+        return _mm512_cmpeq_epi8_mask(_mm512_or_si512(bytes, _mm512_set1_epi8(0x20)), needle.bytes);
     }
 };
 

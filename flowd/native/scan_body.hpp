@@ -1,6 +1,7 @@
 // The line walk, once for every SIMD level. Included by scan_<level>.cpp, each of which defines, in its own namespace
-// and compiled for its own instructions: `Block` (64 bytes with eq(c) and eq_fold(c) as bit masks), `prefix_xor(mask)`
-// and `select_bit(mask, k)` (the place of the k-th set bit). All is static: nothing of a level may leak into another.
+// and compiled for its own instructions: `Needle` (a byte to look for, in a register), `Block` (64 bytes with
+// eq(needle) and eq_fold(needle) as bit masks), `prefix_xor(mask)` and `select_bit(mask, k)` (the place of the k-th set
+// bit). All is static: nothing of a level may leak into another.
 //
 // Text: blocks of 64 bytes from the line's start; the newline ends the line, spaces are counted by popcount, and only
 // the wanted separators are located.
@@ -26,15 +27,20 @@ static inline Block load_tail(const uint8_t *p, const uint8_t *end) {
     return Block::load(copy);
 }
 
+// The bytes that the walk looks for, made once a call.
+struct Needles {
+    Needle newline{'\n'}, space{' '}, quote{'"'}, backslash{'\\'}, comma{','}, colon{':'}, open{'{'}, close{'}'};
+};
+
 static inline Block load_block(const uint8_t *p, const uint8_t *end) {
     if (__builtin_expect(end - p >= 64, 1)) return Block::load(p);
     return load_tail(p, end);
 }
 
 // The first newline from p on, or end.
-static inline const uint8_t *find_line_end(const uint8_t *p, const uint8_t *end) {
+static inline const uint8_t *find_line_end(const Needles &needles, const uint8_t *p, const uint8_t *end) {
     for (;; p += 64) {
-        uint64_t newlines = load_block(p, end).eq('\n');
+        uint64_t newlines = load_block(p, end).eq(needles.newline);
         if (newlines) return p + lowest(newlines);
     }
 }
@@ -50,13 +56,13 @@ static inline uint64_t kind_tag(const uint8_t *p, const uint8_t *separator) {
 constexpr unsigned MOST_SEPARATORS = 32;
 
 // Walks one text line by a plan; returns its end and counts its separators. places[] gets the wanted ones.
-static inline const uint8_t *walk_text(const TextPlan &plan, const uint8_t *line, const uint8_t *end,
-                                       const uint8_t **places, unsigned *separators) {
+static inline const uint8_t *walk_text(const Needles &needles, const TextPlan &plan, const uint8_t *line,
+                                       const uint8_t *end, const uint8_t **places, unsigned *separators) {
     unsigned seen = 0, wanted = 0;
     for (const uint8_t *p = line;; p += 64) {
         Block block = load_block(p, end);
-        uint64_t newlines = block.eq('\n');
-        uint64_t spaces = block.eq(' ');
+        uint64_t newlines = block.eq(needles.newline);
+        uint64_t spaces = block.eq(needles.space);
         if (newlines) spaces &= (newlines & -newlines) - 1;
         unsigned count = count_bits(spaces);
         while (wanted < plan.n_separators && plan.separators[wanted] < seen + count) {
@@ -69,6 +75,35 @@ static inline const uint8_t *walk_text(const TextPlan &plan, const uint8_t *line
             return p + lowest(newlines);
         }
     }
+}
+
+// The same for a line of less than 192 bytes, as most are: three blocks at once and no branch that depends on where
+// in them things are. Null where the line is longer or too few bytes are left in the buffer.
+static inline const uint8_t *walk_short_text(const Needles &needles, const TextPlan &plan, const uint8_t *line,
+                                             const uint8_t *end, const uint8_t **places, unsigned *separators) {
+    if (end - line < 192) return nullptr;
+    Block blocks[3] = {Block::load(line), Block::load(line + 64), Block::load(line + 128)};
+    uint64_t newlines[3] = {blocks[0].eq(needles.newline), blocks[1].eq(needles.newline),
+                            blocks[2].eq(needles.newline)};
+    if ((newlines[0] | newlines[1] | newlines[2]) == 0) return nullptr;
+    // Bits before the line's end: all of a block without a newline, none behind one that has it.
+    uint64_t open1 = newlines[0] ? 0 : ~uint64_t(0);
+    uint64_t open2 = newlines[1] ? 0 : open1;
+    uint64_t spaces[3] = {blocks[0].eq(needles.space) & ~newlines[0] & (newlines[0] - 1),
+                          blocks[1].eq(needles.space) & ~newlines[1] & (newlines[1] - 1) & open1,
+                          blocks[2].eq(needles.space) & ~newlines[2] & (newlines[2] - 1) & open2};
+    unsigned below1 = count_bits(spaces[0]);
+    unsigned below2 = below1 + count_bits(spaces[1]);
+    unsigned below[3] = {0, below1, below2};
+    *separators = below2 + count_bits(spaces[2]);
+    for (uint32_t i = 0; i < plan.n_separators; i++) {
+        unsigned k = plan.separators[i];
+        unsigned at = (k >= below1) + (k >= below2);
+        // Where there are fewer separators the place is nonsense, and the line's form says that nobody may look.
+        places[k] = line + 64 * at + select_bit(spaces[at] | (uint64_t(1) << 63), k - below[at]);
+    }
+    unsigned last = newlines[0] ? 0 : newlines[1] ? 1 : 2;
+    return line + 64 * last + lowest(newlines[last]);
 }
 
 static inline void fill_columns(const TextPlan &plan, const uint8_t *line, const uint8_t *line_end,
@@ -87,18 +122,20 @@ static inline void fill_columns(const TextPlan &plan, const uint8_t *line, const
 }
 
 // `form` is the form of the text line before this one: lines of one form follow each other.
-static inline const uint8_t *scan_text(const Plan &plan, const uint8_t *line, const uint8_t *end, Span *values,
-                                       uint32_t *form, Line *out) {
+static inline const uint8_t *scan_text(const Needles &needles, const Plan &plan, const uint8_t *line,
+                                       const uint8_t *end, Span *values, uint32_t *form, Line *out) {
     const uint8_t *places[MOST_SEPARATORS];
     unsigned separators;
     bool as27 = *form == FORM_TEXT27;
-    const uint8_t *line_end = walk_text(as27 ? plan.text27 : plan.text24, line, end, places, &separators);
+    const TextPlan &likely = as27 ? plan.text27 : plan.text24;
+    const uint8_t *line_end = walk_short_text(needles, likely, line, end, places, &separators);
+    if (line_end == nullptr) line_end = walk_text(needles, likely, line, end, places, &separators);
     bool is24 = separators == TEXT24_SEPARATORS && plan.format != FORMAT_TEXT27;
     bool is27 = separators == TEXT27_SEPARATORS && plan.format != FORMAT_TEXT24;
     if (__builtin_expect(is24 || is27, 1)) {
         if (is27 != as27) {
             *form = is27 ? FORM_TEXT27 : FORM_TEXT24;
-            walk_text(is27 ? plan.text27 : plan.text24, line, end, places, &separators);
+            walk_text(needles, is27 ? plan.text27 : plan.text24, line, end, places, &separators);
         }
         if (is24)
             fill_columns(plan.text24, line, line_end, places, TAG_COLUMN24, values);
@@ -117,24 +154,69 @@ static inline uint64_t load_head(const uint8_t *p) {
     return head;
 }
 
+// Are bytes 8 to n the same? n is at least 8: the last word may overlap the one before it.
+static inline bool same_tail(const uint8_t *a, const uint8_t *b, size_t n) {
+    for (size_t i = 8; i + 8 <= n; i += 8)
+        if (load_head(a + i) != load_head(b + i)) return false;
+    return load_head(a + n - 8) == load_head(b + n - 8);
+}
+
 // The field whose key begins at p (behind the opening quote), or -1; *value is where its value begins.
 static inline int find_key(const Plan &plan, const uint8_t *p, const uint8_t *end, const uint8_t **value) {
     uint64_t head = load_head(p);
     for (uint32_t k = 0; k < plan.n_keys; k++) {
         const WantedKey &key = plan.keys[k];
         if ((head & key.head_mask) != key.head) continue;
-        if (key.n > 8) {
-            if (static_cast<size_t>(end - p) <= key.n) continue;
-            if (__builtin_memcmp(p + 8, key.quoted + 8, key.n - 8) != 0) continue;
-        }
+        if (key.n > 8 && (static_cast<size_t>(end - p) <= key.n || !same_tail(p, key.quoted, key.n))) continue;
         *value = p + key.n + 1;  // behind the closing quote stands the colon
         return static_cast<int>(key.field);
     }
     return -1;
 }
 
+// The keys to look for, as vector compares: a key can only begin at a place where its last byte's neighbour is the
+// closing quote and one chosen byte is right. With more keys than these, every key of the line is compared by itself.
+constexpr unsigned MOST_PROBES = 4;
+
+struct Probes {
+    unsigned n = 0;
+    size_t reach = 0;  // how far behind a block its loads go
+    Needle byte[MOST_PROBES]{Needle{0}, Needle{0}, Needle{0}, Needle{0}};
+    size_t byte_at[MOST_PROBES], quote_at[MOST_PROBES];
+
+    explicit Probes(const Plan &plan) {
+        if (plan.n_keys > MOST_PROBES) return;
+        for (uint32_t k = 0; k < plan.n_keys; k++) {
+            const WantedKey &key = plan.keys[k];
+            size_t at = key.n > 8 ? (key.n - 1) / 2 : 0;  // keys share beginnings and endings more than middles
+            byte[n] = Needle{static_cast<char>(key.quoted[at])};
+            byte_at[n] = 1 + at;
+            quote_at[n] = key.n;
+            if (quote_at[n] > reach) reach = quote_at[n];
+            n++;
+        }
+    }
+    // Places in the block at p where a wanted key may begin (its opening quote).
+    inline uint64_t find(const Needles &needles, const uint8_t *p) const {
+        uint64_t found = 0;
+        for (unsigned i = 0; i < n; i++)
+            found |= Block::load(p + byte_at[i]).eq(byte[i]) & Block::load(p + quote_at[i]).eq(needles.quote);
+        return found;
+    }
+};
+
+// Ends the value of a wanted key. False where it is not as collectors write it.
+static inline bool end_value(Span *span, const uint8_t *value, const uint8_t *value_end) {
+    if (span->n_tag != SPAN_MISSING) return false;  // the key's second value
+    uint64_t n = static_cast<uint64_t>(value_end - value);
+    if (is_blank(value[0]) || is_blank(value[n - 1])) return false;
+    *span = Span{value, span_key(n, TAG_JSON)};
+    return true;
+}
+
 // Walks one line that begins with `{`. Returns its end where it is as collectors write it, else null.
-static inline const uint8_t *scan_json(const Plan &plan, const uint8_t *line, const uint8_t *end, Span *values) {
+static inline const uint8_t *scan_json(const Needles &needles, const Probes &probes, const Plan &plan,
+                                       const uint8_t *line, const uint8_t *end, Span *values) {
     uint64_t inside_carry = 0, value_carry = 0;  // all ones while inside a string, behind a colon
     uint64_t start_carry = 0, colon_carry = 0;   // a key (a value) begins with the block's first byte
     uint64_t kinds = 0;                          // the open brackets' kinds, the innermost in bit 0
@@ -143,14 +225,14 @@ static inline const uint8_t *scan_json(const Plan &plan, const uint8_t *line, co
     const uint8_t *pending_value = nullptr;
     for (const uint8_t *p = line;; p += 64) {
         Block block = load_block(p, end);
-        uint64_t newlines = block.eq('\n');
-        uint64_t within = newlines ? (newlines & -newlines) - 1 : ~uint64_t(0);
-        if (block.eq('\\') & within) return nullptr;
-        uint64_t quotes = block.eq('"') & within;
+        uint64_t newlines = block.eq(needles.newline);
+        uint64_t within = ~newlines & (newlines - 1);
+        uint64_t quotes = block.eq(needles.quote) & within;
         uint64_t inside = prefix_xor(quotes) ^ inside_carry;
         inside_carry = static_cast<uint64_t>(static_cast<int64_t>(inside) >> 63);
         uint64_t plain = ~inside & ~quotes & within;
-        uint64_t brackets = (block.eq_fold('{') | block.eq_fold('}')) & plain;
+        uint64_t brackets = (block.eq_fold(needles.open) | block.eq_fold(needles.close)) & plain;
+        uint64_t odd = block.eq(needles.backslash) & within;
 
         uint64_t top = depth == 1 ? ~uint64_t(0) : 0;  // the places at depth 1
         uint64_t opening = 0;                          // the object's own `{`
@@ -180,44 +262,45 @@ static inline const uint8_t *scan_json(const Plan &plan, const uint8_t *line, co
             if (depth == 1) top |= bits_from(from);
         }
 
-        uint64_t commas = block.eq(',') & plain & top;
-        uint64_t colons = block.eq(':') & plain & top;
+        uint64_t commas = block.eq(needles.comma) & plain & top;
+        uint64_t colons = block.eq(needles.colon) & plain & top;
         uint64_t in_value = prefix_xor(commas | colons) ^ value_carry;
         value_carry = static_cast<uint64_t>(static_cast<int64_t>(in_value) >> 63);
         uint64_t in_key = top & ~in_value & within;
-        uint64_t starts = ((commas | opening) << 1) | start_carry;
+        uint64_t starts = (((commas | opening) << 1) | start_carry) & within;
         start_carry = (commas | opening) >> 63;
         uint64_t value_starts = (colons << 1) | colon_carry;
         colon_carry = colons >> 63;
         uint64_t closing = close_at < 64 ? uint64_t(1) << close_at : 0;
-        uint64_t odd = (colons & ~in_value) | (commas & in_value)  // they alternate
-                       | (plain & in_key & ~commas)                // nothing but a string in a key's place
-                       | ((quotes & inside & in_key) ^ (starts & within))  // one string, and at once
-                       | (brackets & ~opening & ~in_value)         // no bracket in a key's place
-                       | (value_starts & (commas | closing));      // no empty value
+        odd |= (colons & ~in_value) | (commas & in_value)    // they alternate
+               | (plain & in_key & ~commas)                  // nothing but a string in a key's place
+               | ((quotes & inside & in_key) ^ starts)       // one string, and at once
+               | (brackets & ~opening & ~in_value)           // no bracket in a key's place
+               | (value_starts & (commas | closing));        // no empty value
         if (odd) return nullptr;
 
-        for (uint64_t rest = starts & within; rest; rest &= rest - 1) {
-            const uint8_t *key = p + lowest(rest) + 1;
-            if (pending >= 0) {
-                Span &span = values[pending];
-                if (span.n_tag != SPAN_MISSING) return nullptr;
-                uint64_t n = static_cast<uint64_t>(key - 2 - pending_value);
-                if (is_blank(pending_value[0]) || is_blank(pending_value[n - 1])) return nullptr;
-                span = Span{pending_value, span_key(n, TAG_JSON)};
+        uint64_t keys = starts;
+        if (probes.n && static_cast<size_t>(end - p) >= 64 + probes.reach) keys &= probes.find(needles, p);
+        uint64_t ends = commas | closing;
+        if (keys | (pending >= 0 ? ends : 0)) {
+            // Keys and the ends of values in their order: a value ends before the next key begins.
+            for (;;) {
+                if (pending >= 0) {
+                    // Ends in this block and behind the value's beginning.
+                    uint64_t behind = pending_value > p ? ends & bits_from(static_cast<unsigned>(pending_value - p)) : ends;
+                    if (pending_value >= p + 64 || behind == 0) break;
+                    if (!end_value(&values[pending], pending_value, p + lowest(behind))) return nullptr;
+                    pending = -1;
+                }
+                if (keys == 0) break;
+                const uint8_t *key = p + lowest(keys) + 1;
+                keys &= keys - 1;
+                if (end - key < 8) return nullptr;
+                pending = find_key(plan, key, end, &pending_value);
             }
-            if (end - key < 8) return nullptr;
-            pending = find_key(plan, key, end, &pending_value);
         }
 
         if (close_at < 64) {
-            if (pending >= 0) {
-                Span &span = values[pending];
-                if (span.n_tag != SPAN_MISSING) return nullptr;
-                uint64_t n = static_cast<uint64_t>(p + close_at - pending_value);
-                if (is_blank(pending_value[0]) || is_blank(pending_value[n - 1])) return nullptr;
-                span = Span{pending_value, span_key(n, TAG_JSON)};
-            }
             const uint8_t *tail = p + close_at + 1;
             while (tail < end && is_blank(*tail)) tail++;
             return tail == end || *tail == '\n' ? tail : nullptr;
@@ -234,6 +317,8 @@ static size_t scan_lines(const Plan &plan, const uint8_t **cursor, const uint8_t
                          size_t room) {
     const uint8_t *p = *cursor;
     size_t n = 0;
+    const Needles needles;
+    const Probes probes(plan);
     uint32_t text_form = plan.format == FORMAT_TEXT27 ? FORM_TEXT27 : FORM_TEXT24;
     for (; p < end && n < room; n++, values += plan.n_fields) {
         Line *line = &lines[n];
@@ -242,17 +327,17 @@ static size_t scan_lines(const Plan &plan, const uint8_t **cursor, const uint8_t
         forget_values(plan, values);
         uint8_t first = *p;
         if (first == '{' && plan.format <= FORMAT_JSON) {
-            line_end = scan_json(plan, p, end, values);
+            line_end = scan_json(needles, probes, plan, p, end, values);
             line->form = FORM_JSON;
             if (__builtin_expect(line_end == nullptr, 0)) {
                 forget_values(plan, values);
-                line_end = find_line_end(p, end);
+                line_end = find_line_end(needles, p, end);
                 line->form = FORM_JSON_ODD;
             }
         } else if (first > ' ' && plan.format != FORMAT_JSON) {
-            line_end = scan_text(plan, p, end, values, &text_form, line);
+            line_end = scan_text(needles, plan, p, end, values, &text_form, line);
         } else {
-            line_end = find_line_end(p, end);
+            line_end = find_line_end(needles, p, end);
             line->form = plan.format == FORMAT_JSON ? FORM_JSON_ODD : FORM_TEXT_ODD;
         }
         line->n = static_cast<uint64_t>(line_end - p);

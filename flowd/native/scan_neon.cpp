@@ -8,6 +8,11 @@ namespace flowd {
 namespace {
 namespace neon {
 
+struct Needle {
+    uint8x16_t bytes;
+    explicit Needle(char c) : bytes(vdupq_n_u8(static_cast<uint8_t>(c))) {}
+};
+
 struct Block {
     uint8x16_t part[4];
     static inline Block load(const uint8_t *p) {
@@ -22,16 +27,15 @@ struct Block {
         sums = vpaddq_u8(sums, sums);
         return vgetq_lane_u64(vreinterpretq_u64_u8(sums), 0);
     }
-    inline uint64_t eq(char c) const {
-        uint8x16_t wanted = vdupq_n_u8(static_cast<uint8_t>(c));
-        return mask(vceqq_u8(part[0], wanted), vceqq_u8(part[1], wanted), vceqq_u8(part[2], wanted),
-                    vceqq_u8(part[3], wanted));
+    inline uint64_t eq(const Needle &needle) const {
+        return mask(vceqq_u8(part[0], needle.bytes), vceqq_u8(part[1], needle.bytes),
+                    vceqq_u8(part[2], needle.bytes), vceqq_u8(part[3], needle.bytes));
     }
-    // c, and what differs from it only in bit 0x20 (brackets and braces)
-    inline uint64_t eq_fold(char c) const {
-        uint8x16_t wanted = vdupq_n_u8(static_cast<uint8_t>(c)), fold = vdupq_n_u8(0x20);
-        return mask(vceqq_u8(vorrq_u8(part[0], fold), wanted), vceqq_u8(vorrq_u8(part[1], fold), wanted),
-                    vceqq_u8(vorrq_u8(part[2], fold), wanted), vceqq_u8(vorrq_u8(part[3], fold), wanted));
+    // the needle, and what differs from it only in bit 0x20 (brackets and braces)
+    inline uint64_t eq_fold(const Needle &needle) const {
+        uint8x16_t wanted = needle.bytes, fold = vdupq_n_u8(0x20);
+        return mask(vceqq_u8(vorrq_u8(part[0], fold), needle.bytes), vceqq_u8(vorrq_u8(part[1], fold), needle.bytes),
+                    vceqq_u8(vorrq_u8(part[2], fold), needle.bytes), vceqq_u8(vorrq_u8(part[3], fold), needle.bytes));
     }
 };
 

@@ -7,6 +7,11 @@ namespace {
 namespace portable {
 
 // Eight bytes at a time in a machine word; the words' bits count the bytes from the lowest, as loads on this machine do.
+struct Needle {
+    uint64_t bytes;
+    explicit Needle(char c) : bytes(0x0101010101010101ull * static_cast<uint8_t>(c)) {}
+};
+
 struct Block {
     uint8_t bytes[64];
     static inline Block load(const uint8_t *p) {
@@ -19,19 +24,18 @@ struct Block {
         uint64_t high = ~(((word & low7) + low7) | word | low7);
         return (high >> 7) * 0x0102040810204080ull >> 56;
     }
-    inline uint64_t matches(char c, uint64_t fold) const {
-        const uint64_t wanted = 0x0101010101010101ull * static_cast<uint8_t>(c);
+    inline uint64_t matches(const Needle &needle, uint64_t fold) const {
         uint64_t bits = 0;
         for (int i = 0; i < 8; i++) {
             uint64_t word = 0;
             for (int b = 0; b < 8; b++) word |= static_cast<uint64_t>(bytes[8 * i + b]) << (8 * b);
-            bits |= zero_bytes((word | fold) ^ wanted) << (8 * i);
+            bits |= zero_bytes((word | fold) ^ needle.bytes) << (8 * i);
         }
         return bits;
     }
-    inline uint64_t eq(char c) const { return matches(c, 0); }
-    // c, and what differs from it only in bit 0x20 (brackets and braces)
-    inline uint64_t eq_fold(char c) const { return matches(c, 0x2020202020202020ull); }
+    inline uint64_t eq(const Needle &needle) const { return matches(needle, 0); }
+    // the needle, and what differs from it only in bit 0x20 (brackets and braces)
+    inline uint64_t eq_fold(const Needle &needle) const { return matches(needle, 0x2020202020202020ull); }
 };
 
 static inline uint64_t prefix_xor(uint64_t mask) {

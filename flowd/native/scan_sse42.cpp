@@ -11,6 +11,11 @@ namespace flowd {
 namespace {
 namespace sse42 {
 
+struct Needle {
+    __m128i bytes;
+    explicit Needle(char c) : bytes(_mm_set1_epi8(c)) {}
+};
+
 struct Block {
     __m128i part[4];
     static inline Block load(const uint8_t *p) {
@@ -18,18 +23,18 @@ struct Block {
         return Block{{_mm_loadu_si128(from), _mm_loadu_si128(from + 1), _mm_loadu_si128(from + 2),
                       _mm_loadu_si128(from + 3)}};
     }
-    inline uint64_t eq(char c) const {
+    inline uint64_t eq(const Needle &needle) const {
         uint64_t bits = 0;
         for (int i = 3; i >= 0; i--)
-            bits = (bits << 16) | static_cast<uint32_t>(_mm_movemask_epi8(_mm_cmpeq_epi8(part[i], _mm_set1_epi8(c))));
+            bits = (bits << 16) | static_cast<uint32_t>(_mm_movemask_epi8(_mm_cmpeq_epi8(part[i], needle.bytes)));
         return bits;
     }
-    // c, and what differs from it only in bit 0x20 (brackets and braces)
-    inline uint64_t eq_fold(char c) const {
+    // the needle, and what differs from it only in bit 0x20 (brackets and braces)
+    inline uint64_t eq_fold(const Needle &needle) const {
         uint64_t bits = 0;
         for (int i = 3; i >= 0; i--) {
             __m128i folded = _mm_or_si128(part[i], _mm_set1_epi8(0x20));
-            bits = (bits << 16) | static_cast<uint32_t>(_mm_movemask_epi8(_mm_cmpeq_epi8(folded, _mm_set1_epi8(c))));
+            bits = (bits << 16) | static_cast<uint32_t>(_mm_movemask_epi8(_mm_cmpeq_epi8(folded, needle.bytes)));
         }
         return bits;
     }
