@@ -118,7 +118,10 @@ class Conversation(threading.Thread):
         poller.register(monitor, zmq.POLLIN)
         poller.register(self.wake.fd, zmq.POLLIN)
         while not self._is_ending and self.failure is None:
-            wait_s = self._next_wait_s()
+            with self._lock:
+                open_s = self._seal_due(time.monotonic_ns())
+            self._send_batches(socket)
+            wait_s = self._next_wait_s(open_s)
             if wait_s is None:
                 return
             ready = dict(poller.poll(ceil(wait_s * 1000)))
@@ -129,13 +132,11 @@ class Conversation(threading.Thread):
             if monitor in ready and recv_monitor_message(monitor)["event"] == zmq.EVENT_DISCONNECTED:
                 log.info("producer: %s closed the connection", self._endpoint)
                 return
-            self._send_batches(socket)
 
-    def _next_wait_s(self) -> float | None:
-        """Seconds to poll for; None when the daemon was silent for too long."""
+    def _next_wait_s(self, open_s: float | None) -> float | None:
+        """Seconds to poll for, at most `open_s`; None when the daemon was silent for too long."""
         now_s = time.monotonic()
         with self._lock:
-            open_s = self._seal_due(time.monotonic_ns())
             owes_answer = not self._window.is_empty
         if not owes_answer and self.is_welcome:
             self._heard_s = now_s  # silence counts from when an answer is owed
