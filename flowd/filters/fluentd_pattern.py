@@ -36,12 +36,11 @@ class RubyPattern:
 
     def matches(self, text: str) -> bool:
         """Is there a match anywhere in the text? Not for hot paths: the engine is made for each call."""
-        from flowd._core import Regex
-
+        from flowd import _core
         from flowd.patterns import compile_pattern
 
         compiled = compile_pattern(self.source, ignore_case=self.ignore_case, dotall=self.dotall)
-        return bool(Regex(compiled.reference, compiled.reference_options).search(text.encode()))
+        return bool(_core.Regex(compiled.reference, compiled.reference_options).search(text.encode()))
 
 
 def parse_pattern(value: str) -> RubyPattern:

@@ -14,7 +14,7 @@ from flowd.filters.elements import Unset
 _QUOTED = r"""(?:'(?P<{0}1>[^'\\]*)'|"(?P<{0}2>[^"\\#]*)")"""
 _ENV = re.compile(rf"\s*ENV\s*\[\s*{_QUOTED.format('name')}\s*\]\s*\Z")
 _FETCH = re.compile(rf"\s*ENV\.fetch\s*\(\s*{_QUOTED.format('name')}\s*,\s*{_QUOTED.format('default')}\s*\)\s*\Z")
-# The understood forms are far shorter; a bound keeps text with many unclosed pieces from being searched again and again.
+# The understood forms are far shorter; the bound keeps unclosed code from being searched for over and over.
 _LONGEST_CODE = 2_000
 _CLOSERS = {"{": "}", "(": ")", "[": "]"}
 
