@@ -1,0 +1,22 @@
+"""The command line. One file a subcommand, loaded when it is asked for; `--version` is answered without any of them.
+
+stdout is data, stderr is talk, the exit code is truth.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs `flowd ARGUMENTS` (by default the process's own) and returns the exit code."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    if given in (["--version"], ["-V"]):
+        from flowd.cli.outcome import run_to_exit_code
+        from flowd.cli.version import print_version
+
+        return run_to_exit_code(print_version)
+    from flowd.cli.root import run_command
+
+    return run_command(given)

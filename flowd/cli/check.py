@@ -1,0 +1,110 @@
+"""`flowd check`: are these filters right, and what is doubtful in them?"""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import click
+
+from flowd.cli.command import Command, compose, option, output_option, reading_options
+from flowd.cli.outcome import describe_os_error
+from flowd.cli.output import write_text
+from flowd.cli.talk import paint, say_error
+from flowd.errors import EXIT_CONFIG, EXIT_DONE, EXIT_IO, FilterError, Problem
+
+STREAMS = ("flows", "dns")
+"""The streams that users filter: the number of rules is told for each, since a wrong tag is easily written."""
+
+EXAMPLES = (
+    "flowd check filters/",
+    "flowd check --deny-warnings -o json filters/flow filters/dns",
+)
+
+
+@dataclass(slots=True)
+class Report:
+    """What was found in one path."""
+
+    path: str
+    dialect: str = ""
+    rules: dict[str, int] = field(default_factory=dict)
+    problems: tuple[Problem, ...] = ()
+    warnings: tuple[Problem, ...] = ()
+
+
+@click.command(cls=Command, name="check", examples=EXAMPLES)
+@compose(*reading_options())
+@option("--deny-warnings", is_flag=True, help="Exit with 78 for warnings, too.")
+@output_option("text", "json")
+@click.argument("paths", nargs=-1, required=True, metavar="PATH...")
+def command(
+    paths: tuple[str, ...], dialect: str | None, skip_unsupported: bool, deny_warnings: bool, output: str
+) -> int:
+    """Load the filters of each PATH and print every problem and warning, with its place and what to do about it.
+
+    A PATH is a file, a folder with flow and dns, or a ConfigMap's manifest or mount. Exits with 0 where all can be
+    used, and with 78 where they cannot.
+    """
+    code = EXIT_DONE
+    for path in paths:
+        try:
+            report = check_path(path, dialect, skip_unsupported)
+        except OSError as error:
+            say_error(describe_os_error(error))
+            code = code or EXIT_IO
+            continue
+        write_text(json.dumps(_as_json(report)) + "\n" if output == "json" else _as_text(report))
+        if report.problems or (deny_warnings and report.warnings):
+            code = EXIT_CONFIG
+    return code
+
+
+def check_path(path: str, dialect: str | None = None, skip_unsupported: bool = False) -> Report:
+    """Compiles the filters of a path for each stream. Raises OSError."""
+    from flowd.filterset import load
+
+    report = Report(path)
+    for stream in STREAMS:
+        try:
+            filters = load(path, stream, dialect, skip_unsupported)
+        except FilterError as error:
+            report.problems = error.problems
+            return report
+        report.dialect = filters.dialect
+        report.rules[stream] = len(filters.rules)
+        report.warnings = tuple(dict.fromkeys((*report.warnings, *filters.warnings)))
+    return report
+
+
+def _as_json(report: Report) -> dict[str, Any]:
+    return {
+        "path": report.path,
+        "dialect": report.dialect,
+        "rules": report.rules,
+        "problems": [asdict(problem) for problem in report.problems],
+        "warnings": [asdict(problem) for problem in report.warnings],
+    }
+
+
+def _as_text(report: Report) -> str:
+    lines = []
+    for word, colour, found in (("error", "red", report.problems), ("warning", "yellow", report.warnings)):
+        for problem in found:
+            place = f"{problem.file}:{problem.line}:{problem.column}:"
+            lines.append(f"{place} {paint(word, colour, stream=sys.stdout)}: {problem.message}")
+            if problem.hint:
+                lines.append(f"    {paint('hint', 'cyan', stream=sys.stdout)}: {problem.hint}")
+    if report.problems:
+        lines.append(f"{report.path}: {_count(len(report.problems), 'problem')}")
+    else:
+        rules = ", ".join(f"{_count(number, 'rule')} for {stream}" for stream, number in report.rules.items())
+        warnings = f", {_count(len(report.warnings), 'warning')}" if report.warnings else ""
+        lines.append(f"{report.path}: {report.dialect}, {rules}{warnings}")
+    return "\n".join(lines) + "\n"
+
+
+def _count(number: int, word: str) -> str:
+    return f"{number} {word}" if number == 1 else f"{number} {word}s"

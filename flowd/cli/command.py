@@ -1,0 +1,98 @@
+"""What flowd's commands have in common: examples under each help, and options that the environment can set."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+import click
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class Command(click.Command):
+    """A subcommand whose help ends in examples that run."""
+
+    def __init__(self, *args: Any, examples: Sequence[str] = (), **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.examples = tuple(examples)
+
+    def format_epilog(self, context: click.Context, formatter: click.HelpFormatter) -> None:
+        """Writes the examples."""
+        if self.examples:
+            with formatter.section("Examples"):
+                for example in self.examples:
+                    formatter.write(f"  {example}\n")
+
+
+def option(*names: str, **settings: Any) -> Callable[[F], F]:
+    """A click option that the variable FLOWD_<FLAG> sets where the flag is not given."""
+    long = next(name for name in names if name.startswith("--")).partition("/")[0]
+    settings.setdefault("envvar", "FLOWD_" + long.removeprefix("--").replace("-", "_").upper())
+    if not settings.get("is_flag") and settings.get("default") is not None:
+        settings.setdefault("show_default", True)
+    return click.option(*names, **settings)
+
+
+def compose(*decorators: Callable[[F], F]) -> Callable[[F], F]:
+    """Several options as one decorator, in the order in which the help shows them."""
+
+    def decorate(function: F) -> F:
+        for decorator in reversed(decorators):
+            function = decorator(function)
+        return function
+
+    return decorate
+
+
+def filter_options(*, required: bool = True) -> Callable[[F], F]:
+    """Which filters, for which stream, read how."""
+    return compose(
+        option("-f", "--filters-path", "path", metavar="PATH", required=required, help=FILTERS_HELP),
+        *reading_options(),
+    )
+
+
+def reading_options() -> tuple[Callable[[F], F], ...]:
+    """How a filter text is read."""
+    return (
+        option("--dialect", type=click.Choice(DIALECTS), help="The filters' dialect; recognised if not given."),
+        option("--skip-unsupported", is_flag=True, help="Warn of filters of other types instead of refusing them."),
+    )
+
+
+def stream_option() -> Callable[[F], F]:
+    """The stream that lines belong to."""
+    return option("--stream", default="flows", metavar="NAME", help="The stream (tag) that the lines belong to.")
+
+
+def format_option() -> Callable[[F], F]:
+    """The form of input lines."""
+    return option("--format", "form", type=click.Choice(FORMATS), default="auto", help="The form of the input lines.")
+
+
+def output_option(*choices: str) -> Callable[[F], F]:
+    """The form of the output."""
+    return option("-o", "--output", type=click.Choice(choices), default=choices[0], help="The form of the output.")
+
+
+def runtime_option() -> Callable[[F], F]:
+    """Where the daemon's sockets are."""
+    return option("--runtime-dir", metavar="DIR", help="Where the daemon's sockets are.")
+
+
+def timeout_option(default_s: float) -> Callable[[F], F]:
+    """How long to wait for a daemon."""
+    return option(
+        "--timeout",
+        "timeout_s",
+        type=click.FloatRange(min=0, min_open=True),
+        default=default_s,
+        metavar="SECONDS",
+        help="How long to wait for a daemon.",
+    )
+
+
+DIALECTS = ("fluentd", "fluentbit-yaml", "fluentbit-classic", "fluentbit-configmap", "flowd")
+FORMATS = ("auto", "json", "text24", "text27")
+FILTERS_HELP = "The filters: a file, a folder with flow and dns, or a ConfigMap's manifest or mount."

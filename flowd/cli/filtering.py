@@ -1,0 +1,177 @@
+"""The work of `flowd filter`: batches from inputs through the filters to standard output, in order.
+
+Knows nothing of options and tables.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from flowd.cli.archives import BadArchive
+from flowd.cli.lines import Batch, Input, known_size, read_batches
+from flowd.cli.outcome import describe_os_error
+from flowd.cli.output import write_bytes, write_text
+from flowd.cli.progress import Progress
+from flowd.cli.stats import Totals
+from flowd.cli.talk import say_error, say_failure
+from flowd.errors import EXIT_IO, FlowdError
+
+if TYPE_CHECKING:
+    from flowd.filterset import Applied, FilterSet
+
+
+class MalformedLine(FlowdError):
+    """A line that is no record, where that was to be an error."""
+
+    exit_code = EXIT_IO
+
+
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    """How `flowd filter` was asked to go about it."""
+
+    invert: bool = False
+    count: bool = False
+    threads: int = 1
+    malformed: Literal["keep", "drop", "fail"] = "keep"
+    as_json: bool = False
+    quiet: bool = False
+
+
+class Filtering:
+    """One run over all inputs. An input that cannot be read is said and passed over, as grep does it."""
+
+    def __init__(self, filters: FilterSet, wishes: Wishes, files: Sequence[str]) -> None:
+        self.totals = Totals()
+        self.has_failed = False
+        self._filters = filters
+        self._wishes = wishes
+        self._files = files
+        self._is_line_open = False
+        self._read_bytes = 0
+
+    def run(self) -> None:
+        """Filters every input. Raises MalformedLine, OutputFailed and BrokenPipeError."""
+        progress = Progress(known_size(self._files), is_shown=not self._wishes.quiet)
+        threads = self._wishes.threads
+        executor = ThreadPoolExecutor(threads, "flowd-filter") if threads > 1 else None
+        try:
+            for name in self._files:
+                self._run_one(name, executor, progress)
+        finally:
+            progress.clear()
+            if executor is not None:
+                executor.shutdown(cancel_futures=True)
+
+    def _run_one(self, name: str, executor: ThreadPoolExecutor | None, progress: Progress) -> None:
+        kept_before, lines_before = self.totals.kept_lines, self.totals.lines
+        try:
+            with Input(name) as source:
+                is_first = True
+                for batch, applied in self._apply_all(source, executor):
+                    if self._wishes.malformed == "fail" and applied.malformed:
+                        self._stop_at_malformed(source.name, batch, self.totals.lines - lines_before)
+                    self._account(batch, applied)
+                    self._write(applied.kept, is_first)
+                    is_first = is_first and not applied.kept
+                    progress.show(self._read_bytes + source.read_bytes)
+                self._read_bytes += source.read_bytes
+        except BrokenPipeError:
+            raise
+        except BadArchive as error:
+            self.has_failed = True
+            say_failure(error)
+        except OSError as error:
+            self.has_failed = True
+            say_error(describe_os_error(error))
+        if self._wishes.count:
+            self._write_count(name, self.totals.kept_lines - kept_before)
+
+    def _apply_all(
+        self, source: Input, executor: ThreadPoolExecutor | None
+    ) -> Iterator[tuple[Batch, Applied]]:
+        """Each batch with what came of it, in order. A batch is valid until the next is asked for."""
+        apply = self._apply
+        if executor is None:
+            for batch in read_batches(source):
+                yield batch, apply(batch)
+                batch.release()
+            return
+        yield from _apply_in_threads(source, executor, self._wishes.threads, apply)
+
+    def _apply(self, batch: Batch) -> Applied:
+        return self._filters.apply(
+            batch.lines,
+            malformed="drop" if self._wishes.malformed == "drop" else "keep",
+            invert=self._wishes.invert,
+        )
+
+    def _account(self, batch: Batch, applied: Applied) -> None:
+        totals = self.totals
+        totals.lines += applied.lines
+        totals.bytes += len(batch.lines)
+        totals.kept_lines += applied.kept_lines
+        totals.kept_bytes += len(applied.kept)
+        totals.malformed += applied.malformed
+        totals.errors += applied.errors
+
+    def _write(self, kept: bytes, is_first: bool) -> None:
+        """Writes kept lines. No newline is added but between two inputs: else two lines would become one."""
+        if self._wishes.count or not kept:
+            return
+        if is_first and self._is_line_open:
+            write_bytes(b"\n")
+        write_bytes(kept)
+        self._is_line_open = not kept.endswith(b"\n")
+
+    def _write_count(self, name: str, kept_lines: int) -> None:
+        if self._wishes.as_json:
+            write_text(json.dumps({"file": name, "kept_lines": kept_lines}) + "\n")
+        elif len(self._files) > 1:
+            write_text(f"{name}:{kept_lines}\n")
+        else:
+            write_text(f"{kept_lines}\n")
+
+    def _stop_at_malformed(self, name: str, batch: Batch, lines_before: int) -> None:
+        """Writes what is kept before the batch's first malformed line, and raises its place."""
+        letters = self._filters.verdicts(batch.lines)
+        at = letters.index(b"M")
+        dropped = ord("D")
+        lines = bytes(batch.lines).split(b"\n", at)[:at]
+        kept = [
+            line + b"\n"
+            for line, letter in zip(lines, letters, strict=False)
+            if (letter != dropped) != self._wishes.invert
+        ]
+        self._write(b"".join(kept), is_first=lines_before == 0)
+        raise MalformedLine(
+            f"{name}:{lines_before + at + 1}: a malformed line", hint="--malformed keep or drop goes on past it"
+        )
+
+
+def _apply_in_threads(
+    source: Input, executor: ThreadPoolExecutor, threads: int, apply: Callable[[Batch], Applied]
+) -> Iterator[tuple[Batch, Applied]]:
+    """As many batches at once as there are threads, and one that is read meanwhile; given out in order."""
+    under_way: deque[tuple[Batch, Future[Applied]]] = deque()
+
+    def finish(left: int) -> Iterator[tuple[Batch, Applied]]:
+        while len(under_way) > left:
+            batch, future = under_way.popleft()
+            yield batch, future.result()
+            batch.release()
+
+    try:
+        for batch in read_batches(source, threads + 2):
+            under_way.append((batch, executor.submit(apply, batch)))
+            # What a pipe has brought is given out before waiting for more.
+            yield from finish(0 if batch.is_last_for_now else threads)
+    except (OSError, FlowdError):
+        yield from finish(0)
+        raise
+    yield from finish(0)

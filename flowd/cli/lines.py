@@ -1,0 +1,144 @@
+"""Input: files, standard input and archives, as batches of whole lines in buffers that are used again.
+
+Files are read, not mapped: a mapped log that is truncated under its reader ends the process with SIGBUS, and reading
+into a buffer that stays in the cache measured as fast.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from fcntl import fcntl
+
+from flowd.cli.archives import Archive, find_archive
+
+BATCH_BYTES = 1 << 20
+"""What is read at once: enough that a batch costs little beside its lines, and small enough for the cache."""
+PIPE_BYTES = 1 << 20
+RAW_BYTES = 1 << 18
+STDIN = "-"
+STDIN_NAME = "standard input"
+F_SETPIPE_SZ = 1031
+
+
+class Input:
+    """One FILE argument, opened; `-` is standard input. Use as a context manager."""
+
+    def __init__(self, name: str) -> None:
+        self.name = STDIN_NAME if name == STDIN else name
+        self.read_bytes = 0
+        """How far the file itself has been read: of an archive, its compressed bytes."""
+        self._fd = 0 if name == STDIN else os.open(name, os.O_RDONLY | os.O_CLOEXEC)
+        self._is_ours = name != STDIN
+        self._archive: Archive | None = None
+        self._is_begun = False
+        mode = os.fstat(self._fd).st_mode
+        self.is_regular = stat.S_ISREG(mode)
+        if stat.S_ISFIFO(mode):
+            with suppress(OSError):  # only a matter of speed
+                fcntl(self._fd, F_SETPIPE_SZ, PIPE_BYTES)
+        elif self.is_regular:
+            with suppress(OSError):
+                os.posix_fadvise(self._fd, 0, 0, os.POSIX_FADV_SEQUENTIAL)
+
+    def readinto(self, room: memoryview) -> int:
+        """Fills room with what is there, as soon as anything is; 0 at the end. Raises OSError and BadArchive."""
+        if self._archive is not None:
+            return self._archive.readinto(room)
+        size = self._read_raw(room)
+        if not self._is_begun:
+            self._is_begun = True
+            kind = find_archive(bytes(room[: min(size, 4)]))
+            if kind:
+                self._archive = Archive(kind, self.name, bytes(room[:size]), self._read_some)
+                return self._archive.readinto(room)
+        return size
+
+    def close(self) -> None:
+        """Gives the descriptor back."""
+        if self._is_ours:
+            os.close(self._fd)
+
+    def __enter__(self) -> Input:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _read_raw(self, room: memoryview) -> int:
+        try:
+            size = os.readv(self._fd, (room,))
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, self.name) from None
+        self.read_bytes += size
+        return size
+
+    def _read_some(self) -> bytes:
+        room = bytearray(RAW_BYTES)
+        return bytes(room[: self._read_raw(memoryview(room))])
+
+
+class Batch:
+    """Whole lines in a borrowed buffer: valid until `release`. The last line of an input may lack its newline.
+
+    `is_last_for_now` says that the source had no more when this was read: whoever waits for more should first finish
+    this.
+    """
+
+    __slots__ = ("_buffer", "_pool", "is_last_for_now", "lines")
+
+    def __init__(self, buffer: bytearray, size: int, pool: list[bytearray], is_last_for_now: bool) -> None:
+        self.lines = memoryview(buffer)[:size]
+        self.is_last_for_now = is_last_for_now
+        self._buffer = buffer
+        self._pool = pool
+
+    def release(self) -> None:
+        """Gives the buffer back for another batch."""
+        self.lines.release()
+        self._pool.append(self._buffer)
+
+
+def read_batches(source: Input, under_way: int = 1, size: int = BATCH_BYTES) -> Iterator[Batch]:
+    """The source's lines in batches of about `size` bytes, as soon as whole lines have come.
+
+    At most `under_way` batches may be unreleased when the next is asked for. A line longer than a buffer grows it.
+    """
+    pool = [bytearray(size) for _ in range(under_way + 1)]
+    buffer, filled = pool.pop(), 0
+    while True:
+        if filled == len(buffer):
+            buffer = buffer + bytes(len(buffer))
+        room = len(buffer) - filled
+        with memoryview(buffer) as whole, whole[filled:] as free:
+            read = source.readinto(free)
+        if not read:
+            break
+        end = buffer.rfind(b"\n", filled, filled + read) + 1
+        filled += read
+        if not end:
+            continue
+        following, rest = pool.pop(), filled - end
+        if rest >= len(following):
+            following.extend(bytes(rest + size - len(following)))
+        following[:rest] = buffer[end:filled]
+        yield Batch(buffer, end, pool, not source.is_regular and read < room)
+        buffer, filled = following, rest
+    if filled:
+        yield Batch(buffer, filled, pool, True)
+
+
+def known_size(names: Sequence[str]) -> int | None:
+    """The bytes of all these files; None where one is standard input, no regular file or cannot be looked at."""
+    total = 0
+    for name in names:
+        try:
+            found = os.fstat(0) if name == STDIN else os.stat(name)
+        except OSError:
+            return None
+        if not stat.S_ISREG(found.st_mode):
+            return None
+        total += found.st_size
+    return total

@@ -1,0 +1,49 @@
+"""How a command ends: what it raised, said on standard error, and the exit code. Never a traceback for a user's error."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Callable
+
+from flowd.cli.talk import say_error, say_failure
+from flowd.errors import EXIT_CONFIG, EXIT_DONE, EXIT_INTERRUPTED, EXIT_IO, FlowdError
+
+NOT_BUILT_HINT = "run `make build` in the checkout"
+
+
+def run_to_exit_code(command: Callable[[], int | None]) -> int:
+    """Runs a command to its exit code; its FlowdErrors and OSErrors become words and codes."""
+    try:
+        code = command()
+    except FlowdError as error:
+        say_failure(error)
+        return error.exit_code
+    except BrokenPipeError:
+        return _end_by_broken_pipe()
+    except OSError as error:
+        say_error(describe_os_error(error))
+        return EXIT_IO
+    except KeyboardInterrupt:
+        return EXIT_INTERRUPTED
+    except ImportError as error:
+        if error.name != "flowd._core" and "flowd._core" not in str(error) and "native core" not in str(error):
+            raise
+        say_error("flowd's native core is not built", NOT_BUILT_HINT)
+        return EXIT_CONFIG
+    return EXIT_DONE if code is None else code
+
+
+def describe_os_error(error: OSError) -> str:
+    """`name: what the system says`."""
+    reason = error.strerror or str(error)
+    return f"{os.fsdecode(error.filename)}: {reason}" if isinstance(error.filename, (str, bytes)) else reason
+
+
+def _end_by_broken_pipe() -> int:
+    """Ends the process as grep would: by the signal that Python turns into an exception, so that shells see it."""
+    sys.stderr.flush()
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    os.kill(os.getpid(), signal.SIGPIPE)
+    return 128 + signal.SIGPIPE

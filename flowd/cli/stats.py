@@ -1,0 +1,87 @@
+"""What `flowd filter --stats` says: for each rule, what it is and what it decided."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from flowd.cli.table import render_table, shorten, show_bytes, show_count, show_share
+
+if TYPE_CHECKING:
+    from flowd.filterset import FilterSet
+
+PATTERN_WIDTH = 40
+
+
+@dataclass(slots=True)
+class Totals:
+    """Everything that one run of `flowd filter` has filtered."""
+
+    lines: int = 0
+    bytes: int = 0
+    kept_lines: int = 0
+    kept_bytes: int = 0
+    malformed: int = 0
+    errors: int = 0
+
+
+def describe_stats(filters: FilterSet, totals: Totals) -> dict[str, Any]:
+    """The numbers as plain data."""
+    rules = {rule.name: rule for rule in filters.rules}
+    members: dict[str, list[str]] = {}
+    for rule in filters.rules:
+        if rule.group:
+            members.setdefault(rule.group, []).append(rule.name)
+    described = []
+    for name, hits in filters.hits.items():
+        rule = rules.get(name) or rules.get(next(iter(members.get(name, ())), ""))
+        described.append(
+            {
+                "rule": name,
+                "file": rule.file if rule else "",
+                "line": rule.line if rule else 0,
+                "kind": rule.kind if rule else "",
+                "field": rule.field if rule and name in rules else "",
+                "pattern": rule.pattern if rule and name in rules else "",
+                "engine": rule.engine if rule and name in rules else "",
+                "members": members.get(name, []),
+                "lines": hits.lines,
+                "bytes": hits.bytes,
+            }
+        )
+    return {
+        "stream": filters.stream,
+        "lines": totals.lines,
+        "bytes": totals.bytes,
+        "kept_lines": totals.kept_lines,
+        "kept_bytes": totals.kept_bytes,
+        "malformed_lines": totals.malformed,
+        "error_lines": totals.errors,
+        "rules": described,
+    }
+
+
+def render_stats(stats: dict[str, Any]) -> str:
+    """The numbers as a table, and one line of totals below."""
+    rows = []
+    for rule in stats["rules"]:
+        what = f"{rule['field']} {rule['pattern']}" if rule["field"] else " ".join(rule["members"])
+        rows.append(
+            [
+                rule["rule"],
+                f"{rule['file']}:{rule['line']}" if rule["line"] else "-",
+                shorten(f"{rule['kind']} {what}".strip(), PATTERN_WIDTH) or "-",
+                rule["engine"] or "-",
+                show_count(rule["lines"]),
+                show_bytes(rule["bytes"]),
+                show_share(rule["lines"], stats["lines"]),
+            ]
+        )
+    table = render_table(
+        ("RULE", "PLACE", "PATTERN", "ENGINE", "LINES", "BYTES", "SHARE"), rows, ("LINES", "BYTES", "SHARE")
+    )
+    return (
+        f"{table}{show_count(stats['lines'])} lines ({show_bytes(stats['bytes'])}), "
+        f"{show_count(stats['kept_lines'])} written, {show_count(stats['malformed_lines'])} malformed, "
+        f"{show_count(stats['error_lines'])} with errors while matching\n"
+    )

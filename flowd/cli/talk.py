@@ -1,0 +1,65 @@
+"""What flowd says on standard error: warnings, errors with their hints, summaries. Coloured on a terminal only."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterable
+from typing import TextIO
+
+from flowd.errors import ConfigError, FilterError, FlowdError, Problem
+
+_CODES = {"red": "31", "green": "32", "yellow": "33", "cyan": "36", "bold": "1", "dim": "2"}
+
+
+def has_colour(stream: TextIO) -> bool:
+    """Whether colours are welcome: a terminal that knows them, and no NO_COLOR."""
+    return not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb" and stream.isatty()
+
+
+def paint(text: str, colour: str, *, stream: TextIO | None = None) -> str:
+    """The text in a colour where the stream (standard error unless given) welcomes it."""
+    if not has_colour(sys.stderr if stream is None else stream):
+        return text
+    return f"\x1b[{_CODES[colour]}m{text}\x1b[0m"
+
+
+def say(text: str) -> None:
+    """One line of talk. A standard error that nobody reads is no reason to stop."""
+    try:
+        sys.stderr.write(f"{text}\n".encode("utf-8", "backslashreplace").decode())
+        sys.stderr.flush()
+    except (OSError, ValueError):
+        pass
+
+
+def say_error(message: str, hint: str = "") -> None:
+    """`flowd: message`, and the hint below it."""
+    say(f"{paint('flowd:', 'red')} {message}")
+    _say_hint(hint)
+
+
+def say_warning(problem: Problem) -> None:
+    """A doubtful thing with its place."""
+    say(f"flowd: {paint('warning:', 'yellow')} {problem}")
+    _say_hint(problem.hint)
+
+
+def say_warnings(problems: Iterable[Problem]) -> None:
+    """Each of them."""
+    for problem in problems:
+        say_warning(problem)
+
+
+def say_failure(error: FlowdError) -> None:
+    """An error as people want to read it: every problem with its place, or the message, with the hints."""
+    if isinstance(error, (FilterError, ConfigError)):
+        for problem in error.problems:
+            say_error(str(problem), problem.hint)
+        return
+    say_error(error.message, error.hint)
+
+
+def _say_hint(hint: str) -> None:
+    if hint:
+        say(f"{paint('hint:', 'cyan')} {hint}")
