@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import math
 import re
-from typing import Final
 
 from flowd.filters.elements import Unset
 from flowd.filters.fluentd_ruby import UnknownCode, evaluate, find_code_end
@@ -20,7 +19,7 @@ _NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?(?![0-9])
 _BLANKS = " \t\r\n"
 _ESCAPES = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t"}
 _WORDS = {"true": "true", "false": "false", "null": "null"}
-_FIXED_NOTATION: Final = (1e-4, 1e15)  # Ruby prints floats of these sizes without an exponent
+_SCIENTIFIC_FROM = 1e15  # where Ruby begins to print whole floats with an exponent
 
 
 class JsonError(ValueError):
@@ -208,14 +207,12 @@ def format_float(number: float) -> str:
     """A float as Ruby prints it: always with a point and a digit after it, shortest digits that read back alike."""
     if math.isinf(number):
         return "Infinity" if number > 0 else "-Infinity"
-    low, high = _FIXED_NOTATION
     shortest = repr(number)
-    if number == 0 or low <= abs(number) < high:
-        return shortest
     digits, _, exponent = shortest.partition("e")
     if exponent:
         return f"{digits if '.' in digits else digits + '.0'}e{exponent}"
-    # Python switches to an exponent at 1e16, Ruby at 1e15.
-    sign = "-" if number < 0 else ""
-    all_digits = digits.lstrip("-").removesuffix(".0").replace(".", "")
-    return f"{sign}{all_digits[0]}.{all_digits[1:].rstrip('0') or '0'}e+15"
+    if abs(number) < _SCIENTIFIC_FROM or not shortest.endswith(".0"):
+        return shortest
+    # Python switches to an exponent at 1e16 only.
+    whole = digits.lstrip("-").removesuffix(".0")
+    return f"{'-' if number < 0 else ''}{whole[0]}.{whole[1:].rstrip('0') or '0'}e+15"
