@@ -45,7 +45,7 @@ def join(batches: list[Batch]) -> bytes:
     return b"".join(batch.lines for batch in batches)
 
 
-class FakelessDaemon:
+class DaemonByHand:
     """The other side of an ingest socket, said by hand: what a daemon may say but ours says too rarely to be tested."""
 
     def __init__(self, directory: Path) -> None:
@@ -73,8 +73,8 @@ class FakelessDaemon:
 
 
 @pytest.fixture
-def by_hand(tmp_path: Path) -> Iterator[FakelessDaemon]:
-    daemon = FakelessDaemon(tmp_path)
+def by_hand(tmp_path: Path) -> Iterator[DaemonByHand]:
+    daemon = DaemonByHand(tmp_path)
     yield daemon
     daemon.socket.close()
 
@@ -263,7 +263,7 @@ def test_closed_producer_says_so(config: Config) -> None:
         producer.send(KEPT)
 
 
-def test_refusal_is_raised_to_the_caller(by_hand: FakelessDaemon) -> None:
+def test_refusal_is_raised_to_the_caller(by_hand: DaemonByHand) -> None:
     with Producer(by_hand.endpoint) as producer:
         producer.send(KEPT)
         peer, _ = by_hand.hear_hello()
@@ -275,7 +275,7 @@ def test_refusal_is_raised_to_the_caller(by_hand: FakelessDaemon) -> None:
 
 
 @pytest.mark.parametrize("code", ["too_big", "stream"])
-def test_batch_that_will_never_be_taken_is_raised(by_hand: FakelessDaemon, code: str) -> None:
+def test_batch_that_will_never_be_taken_is_raised(by_hand: DaemonByHand, code: str) -> None:
     with Producer(by_hand.endpoint) as producer:
         producer.send(KEPT)
         peer, _ = by_hand.hear_hello()
@@ -291,7 +291,7 @@ def test_batch_that_will_never_be_taken_is_raised(by_hand: FakelessDaemon, code:
 @pytest.mark.parametrize(
     "nak", [Nak(1, "busy", None, 10), Nak(1, "bad"), Nak(2, "gap", 1), Nak(1, "no_space", None, 1)]
 )
-def test_batch_refused_for_now_is_sent_again(by_hand: FakelessDaemon, nak: Nak) -> None:
+def test_batch_refused_for_now_is_sent_again(by_hand: DaemonByHand, nak: Nak) -> None:
     with Producer(by_hand.endpoint) as producer:
         producer.send(KEPT)
         peer, hello = by_hand.hear_hello()
@@ -304,7 +304,7 @@ def test_batch_refused_for_now_is_sent_again(by_hand: FakelessDaemon, nak: Nak) 
         producer.flush(DEADLINE_S)
 
 
-def test_batch_that_arrives_damaged_thrice_is_raised(by_hand: FakelessDaemon) -> None:
+def test_batch_that_arrives_damaged_thrice_is_raised(by_hand: DaemonByHand) -> None:
     with Producer(by_hand.endpoint) as producer:
         producer.send(KEPT)
         peer, _ = by_hand.hear_hello()
@@ -317,7 +317,7 @@ def test_batch_that_arrives_damaged_thrice_is_raised(by_hand: FakelessDaemon) ->
         producer.close()
 
 
-def test_daemon_that_forgot_the_conversation_is_told_what_is_unacknowledged(by_hand: FakelessDaemon) -> None:
+def test_daemon_that_forgot_the_conversation_is_told_what_is_unacknowledged(by_hand: DaemonByHand) -> None:
     with Producer(by_hand.endpoint) as producer:
         producer.send(KEPT)
         peer, _ = by_hand.hear_hello()
@@ -330,7 +330,7 @@ def test_daemon_that_forgot_the_conversation_is_told_what_is_unacknowledged(by_h
         producer.flush(DEADLINE_S)
 
 
-def test_no_credit_blocks_until_there_is_some(by_hand: FakelessDaemon) -> None:
+def test_no_credit_blocks_until_there_is_some(by_hand: DaemonByHand) -> None:
     with Producer(by_hand.endpoint) as producer:
         producer.send(KEPT * (BATCH_BYTES // len(KEPT)) * 2)
         peer, _ = by_hand.hear_hello()
@@ -346,7 +346,7 @@ def test_no_credit_blocks_until_there_is_some(by_hand: FakelessDaemon) -> None:
         producer.flush(DEADLINE_S)
 
 
-def test_nonsense_from_a_daemon_is_survived(by_hand: FakelessDaemon) -> None:
+def test_nonsense_from_a_daemon_is_survived(by_hand: DaemonByHand) -> None:
     with Producer(by_hand.endpoint) as producer:
         producer.send(KEPT)
         peer, _ = by_hand.hear_hello()
@@ -429,16 +429,25 @@ def test_slow_subscriber_loses_batches_and_is_told(config: Config) -> None:
 
 
 def test_subscribers_follow_a_restarted_daemon(tmp_path: Path) -> None:
-    with DaemonProcess(tmp_path) as daemon, Subscriber(daemon.endpoint("live")) as subscriber:
-        with Producer(daemon.endpoint("ingest")) as producer:
-            subscriber.connect(DEADLINE_S)
-            producer.send(KEPT)
-            before = subscriber.poll(DEADLINE_S)
-            daemon.kill()
-            daemon.start()
-            wait_until(lambda: daemon.status()["subscribers"].get("flows"), "the subscriber's return")
-            producer.send(KEPT * 2)
-            after = subscriber.poll(DEADLINE_S)
+    with (
+        DaemonProcess(tmp_path) as daemon,
+        Subscriber(daemon.endpoint("live")) as subscriber,
+        Producer(daemon.endpoint("ingest")) as producer,
+    ):
+        subscriber.connect(DEADLINE_S)
+        producer.send(KEPT)
+        before = subscriber.poll(DEADLINE_S)
+        daemon.kill()
+        daemon.start()
+
+        def is_back() -> bool:
+            assert subscriber.poll(0.01) is None  # a SUB socket subscribes anew while it is read
+            return bool(daemon.status()["subscribers"].get("flows"))
+
+        wait_until(is_back, "the subscriber's return")
+        producer.send(KEPT * 2)
+        after = subscriber.poll(DEADLINE_S)
+        producer.flush(DEADLINE_S)
     assert before is not None
     assert after is not None
     assert (before.seq, after.seq, after.lines, after.missed) == (1, 1, KEPT * 2, 0)
