@@ -8,11 +8,12 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass
+from typing import Literal
 
 from hypothesis import strategies as st
 from oracle_text import COLUMNS_24, COLUMNS_27
 
-from flowd.filters.model import Condition, Filter, Rule, Step
+from flowd.filters.model import Condition, Filter, Rule, Step, StepKind
 
 JSON_KEYS = ["a", "b", "key-longer-than-eight", "key-longer-than-seven", "d e", "é", "", "a.b"]
 PATHS: list[tuple[str | int, ...]] = [
@@ -111,18 +112,22 @@ class PythonMatcher:
         return re.search(self.spelling[condition.pattern], text, flags) is not None
 
 
-KINDS = ["all", "any", "not_all", "not_any", "not_any"]
+Reading = Literal["ruby", "string"]
+RuleKind = Literal["regexp", "exclude"]
+READINGS: list[Reading] = ["ruby", "ruby", "ruby", "string"]
+RULE_KINDS: list[RuleKind] = ["regexp", "exclude"]
+KINDS: list[StepKind] = ["all", "any", "not_all", "not_any", "not_any"]
 
 
 @st.composite
 def filter_lists(draw: st.DrawFn, matcher: PythonMatcher, paths: list[tuple[str | int, ...]]) -> tuple[Filter, ...]:
     """Up to three filters of up to three steps, all in Ruby's or all in Fluent Bit's reading."""
-    reading = draw(st.sampled_from(["ruby", "ruby", "ruby", "string"]))
+    reading = draw(st.sampled_from(READINGS))
     filters = []
     for number in range(draw(st.integers(0, 3))):
         steps = []
         for at in range(draw(st.integers(0, 3))):
-            kind = draw(st.sampled_from(["first"] if reading == "string" else KINDS))
+            kind: StepKind = "first" if reading == "string" else draw(st.sampled_from(KINDS))
             group = f"filter{number}.step{at}" if kind in ("any", "not_all") else ""
             rules = []
             for place in range(draw(st.integers(1, 3))):
@@ -131,8 +136,9 @@ def filter_lists(draw: st.DrawFn, matcher: PythonMatcher, paths: list[tuple[str 
                 condition = Condition(
                     draw(st.sampled_from(paths)), pattern.ruby, draw(st.booleans()), draw(st.booleans()), reading
                 )
-                shape = draw(st.sampled_from(["regexp", "exclude"])) if kind == "first" else (
-                    "regexp" if kind in ("all", "any") else "exclude")  # fmt: skip
+                shape: RuleKind = "regexp" if kind in ("all", "any") else "exclude"
+                if kind == "first":
+                    shape = draw(st.sampled_from(RULE_KINDS))
                 name = f"filter{number}.step{at}.rule{place}"
                 rules.append(Rule(name, shape, "key", condition, "f", 1, 1, group))
             steps.append(Step(kind, tuple(rules), group))

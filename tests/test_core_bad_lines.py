@@ -140,10 +140,10 @@ def test_broken_structure_is_malformed_whoever_reads(line: bytes, padding: int) 
 
 
 BROKEN_VALUES = [
-    b"01", b"1.", b".5", b"-", b"1e", b"+1", b"NaN", b"-Infinity", b"tru", b"nulll", b"'x'", b'"\\q"', b'"\\u12"', b"[1,]",
-    b'"\\u00g0"', b"[,1]", b"[1 2]", b'{"b"}', b'{"b":}', b'{"b":1,}', b"{b:1}", b"1 2", b'"x" "y"', b"//1", b'"\x01"',
-    b'{"b":1 "c":2}', b'"\t"', b'"\\ud800"', b'"\\udc00x"', b'"\\ud83d\\u0041"', b'{"\x01":1}', b'["\\ud800"]', b"\x00",
-    b"\xff",
+    b"01", b"1.", b".5", b"-", b"1e", b"+1", b"NaN", b"-Infinity", b"tru", b"nulll", b"'x'", b'"\\q"', b'"\\u12"',
+    b"[1,]", b'"\\u00g0"', b"[,1]", b"[1 2]", b'{"b"}', b'{"b":}', b'{"b":1,}', b"{b:1}", b"1 2", b'"x" "y"', b"//1",
+    b'"\x01"', b'{"b":1 "c":2}', b'"\t"', b'"\\ud800"', b'"\\udc00x"', b'"\\ud83d\\u0041"', b'{"\x01":1}',
+    b'["\\ud800"]', b"\x00", b"\xff",
 ]  # fmt: skip
 
 
