@@ -1,14 +1,17 @@
 # distutils: language = c++
 # cython: boundscheck=False, wraparound=False, initializedcheck=False, cdivision=True
-"""The native core: lines in, verdicts out, without the GIL. This file is its table of contents, bottom up."""
+"""The native core: lines in, verdicts out, without the GIL. This file is its table of contents, bottom up.
 
-import threading
+What is imported here is used by the parts that are included.
+"""
 
-from cpython.buffer cimport Py_buffer, PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
-from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
-from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
-from libc.stdlib cimport calloc, free, malloc, realloc
-from libc.string cimport memchr, memcmp, memcpy, memset
+import threading  # no-cython-lint
+
+from cpython.buffer cimport Py_buffer, PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer  # no-cython-lint
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize  # no-cython-lint
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t  # no-cython-lint
+from libc.stdlib cimport calloc, free, malloc, realloc  # no-cython-lint
+from libc.string cimport memchr, memcmp, memcpy, memset  # no-cython-lint
 
 cdef extern from "string.h" nogil:
     void* memmem(const void* text, size_t n, const void* literal, size_t literal_n)

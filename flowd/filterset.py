@@ -92,7 +92,8 @@ class FilterSet:
     def hits(self) -> dict[str, Hits]:
         """For every rule and group that can decide, and `default`, what it has decided so far, in all threads."""
         return {
-            name: Hits(*counts) for name, counts in zip(self._compiled.deciders, self._evaluator.counters(), strict=True)
+            name: Hits(*counts)
+            for name, counts in zip(self._compiled.deciders, self._evaluator.counters(), strict=True)
         }
 
     @property
@@ -127,7 +128,8 @@ class FilterSet:
         return stat
 
     def __repr__(self) -> str:
-        return f"<FilterSet {self.dialect} stream={self.stream!r} filters={len(self._text.filters)} rules={len(self.rules)}>"
+        size = f"filters={len(self._text.filters)} rules={len(self.rules)}"
+        return f"<FilterSet {self.dialect} stream={self.stream!r} {size}>"
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _rebuild, (self._text, self._format)

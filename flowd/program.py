@@ -1,12 +1,12 @@
 """Rules → the core's program: fields, subjects, predicates and steps, each kept once however many rules share it.
 
-Decides which engine evaluates a pattern. Reads no files; everything it makes is made again from the rules on unpickling.
+Decides which engine evaluates a pattern. Reads no files; what it makes is made again from the rules on unpickling.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -151,10 +151,10 @@ class _Builder:
             elif not has_linear:
                 predicate.engine = "reference"
 
-    def make_program(self, sections: list[object]) -> _core.Program:
+    def make_program(self, sections: Sequence[object]) -> _core.Program:
+        # An index at the top of a record is never found: records are maps with text keys.
         fields = [
-            (key.encode() if isinstance(key, str) else None, *(find_columns(key) if isinstance(key, str) else (None, None)))
-            for key in self.fields
+            (key.encode(), *find_columns(key)) if isinstance(key, str) else (None, None, None) for key in self.fields
         ]
         subjects = [
             (field, tuple(part.encode() if isinstance(part, str) else part for part in below), int(reading == "string"))

@@ -46,15 +46,16 @@ cdef class Context:
         self.spans = <Span*> calloc(self.lines_a_block * (n_fields + 1), sizeof(Span))
         self.hit_lines = <uint64_t*> calloc(program.n_rules + 1, sizeof(uint64_t))
         self.hit_bytes = <uint64_t*> calloc(program.n_rules + 1, sizeof(uint64_t))
-        if (self.tables == NULL or self.missing == NULL or self.tuple_ == NULL or self.words == NULL or self.states == NULL
-                or self.linear_ids == NULL or self.lines == NULL or self.spans == NULL or self.hit_lines == NULL
-                or self.hit_bytes == NULL):
+        if (self.tables == NULL or self.missing == NULL or self.tuple_ == NULL or self.words == NULL
+                or self.states == NULL or self.linear_ids == NULL or self.lines == NULL or self.spans == NULL
+                or self.hit_lines == NULL or self.hit_bytes == NULL):
             raise MemoryError()
         self.match_param = new_match_param(STEP_LIMIT)
         self.small_match_param = new_match_param(SMALL_STEP_LIMIT)
         for s in range(program.n_subjects):
-            if program.subjects[s].linear != NULL and not linear_grow_scratch(program.subjects[s].linear, &self.scratch):
-                raise MemoryError()
+            if program.subjects[s].linear != NULL:
+                if not linear_grow_scratch(program.subjects[s].linear, &self.scratch):
+                    raise MemoryError()
         share = max(LEAST_VALUE_TABLE_BYTES, VALUE_TABLE_BYTES // (n_fields + 1) // 2)
         for f in range(n_fields):
             self.tables[f].set_bound(share)

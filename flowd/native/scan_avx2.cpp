@@ -35,6 +35,10 @@ struct Block {
         return mask(_mm256_cmpeq_epi8(_mm256_or_si256(low, fold), needle.bytes),
                     _mm256_cmpeq_epi8(_mm256_or_si256(high, fold), needle.bytes));
     }
+    inline uint64_t at_most(const Needle &needle) const {
+        return mask(_mm256_cmpeq_epi8(_mm256_min_epu8(low, needle.bytes), low),
+                    _mm256_cmpeq_epi8(_mm256_min_epu8(high, needle.bytes), high));
+    }
 };
 
 static inline uint64_t prefix_xor(uint64_t mask) {

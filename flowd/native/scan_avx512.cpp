@@ -24,6 +24,7 @@ struct Block {
     inline uint64_t eq_fold(const Needle &needle) const {
         return _mm512_cmpeq_epi8_mask(_mm512_or_si512(bytes, _mm512_set1_epi8(0x20)), needle.bytes);
     }
+    inline uint64_t at_most(const Needle &needle) const { return _mm512_cmple_epu8_mask(bytes, needle.bytes); }
 };
 
 static inline uint64_t prefix_xor(uint64_t mask) {

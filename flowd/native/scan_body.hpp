@@ -1,6 +1,6 @@
 // The line walk, once for every SIMD level. Included by scan_<level>.cpp, each of which defines, in its own namespace
 // and compiled for its own instructions: `Needle` (a byte to look for, in a register), `Block` (64 bytes with
-// eq(needle) and eq_fold(needle) as bit masks), `prefix_xor(mask)` and `select_bit(mask, k)` (the place of the k-th set
+// eq(needle), eq_fold(needle) and at_most(needle) as bit masks), `prefix_xor(mask)` and `select_bit(mask, k)` (the place of the k-th set
 // bit). All is static: nothing of a level may leak into another.
 //
 // Text: blocks of 64 bytes from the line's start; the newline ends the line, spaces are counted by popcount, and only
@@ -276,7 +276,7 @@ static inline const uint8_t *scan_json(const Needles &needles, const Probes &pro
                | (plain & in_key & ~commas)                  // nothing but a string in a key's place
                | ((quotes & inside & in_key) ^ starts)       // one string, and at once
                | (brackets & ~opening & ~in_value)           // no bracket in a key's place
-               | (value_starts & (commas | closing));        // no empty value
+               | (value_starts & (commas | closing | block.at_most(needles.space)));  // no empty or blank value
         if (odd) return nullptr;
 
         uint64_t keys = starts;

@@ -37,6 +37,10 @@ struct Block {
         return mask(vceqq_u8(vorrq_u8(part[0], fold), needle.bytes), vceqq_u8(vorrq_u8(part[1], fold), needle.bytes),
                     vceqq_u8(vorrq_u8(part[2], fold), needle.bytes), vceqq_u8(vorrq_u8(part[3], fold), needle.bytes));
     }
+    inline uint64_t at_most(const Needle &needle) const {
+        return mask(vcleq_u8(part[0], needle.bytes), vcleq_u8(part[1], needle.bytes),
+                    vcleq_u8(part[2], needle.bytes), vcleq_u8(part[3], needle.bytes));
+    }
 };
 
 static inline uint64_t prefix_xor(uint64_t mask) {

@@ -19,23 +19,39 @@ struct Block {
         __builtin_memcpy(block.bytes, p, 64);
         return block;
     }
-    static inline uint64_t zero_bytes(uint64_t word) {  // one bit, gathered in the low 8, for each zero byte: exact
+    static inline uint64_t gather_high_bits(uint64_t word) {  // the bytes' high bits into the low 8 bits
+        return ((word & 0x8080808080808080ull) >> 7) * 0x0102040810204080ull >> 56;
+    }
+    static inline uint64_t zero_bytes(uint64_t word) {
         const uint64_t low7 = 0x7F7F7F7F7F7F7F7Full;
-        uint64_t high = ~(((word & low7) + low7) | word | low7);
-        return (high >> 7) * 0x0102040810204080ull >> 56;
+        return gather_high_bits(~(((word & low7) + low7) | word));
+    }
+    inline uint64_t read_word(int i) const {  // the same on machines of either byte order
+        uint64_t word = 0;
+        for (int b = 0; b < 8; b++) word |= static_cast<uint64_t>(bytes[8 * i + b]) << (8 * b);
+        return word;
     }
     inline uint64_t matches(const Needle &needle, uint64_t fold) const {
         uint64_t bits = 0;
         for (int i = 0; i < 8; i++) {
-            uint64_t word = 0;
-            for (int b = 0; b < 8; b++) word |= static_cast<uint64_t>(bytes[8 * i + b]) << (8 * b);
-            bits |= zero_bytes((word | fold) ^ needle.bytes) << (8 * i);
+            bits |= zero_bytes((read_word(i) | fold) ^ needle.bytes) << (8 * i);
         }
         return bits;
     }
     inline uint64_t eq(const Needle &needle) const { return matches(needle, 0); }
     // the needle, and what differs from it only in bit 0x20 (brackets and braces)
     inline uint64_t eq_fold(const Needle &needle) const { return matches(needle, 0x2020202020202020ull); }
+    // For an ASCII needle: adding what is missing to 0x7F carries into the high bit where a byte is larger.
+    inline uint64_t at_most(const Needle &needle) const {
+        const uint64_t low7 = 0x7F7F7F7F7F7F7F7Full;
+        uint64_t bits = 0;
+        for (int i = 0; i < 8; i++) {
+            uint64_t word = read_word(i);
+            uint64_t larger = ((word & low7) + (low7 - needle.bytes)) | word;
+            bits |= gather_high_bits(~larger) << (8 * i);
+        }
+        return bits;
+    }
 };
 
 static inline uint64_t prefix_xor(uint64_t mask) {

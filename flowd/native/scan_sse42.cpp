@@ -38,6 +38,14 @@ struct Block {
         }
         return bits;
     }
+    inline uint64_t at_most(const Needle &needle) const {
+        uint64_t bits = 0;
+        for (int i = 3; i >= 0; i--) {
+            __m128i least = _mm_min_epu8(part[i], needle.bytes);
+            bits = (bits << 16) | static_cast<uint32_t>(_mm_movemask_epi8(_mm_cmpeq_epi8(least, part[i])));
+        }
+        return bits;
+    }
 };
 
 static inline uint64_t prefix_xor(uint64_t mask) {

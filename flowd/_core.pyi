@@ -1,0 +1,66 @@
+"""Types of the native core. What the names mean stands in flowd/core/*.pxi; use flowd.filterset instead."""
+
+from collections.abc import Sequence
+from typing import Any, Self
+
+from typing_extensions import Buffer, disjoint_base
+
+HAS_VECTORSCAN: bool
+FORMATS: dict[str, int]
+
+class RegexError(ValueError): ...
+class RefusedByLinearEngine(ValueError): ...
+
+@disjoint_base
+class Regex:
+    source: bytes
+    options: int
+    def __new__(cls, source: bytes, options: int = 0) -> Self: ...
+    def search(self, value: bytes, step_limit: int = ...) -> bool | None: ...
+
+@disjoint_base
+class LinearSet:
+    count: int
+    def __new__(cls, expressions: Sequence[tuple[bytes, int]]) -> Self: ...
+    def scan(self, value: bytes) -> list[int]: ...
+
+@disjoint_base
+class Program:
+    n_fields: int
+    n_subjects: int
+    n_predicates: int
+    n_sections: int
+    n_rules: int
+    strict: bool
+    def __new__(
+        cls,
+        fields: Sequence[tuple[Any, ...]],
+        subjects: Sequence[tuple[Any, ...]],
+        predicates: Sequence[tuple[Any, ...]],
+        sections: Sequence[Any],
+        rules: int,
+        strict: bool,
+    ) -> Self: ...
+
+@disjoint_base
+class Memory: ...
+
+@disjoint_base
+class Context:
+    def __new__(cls, program: Program) -> Self: ...
+
+@disjoint_base
+class Evaluator:
+    program: Program
+    contexts: int
+    def __new__(cls, program: Program, contexts: int) -> Self: ...
+    def verdicts(self, lines: Buffer, form: str = "auto") -> bytes: ...
+    def apply(
+        self, lines: Buffer, form: str = "auto", drop_malformed: bool = False, invert: bool = False
+    ) -> tuple[bytes, int, int, int, int]: ...
+    def counters(self) -> list[tuple[int, int]]: ...
+    def cache_stat(self) -> dict[str, int]: ...
+    def trace(self, line: bytes, form: str = "auto") -> tuple[Any, ...]: ...
+
+def engine_versions() -> dict[str, str]: ...
+def simd() -> tuple[str, tuple[str, ...]]: ...
