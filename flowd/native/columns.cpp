@@ -85,12 +85,13 @@ constexpr uint32_t MOST_SEPARATORS = 26;
 
 // Where the separators are; one inside brackets is none when `lists` is set. More than there may be end the count.
 uint32_t find_separators(const uint8_t *p, const uint8_t *end, bool lists, const uint8_t **places) {
+    if (end > p && end[-1] == '\r') end--;  // no part of the last column
     uint32_t count = 0;
     bool at_start = true;
     for (; p < end; p++) {
         if (lists && at_start && *p == '[') {
             const uint8_t *close = p;
-            while (close < end && !(*close == ']' && (close + 1 == end || close[1] == ' ' || close[1] == '\r'))) close++;
+            while (close < end && !(*close == ']' && (close + 1 == end || close[1] == ' '))) close++;
             if (close < end) p = close;
         }
         at_start = *p == ' ';
