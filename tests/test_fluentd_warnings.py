@@ -42,6 +42,12 @@ def condition(key: str) -> str:
         (in_filter(condition("source_namespace"), "dns"), 3, "unknown-field", ""),
         (in_filter(condition("qname"), "flow"), 1, "unknown-stream", "did you mean flows?"),
         (in_filter("regexp1 proto x"), 3, "deprecated-parameter", "write an <regexp> section"),
+        (
+            in_filter(f"<and>\n{condition('proto')}\n</and>\n<and>\n{condition('action')}\n</and>"),
+            9,
+            "merged-groups",
+            "use a <filter> section for each <and>",
+        ),
         ("include nosuch\n", 1, "deprecated-include", "write @include"),
         ("@include nosuch\n", 1, "missing-include", "relative"),
         ("<source>\n@type tail\n</source>\n", 1, "skipped-section", "flowd reads filters only"),

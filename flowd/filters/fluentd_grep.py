@@ -12,7 +12,7 @@ from typing import Literal
 
 from flowd.filters.accessor import AccessorError, parse_accessor
 from flowd.filters.elements import Element, Parameter, Unset
-from flowd.filters.fluentd_lint import warn_unknown_parameters
+from flowd.filters.fluentd_lint import warn_merged_groups, warn_unknown_parameters
 from flowd.filters.fluentd_pattern import RubyPattern, RubyPatternError, parse_pattern
 from flowd.filters.model import Condition, Filter, Rule, Step, StepKind
 from flowd.filters.source import Place, Report
@@ -80,6 +80,7 @@ class _GrepReader:
             self._read_block(block, "all", "not_all")
         for block in element.children_named("or"):
             self._read_block(block, "any", "not_any")
+        warn_merged_groups(element, self._report)
         place = element.place
         tags = element.argument if isinstance(element.argument, str) else ""
         return Filter(self._name, tags or "**", self._make_steps(), place.file, place.line, place.column)

@@ -30,6 +30,22 @@ def warn_unknown_parameters(element: Element, known: Collection[str], report: Re
         )
 
 
+def warn_merged_groups(element: Element, report: Report) -> None:
+    """Warn where several blocks count as one and would mean something else if they did not."""
+    for group, kind, meaning in (
+        ("and", "exclude", "a line is dropped only if the excludes of all of them match"),
+        ("or", "regexp", "a line is kept if any regexp of any of them matches"),
+    ):
+        blocks = [block for block in element.children_named(group) if block.children_named(kind)]
+        for block in blocks[1:]:
+            report.warning(
+                block.place,
+                f"this <{group}> and the one on line {blocks[0].place.line} count as one: {meaning}",
+                hint=f"for groups that decide apart use a <filter> section for each <{group}>",
+                code="merged-groups",
+            )
+
+
 def warn_fields(section: Filter, tags: TagPattern, stream: str, report: Report) -> None:
     """Warn about fields that none of the known streams that the section is for has."""
     streams = [name for name in FIELDS if tags.matches(name)]
