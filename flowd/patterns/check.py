@@ -1,4 +1,4 @@
-"""What Ruby checks once the whole pattern is read: references, recursion, look-behind. Changes nothing but numbering."""
+"""What Ruby checks once the whole pattern is read: references, recursion, look-behind; and its numbering of groups."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from flowd.patterns.nodes import (
     Absence,
     Alternation,
     Anchor,
+    AnyChar,
     Atomic,
     Backref,
     Call,
@@ -24,7 +25,6 @@ from flowd.patterns.nodes import (
     Options,
     Property,
     PropertyClass,
-    AnyChar,
     Repeat,
     Sequence,
     Tree,
@@ -43,16 +43,25 @@ def check_tree(tree: Tree) -> Tree:
     if tree.has_calls:
         _check_calls(tree, captures)
         _Recursion(tree, captures).check()
-    _check_references(tree)
-    _LookBehind(tree, captures).check()
+    look_behind = _LookBehind(tree, captures)
+    for node in walk(tree.root):
+        if isinstance(node, Backref | Conditional):
+            _check_reference(node, tree)
+        elif isinstance(node, Look) and not node.ahead:
+            look_behind.check(node)
+    for node in walk(tree.root):
+        if isinstance(node, Conditional) and tree.names and not node.by_name:
+            raise _numbers_not_allowed(node)
+        if isinstance(node, Conditional) and node.excess:
+            hint = "a conditional has at most two branches"
+            raise PatternError("invalid conditional pattern", node.offset, hint=hint)
     return tree
 
 
 def _without_plain_captures(tree: Tree) -> Tree:
     """With named groups, plain ones do not capture and numbers may not be used."""
     for node in walk(tree.root):
-        numbered = (isinstance(node, Backref) and not node.name) or (isinstance(node, Conditional) and not node.by_name)
-        if numbered:
+        if isinstance(node, Backref) and not node.name:
             raise _numbers_not_allowed(node)
     renumbered: dict[int, int] = {}
     for number in sorted(number for numbers in tree.names.values() for number in numbers):
@@ -66,8 +75,9 @@ def _without_plain_captures(tree: Tree) -> Tree:
                 return Alternation(tuple(rebuild(branch) for branch in branches))
             case Capture(number, name, body):
                 return Capture(renumbered[number], name, rebuild(body)) if name else rebuild(body)
-            case Conditional(number, yes, no, name):
-                return Conditional(renumbered[number], rebuild(yes), None if no is None else rebuild(no), name)
+            case Conditional(number=number, yes=yes, no=no):
+                no = None if no is None else rebuild(no)
+                return replace(node, number=renumbered.get(number, 0), yes=rebuild(yes), no=no)
             case Backref(numbers=numbers):
                 return replace(node, numbers=tuple(renumbered[number] for number in numbers))
             case Options(body) | Atomic(body) | Absence(body) | Look(body=body) | Repeat(body=body):
@@ -80,7 +90,7 @@ def _without_plain_captures(tree: Tree) -> Tree:
 
 
 def _numbers_not_allowed(node: Node) -> PatternError:
-    offset = node.offset if isinstance(node, Backref | Call) else 0
+    offset = node.offset if isinstance(node, Backref | Call | Conditional) else 0
     hint = "with named groups, refer by name: \\k<name>, \\g<name>"
     return PatternError("numbered backref/call is not allowed. (use name)", offset, hint=hint)
 
@@ -102,17 +112,11 @@ def _check_calls(tree: Tree, captures: dict[int, Capture]) -> None:
                 raise PatternError(f"undefined group <{node.number}> reference", node.offset)
 
 
-def _check_references(tree: Tree) -> None:
-    for node in walk(tree.root):
-        numbers: tuple[int, ...] = ()
-        if isinstance(node, Backref):
-            numbers = node.numbers
-        elif isinstance(node, Conditional):
-            numbers = (node.number,)
-        if any(number > tree.group_count for number in numbers):
-            offset = node.offset if isinstance(node, Backref) else 0
-            hint = f"the pattern has {tree.group_count} groups"
-            raise PatternError("invalid backref number/name", offset, hint=hint)
+def _check_reference(node: Backref | Conditional, tree: Tree) -> None:
+    numbers = node.numbers if isinstance(node, Backref) else (node.number,)
+    if any(number > tree.group_count for number in numbers):
+        hint = f"the pattern has {tree.group_count} groups"
+        raise PatternError("invalid backref number/name", node.offset, hint=hint)
 
 
 def call_target(call: Call, tree: Tree, captures: dict[int, Capture]) -> Node:
@@ -221,14 +225,12 @@ class _LookBehind:
         self.tree = tree
         self.captures = captures
 
-    def check(self) -> None:
-        for node in walk(self.tree.root):
-            if isinstance(node, Look) and not node.ahead:
-                top = node.body.branches if isinstance(node.body, Alternation) else (node.body,)
-                fine = self.is_allowed(node.body, node.negated)
-                if not fine or any(self.length(branch, frozenset()) is None for branch in top):
-                    hint = "inside, use no * + ? and no groups that differ in length; alternatives only at its top"
-                    raise PatternError("invalid pattern in look-behind", 0, hint=hint)
+    def check(self, node: Look) -> None:
+        top = node.body.branches if isinstance(node.body, Alternation) else (node.body,)
+        fine = self.is_allowed(node.body, node.negated)
+        if not fine or any(self.length(branch, frozenset()) is None for branch in top):
+            hint = "inside, use no * + ? and no groups that differ in length; alternatives only at its top"
+            raise PatternError("invalid pattern in look-behind", 0, hint=hint)
 
     def is_allowed(self, node: Node, negated: bool) -> bool:
         match node:

@@ -63,3 +63,14 @@ def expansions(members: CharSet) -> tuple[str, ...]:
     return tuple(
         folded for folded, family in _families().items() if len(folded) > 1 and any(char in members for char in family)
     )
+
+
+@cache
+def _several() -> tuple[str, ...]:
+    return tuple(folded for folded in _families() if len(folded) > 1)
+
+
+def folds_with_several(text: str) -> bool:
+    """Whether a part of the text folds to, or is what folds to, several characters: `ß`, `ss`, `ff`, `st`."""
+    folded = text.casefold()
+    return len(folded) != len(text) or any(several in folded for several in _several())

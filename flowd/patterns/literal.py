@@ -32,6 +32,12 @@ from flowd.patterns.nodes import (
 WORDS_LIMIT = 16  # Beyond these, one pass of the linear engine is faster than comparing word by word.
 WORD_CLASS_LIMIT = 4  # A class of more characters is not spelled out as words.
 
+_KINDS: dict[tuple[bool, bool], Kind] = {
+    (False, False): "contains",
+    (True, False): "prefix",
+    (False, True): "suffix",
+    (True, True): "exact",
+}
 _STARTS = ("line_start", "text_start", "search_start")
 _ENDS = ("line_end", "text_end", "text_end_newline")
 
@@ -66,9 +72,7 @@ def to_literals(tree: Tree) -> tuple[Kind, tuple[bytes, ...], bool] | None:
     if len({(word.start, word.end) for word in words}) > 1:
         return None
     first = words[0]
-    kind: Kind = (
-        ("exact" if first.end else "prefix") if first.start else ("suffix" if first.end else "contains")
-    )  # fmt: skip
+    kind: Kind = _KINDS[first.start, first.end]
     literals = _needed(kind, [word.text.encode() for word in words])
     if len(literals) > WORDS_LIMIT:
         return None
@@ -80,7 +84,7 @@ def to_literals(tree: Tree) -> tuple[Kind, tuple[bytes, ...], bool] | None:
 def _is_one_place(node: Node) -> bool:
     while isinstance(node, Capture | Options | Atomic):
         node = node.body
-    return isinstance(node, Anchor) and node.kind in ("line_start", "text_start", "search_start", "line_end", "text_end")
+    return _is_anchor(node, (*_STARTS, *_ENDS))
 
 
 def _needed(kind: Kind, words: list[bytes]) -> tuple[bytes, ...]:
@@ -169,7 +173,8 @@ class _Words:
             case Literal(text, ignore_case) if not ignore_case or not _has_case(text):
                 return [text]
             case CodeClass(members=members, negated=False, ignore_case=False):
-                chars = [chr(c) for low, high in members.ranges for c in range(low, min(high, low + WORD_CLASS_LIMIT) + 1)]
+                shown = [range(low, min(high, low + WORD_CLASS_LIMIT) + 1) for low, high in members.ranges]
+                chars = [chr(code) for codes in shown for code in codes]
                 if not chars or len(chars) > WORD_CLASS_LIMIT:
                     raise _NotWords
                 return chars

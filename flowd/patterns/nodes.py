@@ -150,12 +150,14 @@ class Absence:
 
 @dataclass(frozen=True, slots=True)
 class Conditional:
-    """`(?(1)yes|no)`: which branch depends on whether the group took part."""
+    """`(?(1)yes|no)`: which branch depends on whether the group took part. `excess`: it has more than two branches."""
 
     number: int
     yes: Node
     no: Node | None
     by_name: str = ""
+    excess: bool = False
+    offset: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,10 +221,8 @@ def children(node: Node) -> tuple[Node, ...]:
             return branches
         case Capture(body=body) | Options(body) | Atomic(body) | Look(body=body) | Absence(body) | Repeat(body=body):
             return (body,)
-        case Conditional(yes=yes, no=None):
-            return (yes,)
         case Conditional(yes=yes, no=no):
-            return (yes, no)
+            return (yes,) if no is None else (yes, no)
         case _:
             return ()
 

@@ -18,6 +18,7 @@ from flowd.patterns.nodes import (
     Absence,
     Alternation,
     Anchor,
+    AnchorKind,
     AnyChar,
     Atomic,
     Backref,
@@ -44,7 +45,14 @@ REPEAT_LIMIT = 100_000  # Ruby's own.
 DEPTH_LIMIT = 200  # Nodes inside nodes. Ruby's is 4096 groups; ours keeps every walk of the tree within Python's stack.
 BACKREF_LIMIT = 1000  # A larger number after a backslash is read as an octal escape.
 
-_ANCHORS = {"A": "text_start", "z": "text_end", "Z": "text_end_newline", "G": "search_start", "b": "word", "B": "not_word"}
+_ANCHORS: dict[str, AnchorKind] = {
+    "A": "text_start",
+    "z": "text_end",
+    "Z": "text_end_newline",
+    "G": "search_start",
+    "b": "word",
+    "B": "not_word",
+}
 _CHAR_TYPES = {"d": DIGIT, "w": WORD, "s": SPACE, "h": HEX}
 _UNICODE_TYPES = {"d": "digit", "w": "word", "s": "space"}
 
@@ -213,16 +221,16 @@ class _Parser:
             case "absence":
                 self.add(Absence(body), depth)
             case "condition":
-                self.add(self.conditional(frame, body), depth)
+                self.add(self.conditional(frame), depth)
             case looking:
                 self.add(Look("ahead" in looking, "not" in looking, body), depth)
 
-    def conditional(self, frame: _Frame, body: Node) -> Node:
-        if not isinstance(body, Alternation) or len(frame.done) == 1:
-            return Conditional(frame.number, body, None, frame.name)
-        if len(body.branches) > 2:
-            raise self.fail("invalid conditional pattern", frame.offset, "a conditional has at most two branches")
-        return Conditional(frame.number, body.branches[0], body.branches[1], frame.name)
+    def conditional(self, frame: _Frame) -> Node:
+        branches = frame.done
+        no = None if len(branches) == 1 else branches[1]
+        excess = len(branches) > 2
+        offset = self.scanner.source_offset(frame.offset)
+        return Conditional(frame.number, branches[0], no, frame.name, excess, offset)
 
     # -- quantifiers -------------------------------------------------------------------------------------------------
 
@@ -361,7 +369,7 @@ class _Parser:
             self.add(self.char_type(lower, char != lower))
         elif char in _ANCHORS:
             ascii_only = char in "bB" and self.flags.mode == "a"
-            self.add(Anchor(_ANCHORS[char], ascii_only))  # type: ignore[arg-type]
+            self.add(Anchor(_ANCHORS[char], ascii_only))
         elif char == "K":
             self.add(Keep())
         elif char == "R":

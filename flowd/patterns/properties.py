@@ -9,12 +9,10 @@ from __future__ import annotations
 from functools import cache
 
 _RUBY_ONLY_PREFIXES = ("age=", "graphemeclusterbreak=")
-_RUBY_ONLY = frozenset(
-    """
+_RUBY_ONLY = """
     inarabicextendedc incjkunifiedideographsextensionh incyrillicextendedd indevanagariextendeda inkaktoviknumerals
     inkawi innagmundari kawi nagm nagmundari
-    """.split()
-)
+"""
 
 _SHARED = """
     adlam adlm aghb ahex ahom alnum alpha alphabetic anatolianhieroglyphs any arab arabic armenian armi armn ascii
@@ -127,4 +125,4 @@ def is_property(name: str) -> bool:
 
 def is_ruby_only(name: str) -> bool:
     """Whether Ruby knows the property and the reference engine does not."""
-    return name in _RUBY_ONLY or name.startswith(_RUBY_ONLY_PREFIXES)
+    return name in _RUBY_ONLY.split() or name.startswith(_RUBY_ONLY_PREFIXES)

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from flowd.patterns.charset import WORD, CharSet
-from flowd.patterns.folding import LATIN_1, expansions, folded_class
+from flowd.patterns.charset import ASCII, WORD, CharSet
+from flowd.patterns.folding import LATIN_1, expansions, folded_class, folds_with_several
 from flowd.patterns.model import PatternError
 from flowd.patterns.nodes import (
     Absence,
@@ -50,19 +50,27 @@ _ANCHORS = {
     "not_word": "\\B",
 }
 _META = frozenset("\\|()[]{}.*+?^$#-&/ ")
+# Ruby matches an ASCII pattern and an ASCII value as ASCII, where no letter folds to two: see docs/patterns.md.
+_SOME_BEYOND_ASCII = "(?![\\x00-\\x7F]{2})"
 # Properties that hold every relative of what they hold, so that ignoring case changes nothing.
 _CASE_CLOSED = frozenset(["alnum", "alpha", "blank", "cntrl", "digit", "graph", "print", "punct", "space", "word"])
+# Under the absence operator the engines disagree about these.
+_NOT_IN_ABSENCE = (Atomic, Look, Backref, Call, Absence, Conditional, Anchor, Linebreak, Grapheme)
 _LINEBREAK = "(?>\\x0D\\x0A|[\\x0A-\\x0D\\x{85}\\x{2028}\\x{2029}])"
 
 
 def to_reference(tree: Tree) -> str:
     """The pattern for Oniguruma, to be compiled without options."""
+    if any(isinstance(node, Grapheme) for node in walk(tree.root)) and not _is_cluster_safe(tree.root):
+        hint = "flowd takes it in a pattern that begins with ^ or \\A and has only plain characters beside"
+        raise cannot_evaluate("\\X here", hint=hint)
     return _Writer(tree).whole()
 
 
 def cannot_evaluate(what: str, offset: int = 0, *, hint: str = "") -> PatternError:
     """The error for what Ruby takes and flowd's engine would answer differently."""
-    return PatternError(f"flowd cannot evaluate {what} as Ruby does", offset, hint=hint or "write the pattern without it")
+    message = f"flowd cannot evaluate {what} as Ruby does"
+    return PatternError(message, offset, hint=hint or "write the pattern without it")
 
 
 class _Writer:
@@ -74,7 +82,8 @@ class _Writer:
     def whole(self) -> str:
         """The pattern; beside named groups a call of the whole needs a name, too."""
         written = self.write(self.tree.root)
-        calls_whole = any(isinstance(node, Call) and not node.name and node.number == 0 for node in walk(self.tree.root))
+        calls = [node for node in walk(self.tree.root) if isinstance(node, Call)]
+        calls_whole = any(not call.name and call.number == 0 for call in calls)
         return f"(?<whole>{written})" if calls_whole and self.tree.names else written
 
     def write(self, node: Node) -> str:
@@ -98,9 +107,9 @@ class _Writer:
             case Grapheme():
                 return "\\X"
             case Sequence(parts):
-                return "".join(self.unit(part) if isinstance(part, Alternation) else self.write(part) for part in parts)
+                return "".join(self.part(part) for part in parts)
             case Alternation(branches):
-                return "|".join(self.unit(b) if isinstance(b, Alternation) else self.write(b) for b in branches)
+                return "|".join(self.part(branch) for branch in branches)
             case Capture(name=name, body=body):
                 return f"(?<{self.aliases[name]}>{self.write(body)})" if name else f"({self.write(body)})"
             case Options(body):
@@ -110,7 +119,7 @@ class _Writer:
             case Look():
                 return self.look(node)
             case Absence(body):
-                return f"(?~{self.unit(body)})"
+                return self.absence(body)
             case Conditional():
                 return self.conditional(node)
             case Repeat():
@@ -119,6 +128,10 @@ class _Writer:
                 return self.backref(node)
             case Call(number, name):
                 return f"\\g<{self.aliases[name] if name else number or self.whole_alias}>"
+
+    def part(self, node: Node) -> str:
+        """The node as a part of a sequence or a branch."""
+        return self.unit(node) if isinstance(node, Alternation) else self.write(node)
 
     def unit(self, node: Node) -> str:
         """The node such that a quantifier, or a neighbour, takes it as one."""
@@ -131,6 +144,10 @@ class _Writer:
                 return f"(?:{self.write(node)})"
 
     def repeat(self, node: Repeat) -> str:
+        if isinstance(node.body, Literal) and node.body.ignore_case:
+            # Both engines write short repeats of a literal out before they fold it: `s{2}` takes the sharp s.
+            plain = replace(node, body=replace(node.body, ignore_case=False))
+            return f"(?i:{self.write(plain)})"
         body = self.unit(node.body)
         if _is_place(node.body):
             # Oniguruma refuses to repeat a bare place; beside an empty group it is no bare one.
@@ -155,12 +172,30 @@ class _Writer:
             for inner in walk(node.body):
                 if isinstance(inner, Look) or (isinstance(inner, Anchor) and inner.ascii_only):
                     raise cannot_evaluate("a look-behind inside a look-behind", hint="put the two side by side")
+                if inner is node.body or not isinstance(inner, Literal) or not inner.ignore_case:
+                    continue
+                # Ruby refuses most of these, some of them only once it meets a value beyond ASCII.
+                if folds_with_several(inner.text):
+                    what = f"a look-behind for {inner.text!r} that ignores case"
+                    raise cannot_evaluate(what, hint="one of its letters may be two")
         sign = ("=" if not node.negated else "!") if node.ahead else ("<=" if not node.negated else "<!")
         return f"(?{sign}{self.write(node.body)})"
+
+    def absence(self, body: Node) -> str:
+        for inner in walk(body):
+            if isinstance(inner, _NOT_IN_ABSENCE):
+                hint = "within (?~...) flowd takes characters, classes, alternatives and repeats"
+                raise cannot_evaluate("this absence operator", hint=hint)
+        if _can_be_empty(body):
+            raise cannot_evaluate("an absence operator over what can be empty", hint="name what is to be absent")
+        return f"(?~{self.unit(body)})"
 
     def conditional(self, node: Conditional) -> str:
         if node.by_name and len(self.tree.names[node.by_name]) > 1:
             raise cannot_evaluate(f"a condition on <{node.by_name}>, which names several groups")
+        bare = isinstance(node.yes, CodeClass | PropertyClass) and node.yes.ignore_case
+        if node.no is None and bare and not self.tree.is_ascii:
+            raise cannot_evaluate("a condition on a bare class that ignores case", hint="name both branches")
         condition = f"<{self.aliases[node.by_name]}>" if node.by_name else str(node.number)
         no = "" if node.no is None else "|" + self.unit(node.no)
         return f"(?({condition}){self.unit(node.yes)}{no})"
@@ -177,19 +212,22 @@ class _Writer:
         if node.members.only_char and not node.negated:
             return f"(?i:{_escape(node.members.only_char)})"
         members = folded_class(node.members, node.across)
-        if node.negated or self.tree.is_ascii:
+        if node.negated:
             return _brackets(members, negated=node.negated)
         texts = expansions(node.members)
-        return f"(?:{_brackets(members)}|(?i:{'|'.join(texts)}))" if texts else _brackets(members)
+        guard = _SOME_BEYOND_ASCII if self.tree.is_ascii else ""
+        return f"(?:{_brackets(members)}|{guard}(?i:{'|'.join(texts)}))" if texts else _brackets(members)
 
     def property_class(self, node: PropertyClass) -> str:
         if node.entangled:
             raise cannot_evaluate(
-                "\\w or an ASCII class beside a Unicode property in one negated or intersected class that ignores case",
+                "\\w or an ASCII class beside a property in one negated or intersected class that ignores case",
                 hint="write the alternatives apart: (?:[...]|[...])",
             )
         members = _union(node.members)
-        if node.ignore_case and not (self.tree.is_ascii and _is_case_closed(node.members)):
+        if node.ignore_case and not (
+            (self.tree.is_ascii or node.members.negated) and _is_case_closed(node.members)
+        ):
             members = self.folded_properties(node.members)
         if node.limited is None:
             return members
@@ -198,14 +236,51 @@ class _Writer:
 
     def folded_properties(self, union: Union) -> str:
         """A class with properties where case is ignored. Oniguruma folds it in full; Ruby never into Latin-1."""
-        latin_1 = _brackets(LATIN_1)
         inside = _union(replace(union, negated=False))
         outside = _union(replace(union, negated=True))
+        latin_1 = _brackets(LATIN_1)
         if union.negated:
             return f"(?:(?!{inside})(?:{latin_1}|(?i:{outside})))"
+        # The sharp s is matched as what `ss` folds to.
+        several = f"(?!{_brackets(LATIN_1 - CharSet.chars('ß'))})(?i:{inside})"
         if self.tree.is_ascii:
-            return f"(?:{inside}|(?!(?i:{outside}))(?!{latin_1})(?m:.))"
-        return f"(?:{inside}|(?!{latin_1})(?i:{inside}))"
+            return f"(?:{inside}|{_SOME_BEYOND_ASCII}{several}|(?!(?i:{outside}))(?!{latin_1})(?m:.))"
+        return f"(?:{inside}|{several})"
+
+
+def _can_be_empty(node: Node) -> bool:
+    match node:
+        case Repeat(body, low):
+            return low == 0 or _can_be_empty(body)
+        case Alternation(branches):
+            return any(_can_be_empty(branch) for branch in branches)
+        case Sequence(parts):
+            return all(_can_be_empty(part) for part in parts)
+        case Capture(body=body) | Options(body):
+            return _can_be_empty(body)
+        case _:
+            return isinstance(node, Keep)
+
+
+def _is_cluster_safe(root: Node) -> bool:
+    """Whether every \\X starts where a grapheme cluster does: Oniguruma looks back over what came before, Ruby not."""
+    if isinstance(root, Grapheme):
+        return True
+    while isinstance(root, Capture | Options):
+        root = root.body
+    if not isinstance(root, Sequence) or not isinstance(root.parts[0], Anchor):
+        return False
+    if root.parts[0].kind not in ("line_start", "text_start"):
+        return False
+    for node in walk(root):
+        match node:
+            case Literal(text, False) if text.isascii():
+                continue
+            case CodeClass(members, negated=False, ignore_case=False) if not members - ASCII:
+                continue
+            case Literal() | CodeClass() | AnyChar() | Property() | PropertyClass() | Absence() | Backref() | Look():
+                return False
+    return True
 
 
 def _is_place(node: Node) -> bool:

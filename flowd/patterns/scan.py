@@ -131,7 +131,8 @@ class Scanner:
                 return sequence.decode()
             except UnicodeDecodeError:
                 continue
-        raise self.error("invalid multibyte escape", start, "flowd cannot match a single byte of a character; use \\u00e9")
+        hint = "flowd cannot match a single byte of a character; use \\u00e9"
+        raise self.error("invalid multibyte escape", start, hint)
 
     def _braced_code(self, start: int) -> str | None:
         digits = self.digits(self.position + 1, 8, _HEX_DIGITS)
