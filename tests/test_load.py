@@ -75,6 +75,10 @@ def test_indentation_does_not_matter() -> None:
         ("zork 1\n", None),
         ("a: 1\n", None),
         ("a: [", None),
+        ("a: pipeline\n", None),
+        ("a: {pipeline: 1}\n", None),
+        ("---\n? x\n: y\npipeline:\n", "fluentbit-yaml"),
+        ("just text\n", None),
     ],
 )
 def test_the_dialect_is_told_by_the_first_significant_line(text: str, dialect: str | None, tmp_path: Path) -> None:
@@ -256,6 +260,10 @@ def test_places_in_a_quoted_text_name_the_key(tmp_path: Path) -> None:
         (json.dumps(manifest({"flow": "/w=="}, "binaryData")), "not UTF-8: byte 0xff cannot stand here"),
         (f"{YAML}---\n{YAML}", "2 ConfigMaps in one manifest"),
         ("kind: ConfigMap\ndata: [\n", "not YAML: "),
+        ("kind: ConfigMap\ndata: " + "[" * 500_000, "the manifest is nested too deeply"),
+        ("kind: ConfigMap\n" + "#" * 5_000_000, "the manifest is larger than 4 MiB"),
+        ("[" * 500_000, "this is a Fluent Bit list"),
+        ("kind: List\nitems: &a [{kind: List, items: *a}]\n", "this text is of no dialect"),
         (
             "kind: ConfigMap\ndata:\n  flow: |\n    - name: grep\n",
             "this is a Fluent Bit list in a ConfigMap (fluentbit-configmap)",

@@ -11,17 +11,19 @@ import binascii
 import os
 import re
 from dataclasses import dataclass
+from typing import Any
 
 import yaml
 
 from flowd.filters.files import UnreadableText, decode_text, read_text_file
-from flowd.filters.recognise import YAML_LOADER
+from flowd.filters.recognise import LARGEST_YAML_CHARS, YAML_LOADER
 from flowd.filters.source import Place, Source
 
 KEYS = ("flow", "dns")
 
 _CONFIGMAP_MARK = re.compile(r"""["']?kind["']?[ \t]*:[ \t]*["']?(?:ConfigMap(?:List)?|List)\b""")
 _DATA_LINK = "..data"
+_DEEPEST_NESTING = 100  # a ConfigMap in a List needs 5; composing recurses in C and would end the program
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,15 +38,16 @@ def find_configmap(text: str, file: str) -> list[KeyText] | None:
     """The texts of the one ConfigMap in a manifest; None if the text is no manifest. Raises UnreadableText."""
     if not _CONFIGMAP_MARK.search(text):
         return None
+    _check_size(text, file)
     try:
+        _check_depth(text, file)
         documents = [node for node in yaml.compose_all(text, Loader=YAML_LOADER) if node is not None]
     except yaml.MarkedYAMLError as error:
         if text.lstrip("\ufeff \t\r\n").startswith("<"):
             return None
-        mark = error.problem_mark or error.context_mark
-        place = Source(file, text).place(min(mark.index, len(text)) if mark else 0)
+        place = _place_of_mark(error.problem_mark or error.context_mark, text, file)
         raise UnreadableText(place, f"not YAML: {error.problem or error.context}", "check the manifest") from None
-    except (yaml.YAMLError, RecursionError) as error:
+    except yaml.YAMLError as error:
         raise UnreadableText(Place(file, 1, 1), f"not YAML: {str(error)[:200]}", "check the manifest") from None
     maps = [found for node in documents for found in _find_configmaps(node)]
     if not maps:
@@ -82,6 +85,29 @@ def read_folder(path: str) -> list[KeyText]:
     return texts
 
 
+def _place_of_mark(mark: Any, text: str, file: str) -> Place:
+    """The place of a YAML mark, which may be missing or stand behind the text's end."""
+    return Source(file, text).place(min(mark.index, len(text)) if mark else 0)
+
+
+def _check_size(text: str, file: str) -> None:
+    if len(text) > LARGEST_YAML_CHARS:
+        size = f"{LARGEST_YAML_CHARS // 2**20} MiB"
+        raise UnreadableText(Place(file, 1, 1), f"the manifest is larger than {size}", "give the ConfigMap alone")
+
+
+def _check_depth(text: str, file: str) -> None:
+    depth = 0
+    for event in yaml.parse(text, Loader=YAML_LOADER):
+        if isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+            if depth > _DEEPEST_NESTING:
+                place = _place_of_mark(event.start_mark, text, file)
+                raise UnreadableText(place, "the manifest is nested too deeply", "give the ConfigMap alone")
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
+
+
 def _find_configmaps(node: yaml.Node) -> list[yaml.MappingNode]:
     if not isinstance(node, yaml.MappingNode):
         return []
@@ -91,10 +117,10 @@ def _find_configmaps(node: yaml.Node) -> list[yaml.MappingNode]:
     listed = _child(node, "items")
     if kind in ("List", "ConfigMapList") and isinstance(listed, yaml.SequenceNode):
         return [
-            found
+            child
             for child in listed.value
             if isinstance(child, yaml.MappingNode)
-            for found in ([child] if kind == "ConfigMapList" else _find_configmaps(child))
+            and (kind == "ConfigMapList" or _scalar(_child(child, "kind")) == "ConfigMap")
         ]
     return []
 

@@ -1,15 +1,24 @@
-"""What an `@include` names: a path or pattern relative to the including file → the files, in the order they are read.
+"""`@include`: which files it names, in the order they are read, and the bounds on reading them.
 
-Includes go through a URI in fluentd, so some characters of a path cannot stand there plainly. Nothing here reads a
-file or asks the network.
+Includes go through a URI in fluentd, so some characters of a path cannot stand there plainly. Nothing here asks the
+network.
 """
 
 from __future__ import annotations
 
+import os
 import re
+from dataclasses import dataclass, field
 from glob import glob
 from pathlib import PurePosixPath
 from urllib.parse import unquote_plus
+
+from flowd.filters.files import read_text_file
+from flowd.filters.source import Report, Source
+
+_DEEPEST_INCLUDE = 20
+_MOST_INCLUDES = 2_000
+_MOST_INCLUDED_CHARS = 16 * 2**20
 
 _FORBIDDEN = re.compile(r"[^A-Za-z0-9\-._~:/@!$&'()*+,;=%?#]|%(?![0-9A-Fa-f]{2})")
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.\-]*):")
@@ -57,3 +66,38 @@ def _path_of_file_uri(rest: str) -> str:
         _, slash, path = rest[2:].partition("/")
         return slash + path
     return rest
+
+
+@dataclass(slots=True)
+class Reading:
+    """What all files of one text share: the report, the running number of things, and what was included so far."""
+
+    report: Report
+    order: int = 0
+    open_files: list[str] = field(default_factory=list)
+    includes: int = 0
+    included_chars: int = 0
+
+    def next_order(self) -> int:
+        """The next running number."""
+        self.order += 1
+        return self.order
+
+    def open_include(self, uri: str, path: str) -> Source:
+        """Read an included file and count it as open. Raises IncludeError or UnreadableText."""
+        real_path = os.path.realpath(path)
+        if real_path in self.open_files:
+            raise IncludeError(f"{path} includes itself", "remove the @include that leads back")
+        self.includes += 1
+        if len(self.open_files) > _DEEPEST_INCLUDE or self.includes > _MOST_INCLUDES:
+            raise IncludeError(f"too many includes at {path}", "put the text into fewer files")
+        try:
+            text = read_text_file(path)
+        except OSError as error:
+            reason = error.strerror or str(error)
+            raise IncludeError(f"include error {uri} - {reason}", f"{path} must be a readable file") from None
+        self.included_chars += len(text)
+        if self.included_chars > _MOST_INCLUDED_CHARS:
+            raise IncludeError(f"too much text is included at {path}", "include each file once")
+        self.open_files.append(real_path)
+        return Source(path, text)

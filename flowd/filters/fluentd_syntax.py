@@ -9,17 +9,12 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass, field
 
 from flowd.filters.elements import Element, Parameter, Unset, Value
-from flowd.filters.files import UnreadableText, read_text_file
-from flowd.filters.fluentd_include import IncludeError, find_included
+from flowd.filters.files import UnreadableText
+from flowd.filters.fluentd_include import IncludeError, Reading, find_included
 from flowd.filters.fluentd_values import Broken, ValueReader
 from flowd.filters.source import Place, Report, Source
-
-_DEEPEST_INCLUDE = 20
-_MOST_INCLUDES = 2_000
-_MOST_INCLUDED_CHARS = 16 * 2**20
 
 _SECTION_NAME = re.compile("[a-zA-Z0-9_]*")
 _SPACING = re.compile(r"(?:[ \t\r\n]+|#[^\r\n]*)*")
@@ -30,22 +25,6 @@ _ROOT_INCLUDE = re.compile(r"(@include|include)(?=[ \t\r\n#]|\Z)")
 _RESERVED = frozenset(("@type", "@id", "@label", "@log_level"))
 _STRICT_SECTIONS = frozenset(("match", "source", "filter", "system"))
 _BOM = "\ufeff"
-
-
-@dataclass(slots=True)
-class Reading:
-    """What all files of one text share: the report, the running number of things, and the bounds on includes."""
-
-    report: Report
-    order: int = 0
-    open_files: list[str] = field(default_factory=list)
-    includes: int = 0
-    included_chars: int = 0
-
-    def next_order(self) -> int:
-        """The next running number."""
-        self.order += 1
-        return self.order
 
 
 def read_elements(sources: list[tuple[Source, str]], report: Report) -> Element:
@@ -369,34 +348,12 @@ class _FileReader(ValueReader):
                 code="missing-include",
             )
         for path in paths:
-            self._include_file(uri, path, container, place)
-
-    def _include_file(self, uri: str, path: str, container: Element, place: Place) -> None:
-        reading = self._reading
-        real_path = os.path.realpath(path)
-        if real_path in reading.open_files:
-            self._problem(
-                place, f"{path} includes itself", "remove the @include that leads back to it", "include-cycle"
-            )
-            return
-        reading.includes += 1
-        if len(reading.open_files) > _DEEPEST_INCLUDE or reading.includes > _MOST_INCLUDES:
-            self._problem(place, f"too many includes at {path}", "put the text into fewer files", "include")
-            return
-        try:
-            text = read_text_file(path)
-        except OSError as error:
-            self._problem(
-                place, f"include error {uri} - {error.strerror or error}", f"{path} must be a readable file", "include"
-            )
-            return
-        except UnreadableText as error:
-            self.report.problem(error.place, error.message, hint=error.hint, code="unreadable-text")
-            return
-        reading.included_chars += len(text)
-        if reading.included_chars > _MOST_INCLUDED_CHARS:
-            self._problem(place, f"too much text is included at {path}", "include each file once", "include")
-            return
-        reading.open_files.append(real_path)
-        _FileReader(Source(path, text), os.path.dirname(path), reading).read_into(container, main=False)
-        reading.open_files.pop()
+            try:
+                source = self._reading.open_include(uri, path)
+            except IncludeError as error:
+                self._problem(place, error.message, error.hint, "include")
+            except UnreadableText as error:
+                self._problem(error.place, error.message, error.hint, "unreadable-text")
+            else:
+                _FileReader(source, os.path.dirname(path), self._reading).read_into(container, main=False)
+                self._reading.open_files.pop()

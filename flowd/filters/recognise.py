@@ -27,6 +27,9 @@ _DIRECTIVE = re.compile(r"@(?:include|set)\b", re.IGNORECASE)
 _INCLUDE = re.compile(r"^[ \t]*@include[ \t]+(?P<path>\S[^\r\n]*)", re.MULTILINE | re.IGNORECASE)
 _BOM = "\ufeff"
 
+# Kubernetes takes at most 1 MiB in a ConfigMap; a manifest may hold other objects too.
+LARGEST_YAML_CHARS = 4 * 2**20
+
 # The C parser is an order of magnitude faster; PyYAML may have been built without it.
 YAML_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
@@ -41,18 +44,33 @@ def recognise_dialect(text: str, base_dir: str) -> str | None:
         return FLUENTBIT_CLASSIC if _holds_classic_section(lines, base_dir) else FLUENTD
     if _CLASSIC_SECTION.match(first[0]):
         return FLUENTBIT_CLASSIC
-    document = load_yaml(text)
-    if isinstance(document, list) or (isinstance(document, dict) and "pipeline" in document):
-        return FLUENTBIT_YAML
-    return None
+    return FLUENTBIT_YAML if _is_list_or_pipeline(text) else None
 
 
-def load_yaml(text: str) -> object:
-    """The first YAML document of a text, or None if it is not YAML."""
+def _is_list_or_pipeline(text: str) -> bool:
+    """Is the first YAML document a list, or a map with the key `pipeline`?
+
+    Follows the parser's events: composing nodes recurses in C, and deep nesting would end the whole program.
+    """
+    depth = 0
+    nodes_in_root = 0  # keys and values alternate
     try:
-        return next(iter(yaml.load_all(text, Loader=YAML_LOADER)), None)
-    except (yaml.YAMLError, RecursionError, ValueError):
-        return None
+        for event in yaml.parse(text[:LARGEST_YAML_CHARS], Loader=YAML_LOADER):
+            if isinstance(event, yaml.CollectionEndEvent):
+                depth -= 1
+            elif isinstance(event, yaml.NodeEvent):
+                if depth == 0 and not isinstance(event, yaml.MappingStartEvent):
+                    return isinstance(event, yaml.SequenceStartEvent)
+                if depth == 1:
+                    nodes_in_root += 1
+                    if nodes_in_root % 2 and isinstance(event, yaml.ScalarEvent) and event.value == "pipeline":
+                        return True
+                depth += isinstance(event, yaml.CollectionStartEvent)
+            elif isinstance(event, yaml.DocumentEndEvent):
+                return False
+    except yaml.YAMLError:
+        return False
+    return False
 
 
 def _holds_classic_section(text: str, base_dir: str) -> bool:
