@@ -73,11 +73,12 @@ def __getattr__(name: str) -> Any:
     if home is None:
         raise AttributeError(f"module 'flowd' has no attribute {name!r}")
     import importlib
+    import importlib.util
 
     try:
         value = getattr(importlib.import_module(home), name)
-    except ModuleNotFoundError as error:
-        if error.name == "flowd._core":
+    except ImportError as error:
+        if importlib.util.find_spec("flowd._core") is None:
             raise ImportError("flowd's native core is not built: run `make build` in the checkout") from error
         raise
     globals()[name] = value

@@ -87,6 +87,17 @@ cdef size_t count_lines(const uint8_t* p, const uint8_t* end) noexcept nogil:
     return n
 
 
+def scan_newlines(lines):
+    """How many lines there are, by memchr alone: the least that any filter must do, and what speed is measured by."""
+    cdef Py_buffer view
+    cdef size_t n
+    PyObject_GetBuffer(lines, &view, PyBUF_SIMPLE)
+    with nogil:
+        n = count_lines(<const uint8_t*> view.buf, <const uint8_t*> view.buf + view.len)
+    PyBuffer_Release(&view)
+    return n
+
+
 FORMATS = {"auto": FORMAT_AUTO, "json": FORMAT_JSON, "text24": FORMAT_TEXT24, "text27": FORMAT_TEXT27}
 
 
