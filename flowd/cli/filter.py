@@ -25,7 +25,12 @@ EXAMPLES = (
 @option("--invert", is_flag=True, help="Write the dropped lines instead.")
 @option("--count", is_flag=True, help="Write only how many lines are kept.")
 @option("--stats", is_flag=True, help="Say at the end what each rule decided (on standard error).")
-@option("--threads", type=click.IntRange(1, 256), default=1, help="Threads that filter; the lines' order stays.")
+@option(
+    "--threads",
+    type=click.IntRange(0, 256),
+    default=0,
+    help="Threads that filter; the lines' order stays. 0: chosen by the size of the files.",
+)
 @option(
     "--malformed",
     type=click.Choice(("keep", "drop", "fail")),

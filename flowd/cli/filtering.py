@@ -6,9 +6,9 @@ Knows nothing of options and tables.
 from __future__ import annotations
 
 import json
+import os
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -22,7 +22,15 @@ from flowd.cli.talk import say_error, say_failure
 from flowd.errors import EXIT_IO, FlowdError
 
 if TYPE_CHECKING:
+    from concurrent.futures import Future, ThreadPoolExecutor
+
     from flowd.filterset import Applied, FilterSet
+
+
+MUCH_BYTES = 64 << 20
+"""Less than this is filtered before a second thread has paid for itself."""
+THREADS_MAX = 4
+"""More threads than these wait for the one that reads and writes."""
 
 
 class MalformedLine(FlowdError):
@@ -33,11 +41,11 @@ class MalformedLine(FlowdError):
 
 @dataclass(frozen=True, slots=True)
 class Wishes:
-    """How `flowd filter` was asked to go about it."""
+    """How `flowd filter` was asked to go about it. With 0 `threads` their number is chosen by the work."""
 
     invert: bool = False
     count: bool = False
-    threads: int = 1
+    threads: int = 0
     malformed: Literal["keep", "drop", "fail"] = "keep"
     as_json: bool = False
     quiet: bool = False
@@ -52,14 +60,19 @@ class Filtering:
         self._filters = filters
         self._wishes = wishes
         self._files = files
+        self._size_bytes = known_size(files)
+        self._threads = wishes.threads or choose_threads(self._size_bytes)
         self._is_line_open = False
         self._read_bytes = 0
 
     def run(self) -> None:
         """Filters every input. Raises MalformedLine, OutputFailed and BrokenPipeError."""
-        progress = Progress(known_size(self._files), is_shown=not self._wishes.quiet)
-        threads = self._wishes.threads
-        executor = ThreadPoolExecutor(threads, "flowd-filter") if threads > 1 else None
+        progress = Progress(self._size_bytes, is_shown=not self._wishes.quiet)
+        executor = None
+        if self._threads > 1:
+            from concurrent.futures import ThreadPoolExecutor
+
+            executor = ThreadPoolExecutor(self._threads, "flowd-filter")
         try:
             for name in self._files:
                 self._run_one(name, executor, progress)
@@ -92,9 +105,7 @@ class Filtering:
         if self._wishes.count:
             self._write_count(name, self.totals.kept_lines - kept_before)
 
-    def _apply_all(
-        self, source: Input, executor: ThreadPoolExecutor | None
-    ) -> Iterator[tuple[Batch, Applied]]:
+    def _apply_all(self, source: Input, executor: ThreadPoolExecutor | None) -> Iterator[tuple[Batch, Applied]]:
         """Each batch with what came of it, in order. A batch is valid until the next is asked for."""
         apply = self._apply
         if executor is None:
@@ -102,7 +113,7 @@ class Filtering:
                 yield batch, apply(batch)
                 batch.release()
             return
-        yield from _apply_in_threads(source, executor, self._wishes.threads, apply)
+        yield from _apply_in_threads(source, executor, self._threads, apply)
 
     def _apply(self, batch: Batch) -> Applied:
         return self._filters.apply(
@@ -152,6 +163,13 @@ class Filtering:
         raise MalformedLine(
             f"{name}:{lines_before + at + 1}: a malformed line", hint="--malformed keep or drop goes on past it"
         )
+
+
+def choose_threads(size_bytes: int | None) -> int:
+    """One for a pipe and for little, as many as the process may use (and a few at most) for much."""
+    if size_bytes is None or size_bytes < MUCH_BYTES:
+        return 1
+    return min(THREADS_MAX, len(os.sched_getaffinity(0)))
 
 
 def _apply_in_threads(

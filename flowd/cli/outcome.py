@@ -1,4 +1,4 @@
-"""How a command ends: what it raised, said on standard error, and the exit code. Never a traceback for a user's error."""
+"""How a command ends: what it raised, said on standard error, and the exit code. No tracebacks for users' errors."""
 
 from __future__ import annotations
 

@@ -51,9 +51,9 @@ class Root(click.Group):
             return super().resolve_command(ctx, args)
         except click.UsageError as error:
             near = get_close_matches(args[0], COMMANDS, n=1)
-            if near:
-                error.message += f" Did you mean {near[0]!r}?"
-            raise
+            if not near:
+                raise
+            raise click.UsageError(f"{error.message} Did you mean {near[0]!r}?", ctx) from None
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
         """The table of subcommands."""
@@ -73,7 +73,15 @@ def _print_version(context: click.Context, _: click.Parameter, is_asked: bool) -
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog="Every option can also be set by a variable: FLOWD_RUNTIME_DIR for --runtime-dir, and so on.",
 )
-@click.option("-V", "--version", is_flag=True, is_eager=True, expose_value=False, callback=_print_version, help="Say what runs here.")
+@click.option(
+    "-V",
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_print_version,
+    help="Say what runs here.",
+)
 def root() -> None:
     """Filters and relays Calico's flow and DNS logs."""
 
@@ -103,7 +111,7 @@ def _run(arguments: list[str]) -> int:
 
 def _refuse_usage(error: click.UsageError) -> int:
     context = error.ctx
-    if not error.message or type(error).__name__ == "NoArgsIsHelpError":
+    if type(error).__name__ == "NoArgsIsHelpError":  # click 8.2 has it, 8.1 prints the help itself
         click.echo(context.get_help() if context else "", err=True)
         return EXIT_USAGE
     path = context.command_path if context else "flowd"

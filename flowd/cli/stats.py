@@ -34,16 +34,16 @@ def describe_stats(filters: FilterSet, totals: Totals) -> dict[str, Any]:
             members.setdefault(rule.group, []).append(rule.name)
     described = []
     for name, hits in filters.hits.items():
-        rule = rules.get(name) or rules.get(next(iter(members.get(name, ())), ""))
+        shown = rules.get(name) or rules.get(next(iter(members.get(name, ())), ""))
         described.append(
             {
                 "rule": name,
-                "file": rule.file if rule else "",
-                "line": rule.line if rule else 0,
-                "kind": rule.kind if rule else "",
-                "field": rule.field if rule and name in rules else "",
-                "pattern": rule.pattern if rule and name in rules else "",
-                "engine": rule.engine if rule and name in rules else "",
+                "file": shown.file if shown else "",
+                "line": shown.line if shown else 0,
+                "kind": shown.kind if shown else "",
+                "field": shown.field if shown and name in rules else "",
+                "pattern": shown.pattern if shown and name in rules else "",
+                "engine": shown.engine if shown and name in rules else "",
                 "members": members.get(name, []),
                 "lines": hits.lines,
                 "bytes": hits.bytes,

@@ -55,9 +55,16 @@ def say_failure(error: FlowdError) -> None:
     """An error as people want to read it: every problem with its place, or the message, with the hints."""
     if isinstance(error, (FilterError, ConfigError)):
         for problem in error.problems:
-            say_error(str(problem), problem.hint)
+            say_error(_show(problem), problem.hint)
         return
     say_error(error.message, error.hint)
+
+
+def _show(problem: Problem) -> str:
+    """A problem with its place; flags and variables of the environment have no lines."""
+    if problem.file.startswith(("--", "environment ")):
+        return f"{problem.file}: {problem.message}"
+    return str(problem)
 
 
 def _say_hint(hint: str) -> None:

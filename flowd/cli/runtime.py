@@ -1,0 +1,21 @@
+"""Where a command finds the daemon: the runtime directory by flag, environment or default."""
+
+from __future__ import annotations
+
+import os
+
+from flowd.errors import Unreachable
+
+
+def find_endpoint(runtime_dir: str | None, lane: str) -> str:
+    """The address of a lane's socket."""
+    from flowd.relay.config import default_runtime_dir, lane_endpoint
+
+    return lane_endpoint(runtime_dir or default_runtime_dir(), lane)
+
+
+def require_socket(endpoint: str) -> None:
+    """Raises Unreachable at once where there is not even a socket: nobody could answer."""
+    path = endpoint.removeprefix("ipc://")
+    if not os.path.exists(path):
+        raise Unreachable(f"{path}: no daemon has made this socket", hint="start one with `flowd run`")

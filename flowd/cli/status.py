@@ -1,0 +1,88 @@
+"""`flowd status`: how the daemon is, what it has carried, and what its rules decided."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import click
+
+from flowd.cli.command import Command, compose, output_option, runtime_option, timeout_option
+from flowd.cli.output import write_text
+from flowd.cli.runtime import find_endpoint, require_socket
+from flowd.cli.table import render_table, show_bytes, show_count, show_duration, show_share
+from flowd.errors import EXIT_DONE
+
+EXAMPLES = (
+    "flowd status",
+    "flowd status -o json",
+)
+
+
+@click.command(cls=Command, name="status", examples=EXAMPLES)
+@compose(runtime_option(), timeout_option(5.0), output_option("text", "json"))
+def command(runtime_dir: str | None, timeout_s: float, output: str) -> int:
+    """Ask the daemon how it is. Exits with 69 where none answers within --timeout."""
+    endpoint = find_endpoint(runtime_dir, "admin")
+    require_socket(endpoint)
+    from flowd.client import request
+
+    status = request(endpoint, "status", timeout_s)
+    write_text(json.dumps(status) + "\n" if output == "json" else render_status(status))
+    return EXIT_DONE
+
+
+def render_status(status: dict[str, Any]) -> str:
+    """The daemon's answer as tables."""
+    text = (
+        f"flowd {status['version']} is {status['state']}: process {status['process_id']}, "
+        f"up {show_duration(status['uptime_s'])}\n"
+        f"sockets in {status['runtime_dir']}, filters: {status['filters'] or 'none, everything is kept'}\n"
+        f"producers: {status['producers']}\n\n"
+    )
+    text += _render_streams(status["streams"])
+    rules = _render_rules(status["streams"])
+    if rules:
+        text += "\n" + rules
+    refused = [(name, show_count(value)) for name, value in sorted(status["counters"].items()) if value]
+    if refused:
+        text += "\n" + render_table(("COUNTER", "VALUE"), refused, ("VALUE",))
+    return text
+
+
+def _render_streams(streams: dict[str, Any]) -> str:
+    rows = [
+        (
+            name,
+            show_count(stream["lines"]),
+            show_bytes(stream["bytes"]),
+            show_count(stream["kept_lines"]),
+            show_bytes(stream["kept_bytes"]),
+            show_share(stream["kept_lines"], stream["lines"]),
+            show_count(stream["malformed_lines"]),
+            show_count(stream["error_lines"]),
+            str(stream["generation"]),
+            str(stream["subscribers"]),
+        )
+        for name, stream in streams.items()
+    ]
+    headers = ("STREAM", "LINES", "BYTES", "KEPT", "KEPT BYTES", "SHARE", "MALFORMED", "ERRORS", "GEN", "SUBS")
+    return render_table(headers, rows, headers[1:])
+
+
+def _render_rules(streams: dict[str, Any]) -> str:
+    rows = [
+        (
+            name,
+            rule["name"],
+            f"{rule['file']}:{rule['line']}" if rule["line"] else "-",
+            show_count(rule["lines"]),
+            show_bytes(rule["bytes"]),
+            show_share(rule["lines"], stream["lines"]),
+        )
+        for name, stream in streams.items()
+        for rule in stream["rules"]
+    ]
+    if not rows:
+        return ""
+    return render_table(("STREAM", "RULE", "PLACE", "LINES", "BYTES", "SHARE"), rows, ("LINES", "BYTES", "SHARE"))
