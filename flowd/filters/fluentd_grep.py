@@ -185,7 +185,7 @@ class _GrepReader:
     def _hint_missing(self, section: Element, name: str) -> str:
         for other in section.parameters:
             if other not in ("key", "pattern") and suggest_name(other, (name,)):
-                return f"did you mean {name} by {other}? names are case sensitive"
+                return f"is {other} meant to be {name}? names are case sensitive"
         return f"add a line: {name} ..."
 
     def _report_default(self, parameter: Parameter, where: str) -> None:

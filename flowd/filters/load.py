@@ -100,7 +100,7 @@ def _read_parts(
 
 def _refuse_other_dialect(source: Source, base_dir: str, dialect: str | None, from_configmap: bool) -> Problem | None:
     """A problem if a text is of a dialect that this flowd does not read."""
-    if dialect == "fluentd":
+    if dialect == "fluentd" or (dialect is None and _begins_like_fluentd(source.text)):
         return None
     found = dialect
     if found is None:
