@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import zmq
 
-from flowd.errors import EXIT_DONE, EXIT_INTERRUPTED, EXIT_NO
+from flowd.errors import EXIT_DONE, EXIT_INTERRUPTED, EXIT_NO, FlowdError
 from flowd.relay.admin import AdminLane
 from flowd.relay.config import Config
 from flowd.relay.directories import RUNTIME_MODE, STATE_MODE, DirectoryLock, file_mode
@@ -53,6 +53,7 @@ class Daemon:
         self._admin_counters = Counters()
         self._streams = Streams(compile_filters)
         self._streams.get(FIRST_STREAM)
+        self._bound: list[Path] = []
         self._locks: list[DirectoryLock] = []
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         try:
@@ -74,6 +75,10 @@ class Daemon:
         self._lanes.join()
         self._admin.end()
         self._context.term()
+        if self._lanes.is_late:
+            log.warning(
+                "drain: time is over, and subscribers had not taken everything published; they will see the gap"
+            )
         self._release_directories()
         return EXIT_DONE if self._lanes.failure is None else EXIT_NO
 
@@ -84,6 +89,8 @@ class Daemon:
             self._locks.append(DirectoryLock(state, STATE_MODE))
 
     def _release_directories(self) -> None:
+        while self._bound:
+            self._bound.pop().unlink(missing_ok=True)  # ZeroMQ leaves its sockets' files behind
         while self._locks:
             self._locks.pop().release()
 
@@ -96,18 +103,25 @@ class Daemon:
         admin = open_socket(self._context, zmq.ROUTER)
         admin.setsockopt(zmq.ROUTER_MANDATORY, 1)
         with file_mode(SOCKET_MODE):
-            for endpoint in (config.endpoint("ingest"), *config.sources.ingest.bind):
-                router.bind(endpoint)
-            for endpoint in (config.endpoint("live"), *config.live.bind):
-                publisher.bind(endpoint)
+            self._bind(router, config.endpoint("ingest"), *config.sources.ingest.bind)
+            self._bind(publisher, config.endpoint("live"), *config.live.bind)
         with file_mode(ADMIN_MODE):
-            admin.bind(config.endpoint("admin"))
+            self._bind(admin, config.endpoint("admin"))
         self._live = LiveLane(publisher, self._epoch, self._counters)
         self._live.open_view(FIRST_STREAM)
         self._ingest = Ingest(self._streams, self._live, self._counters)
         self._lanes = Lanes(router, publisher, self._ingest, self._live, self._counters)
         operations = {"health": self._health, "status": self._status, "version": lambda _: describe_version()}
         self._admin = AdminLane(admin, operations, self._admin_counters)
+
+    def _bind(self, socket: zmq.Socket[bytes], *endpoints: str) -> None:
+        for endpoint in endpoints:
+            try:
+                socket.bind(endpoint)
+            except zmq.ZMQError as error:
+                hint = "its folder must be there, and be writable"
+                raise FlowdError(f"{endpoint} cannot be bound: {error}", hint=hint) from error
+            self._bound.append(Path(endpoint.removeprefix("ipc://")))
 
     def _state(self) -> str:
         if not self._lanes.is_alive():
@@ -162,6 +176,7 @@ def run(config: Config) -> int:
             os._exit(EXIT_INTERRUPTED)
         daemon.drain()
 
+    logging.basicConfig(level=logging.INFO, format="flowd: %(levelname)s: %(message)s")
     before = {number: signal.signal(number, end) for number in (signal.SIGTERM, signal.SIGINT)}
     log.info("ready in %s", config.runtime.dir)
     try:

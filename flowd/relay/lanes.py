@@ -56,6 +56,11 @@ class Lanes(threading.Thread):
         """Whether the end has begun."""
         return self._drain_until_s is not None
 
+    @property
+    def is_late(self) -> bool:
+        """Whether the time given to the end is over."""
+        return self._drain_until_s is not None and time.monotonic() >= self._drain_until_s
+
     def drain(self, within_s: float) -> None:
         """Begins the end; returns at once."""
         if self._drain_until_s is None:
@@ -103,10 +108,9 @@ class Lanes(threading.Thread):
 
     def _finish(self) -> None:
         """Takes what was sent on credit given before, until none comes any more or the time is over."""
-        assert self._drain_until_s is not None
         self._ingest.drain()
         while self._take_turn() or self._router.poll(QUIET_MS):
-            if time.monotonic() >= self._drain_until_s:
+            if self.is_late:
                 log.warning("drain: time is over, and producers still had batches under way; they will send them again")
                 break
         self._live.beat_all()

@@ -56,13 +56,14 @@ def describe_streams(
 def describe_rules(filter_set: FilterSet) -> list[dict[str, Any]]:
     """The lines and bytes that each rule has decided, in the rules' order, with `default` at the end."""
     places = {rule.name: rule for rule in filter_set.rules}
+    hits = sorted(filter_set.hits.items(), key=lambda decided: decided[0] == "default")
     return [
         {
             "name": name,
-            "lines": hits.lines,
-            "bytes": hits.bytes,
+            "lines": decided.lines,
+            "bytes": decided.bytes,
             "file": places[name].file if name in places else "",
             "line": places[name].line if name in places else 0,
         }
-        for name, hits in filter_set.hits.items()
+        for name, decided in hits
     ]

@@ -1,0 +1,212 @@
+"""flowd.relay.config: what is read, what goes before what, and that every problem is told with its place."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flowd.errors import ConfigError
+from flowd.relay.config import (
+    ENVIRONMENT,
+    UNAVAILABLE,
+    Config,
+    Filters,
+    Lane,
+    Runtime,
+    Sources,
+    default_runtime_dir,
+    default_state_dir,
+    lane_endpoint,
+    load_config,
+)
+from flowd.relay.units import parse_size, parse_time
+
+
+def write(tmp_path: Path, text: str) -> Path:
+    path = tmp_path / "flowd.toml"
+    path.write_text(text)
+    return path
+
+
+def problems_of(path: Path | None, overrides: dict[str, Any] | None = None, **environ: str) -> list[tuple[Any, ...]]:
+    with pytest.raises(ConfigError) as caught:
+        load_config(path, overrides, environ)
+    return [(problem.file, problem.line, problem.message, problem.hint) for problem in caught.value.problems]
+
+
+def test_nothing_given_is_defaults() -> None:
+    config = load_config(None, None, {})
+    assert config == Config(Runtime(default_runtime_dir({}), default_state_dir({}), 30.0))
+    assert config.endpoint("live") == lane_endpoint(config.runtime.dir, "live")
+
+
+def test_whole_file_is_read(tmp_path: Path) -> None:
+    filters = tmp_path / "filters"
+    filters.mkdir()
+    path = write(
+        tmp_path,
+        f"""
+[runtime]
+dir = "/run/x"
+state_dir = "/var/x"
+drain_s = "1m"
+
+[filters]
+path = "{filters}"
+dialect = "fluentd"
+skip_unsupported = true
+watch = false
+
+[sources.ingest]
+bind = ["ipc:///run/x/more.sock"]
+
+[live]
+bind = []
+""",
+    )
+    assert load_config(path, None, {}) == Config(
+        Runtime("/run/x", "/var/x", 60.0),
+        Filters(str(filters), "fluentd", True, False),
+        Sources(Lane(("ipc:///run/x/more.sock",))),
+        Lane(()),
+    )
+
+
+def test_flag_goes_before_environment_before_file_before_default(tmp_path: Path) -> None:
+    path = write(tmp_path, '[runtime]\ndir = "/file"\nstate_dir = "/file"\ndrain_s = 1\n')
+    environ = {"FLOWD_RUNTIME_DIR": "/environment", "FLOWD_STATE_DIR": "/environment"}
+    config = load_config(path, {"runtime.dir": Path("/flag"), "runtime.drain_s": None}, environ)
+    assert config.runtime == Runtime("/flag", "/environment", 1.0)
+
+
+def test_every_variable_is_read(tmp_path: Path) -> None:
+    given = {
+        "FLOWD_RUNTIME_DIR": "/r",
+        "FLOWD_STATE_DIR": "/s",
+        "FLOWD_DRAIN_S": "5",
+        "FLOWD_FILTERS_PATH": str(tmp_path),
+    }
+    config = load_config(None, None, given)
+    assert given.keys() == ENVIRONMENT.keys()
+    assert (config.runtime, config.filters.path) == (Runtime("/r", "/s", 5.0), str(tmp_path))
+
+
+def test_all_problems_are_told_at_once_with_their_places(tmp_path: Path) -> None:
+    path = write(
+        tmp_path,
+        """\
+[runtime]
+dirr = "/x"
+drain_s = "5 parsecs"
+
+[filters]
+path = "/nonexistent/flow"
+watch = true
+
+[sources.ingest]
+bind = ["tcp://0.0.0.0:5755"]
+
+[sources]
+tail = { flows = ["/var/log/x"] }
+
+[live]
+bind = [3]
+
+[journal]
+sync = "commit"
+""".replace("[sources]\ntail = { flows", "[sources.tail]\nx = { flows"),
+    )
+    assert problems_of(path) == [
+        (str(path), 2, "unknown key 'runtime.dirr'", "did you mean 'dir'?"),
+        (str(path), 3, "runtime.drain_s: '5 parsecs' is no time; write 30, 500ms, 5m or 24h", ""),
+        (str(path), 6, "filters path '/nonexistent/flow' does not exist", "give a file or a folder"),
+        (str(path), 7, "watch = true is not available in this version", "restart to load new filters"),
+        (
+            str(path),
+            10,
+            "tcp://0.0.0.0:5755: TCP needs CURVE keys, which this version does not have",
+            "use an ipc:// endpoint on this node",
+        ),
+        (str(path), 12, "[sources.tail] is not available in this version", "remove the section"),
+        (str(path), 16, "live.bind: Expected `str`, got `int` - at `$[0]`", ""),
+        (str(path), 18, "[journal] is not available in this version", "remove the section"),
+    ]
+
+
+@pytest.mark.parametrize("section", UNAVAILABLE)
+def test_section_of_a_later_version_is_refused(tmp_path: Path, section: str) -> None:
+    path = write(tmp_path, f"\n[{section}.inner]\nx = 1\n")
+    assert problems_of(path) == [
+        (str(path), 2, f"[{section}] is not available in this version", "remove the section"),
+    ]
+
+
+def test_section_that_is_a_value_is_told(tmp_path: Path) -> None:
+    path = write(tmp_path, "runtime = 5\nsources = []\n")
+    assert [problem[2] for problem in problems_of(path, {"runtime.dir": "/x"})] == [
+        "runtime is a section, not a value",
+        "sources is a section, not a value",
+    ]
+
+
+def test_text_that_is_not_toml_is_told_with_its_place(tmp_path: Path) -> None:
+    path = write(tmp_path, '[runtime]\ndir = "/x\n')
+    ((file, line, message, _),) = problems_of(path)
+    assert (file, line) == (str(path), 2)
+    assert message.startswith("not TOML: ")
+
+
+def test_text_that_is_not_utf8_is_told_with_its_place(tmp_path: Path) -> None:
+    path = tmp_path / "flowd.toml"
+    path.write_bytes(b"[runtime]\n# \xff\n")
+    assert problems_of(path) == [(str(path), 2, "the file is not UTF-8", "save it as UTF-8")]
+
+
+def test_wrong_flag_and_variable_are_named() -> None:
+    long = "/" + "x" * 120
+    found = problems_of(None, {"runtime.dir": long, "runtime.drain_s": -1}, FLOWD_FILTERS_PATH="/nonexistent")
+    assert [(file, message.partition(" ")[0]) for file, _, message, _ in found] == [
+        ("--drain-s", "drain_s"),
+        ("--runtime-dir", f"ipc://{long}/ingest.sock:"),
+        ("environment variable FLOWD_FILTERS_PATH", "filters"),
+    ]
+
+
+def test_missing_file_is_file_not_found(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        load_config(tmp_path / "absent.toml", None, {})
+
+
+def test_directories_follow_the_user(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.geteuid", lambda: 1000)
+    environ = {"XDG_RUNTIME_DIR": "/run/user/1000", "XDG_STATE_HOME": "/home/x/.state"}
+    assert (default_runtime_dir(environ), default_state_dir(environ)) == (
+        "/run/user/1000/flowd",
+        "/home/x/.state/flowd",
+    )
+    assert default_runtime_dir({}) == "/run/user/1000/flowd"
+    assert default_state_dir({}).endswith("/.local/state/flowd")
+    monkeypatch.setattr("os.geteuid", lambda: 0)
+    assert (default_runtime_dir(environ), default_state_dir(environ)) == ("/run/flowd", "/var/lib/flowd")
+
+
+@pytest.mark.parametrize(
+    ("text", "size"), [("0", 0), ("4GiB", 4 << 30), ("4 G", 4 << 30), ("1.5kb", 1500), ("7B", 7), ("2 MiB", 2 << 20)]
+)
+def test_size(text: str, size: int) -> None:
+    assert parse_size(text) == size
+
+
+@pytest.mark.parametrize(("text", "time_s"), [("30", 30), ("500ms", 0.5), ("5m", 300), ("24h", 86400), ("1.5 s", 1.5)])
+def test_time(text: str, time_s: float) -> None:
+    assert parse_time(text) == time_s
+
+
+@pytest.mark.parametrize("text", ["", "x", "-1", "1 2", "5 parsecs", "1e3", "٣"])
+def test_what_is_no_size_or_time_is_told(text: str) -> None:
+    with pytest.raises(ValueError, match="is no size"):
+        parse_size(text)
+    with pytest.raises(ValueError, match="is no time"):
+        parse_time(text)
