@@ -25,7 +25,7 @@ class Flags:
                 return replace(self, dotall=not off)
             case "x":
                 return replace(self, extended=not off)
-            case ("a" | "d" | "u") if not off:
+            case "a" | "d" | "u" if not off:
                 return replace(self, mode=letter)
             case _:
                 return None

@@ -464,5 +464,3 @@ def _option_hint(char: str) -> str:
         "P": "Ruby spells a named group (?<name>...)",
         "#": "",
     }.get(char, "the options are i, m, x, a, d and u")
-
-

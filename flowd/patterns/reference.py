@@ -225,9 +225,7 @@ class _Writer:
                 hint="write the alternatives apart: (?:[...]|[...])",
             )
         members = _union(node.members)
-        if node.ignore_case and not (
-            (self.tree.is_ascii or node.members.negated) and _is_case_closed(node.members)
-        ):
+        if node.ignore_case and not ((self.tree.is_ascii or node.members.negated) and _is_case_closed(node.members)):
             members = self.folded_properties(node.members)
         if node.limited is None:
             return members
