@@ -63,9 +63,7 @@ def ignore_case_end(source: str, ignore_case: bool) -> bool:
 
 
 @pytest.mark.parametrize(("make", "count"), [(random_pattern, 2500), (plain_pattern, 2500)])
-def test_generated_patterns_mean_what_ruby_says(
-    ruby: Ruby, make: Callable[[random.Random], str], count: int
-) -> None:
+def test_generated_patterns_mean_what_ruby_says(ruby: Ruby, make: Callable[[random.Random], str], count: int) -> None:
     rng = random.Random(SEED)
     taken = 0
     for _ in range(count):

@@ -1,0 +1,167 @@
+"""Which engine a pattern goes to, and what becomes of hostile ones."""
+
+from __future__ import annotations
+
+import pickle
+import time
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from flowd._core import HAS_VECTORSCAN, LinearSet, Regex
+from flowd.patterns import CompiledPattern, PatternError, compile_pattern
+
+
+@pytest.mark.parametrize(
+    ("source", "kind", "literals", "any_value"),
+    [
+        ("", "any", (), True),
+        (".*", "any", (), True),
+        ("^", "any", (), True),
+        ("^.*$", "any", (), False),
+        ("a|", "any", (), True),
+        ("dev", "contains", (b"dev",), True),
+        ("(?:dev)", "contains", (b"dev",), True),
+        ("(?<name>dev)", "contains", (b"dev",), True),
+        ("dev.*", "contains", (b"dev",), True),
+        ("^.*dev", "contains", (b"dev",), False),
+        (".*dev.*$", "contains", (b"dev",), False),
+        ("dev|prod", "contains", (b"dev", b"prod"), True),
+        ("dev|devops", "contains", (b"dev",), True),
+        ("\\?", "contains", (b"?",), False),
+        ("caf\\u00e9", "contains", ("café".encode(),), True),
+        ("^dev", "prefix", (b"dev",), False),
+        ("\\Adev-", "prefix", (b"dev-",), False),
+        ("^dev.*$", "prefix", (b"dev",), False),
+        ("\\.cluster\\.local$", "suffix", (b".cluster.local",), False),
+        ("[.]local\\z", "suffix", (b".local",), False),
+        ("^dev$", "exact", (b"dev",), False),
+        ("^(?:dev|prod|test)$", "exact", (b"dev", b"prod", b"test"), False),
+        ("^dev[12]?$", "exact", (b"dev1", b"dev2", b"dev"), False),
+        ("^$", "exact", (b"",), False),
+    ],
+)
+def test_plain_words_need_no_engine(source: str, kind: str, literals: tuple[bytes, ...], any_value: bool) -> None:
+    compiled = compile_pattern(source)
+    assert (compiled.kind, compiled.engine) == (kind, "literal")
+    assert (compiled.literals, compiled.any_value) == (literals, any_value)
+
+
+@pytest.mark.parametrize(
+    "source",
+    ["^ERROR|WARN$", "(?i)dev", "a.c", "[a-z]+", "\\d+", "\\bdev\\b", "a{2}+", "[[:alpha:]]", "x\\R", "^a(?i)b|c", "[a-z&&[^aeiou]]x"],
+)  # fmt: skip
+def test_the_proven_subset_goes_to_the_linear_engine(source: str) -> None:
+    compiled = compile_pattern(source)
+    assert compiled.kind == "linear"
+    assert compiled.linear is not None
+    assert compiled.linear_flags == 26
+
+
+@pytest.mark.parametrize(
+    "source",
+    ["(a)\\1", "(?=a)", "(?<!a)b", "(?>a+)b", "a++b", "(?~ab)", "\\g<1>?(a)", "(a)?(?(1)b|c)", "\\A\\X\\z", "(?i)é", "a{1001}",
+     "(?:a{100}){100}", "a$b", "x\\p{Greek}", "(?i)[ß]x"],
+)  # fmt: skip
+def test_all_else_goes_to_the_reference(source: str) -> None:
+    compiled = compile_pattern(source)
+    assert (compiled.kind, compiled.linear) == ("reference", None)
+
+
+@pytest.mark.parametrize(
+    ("source", "message", "offset"),
+    [
+        ("pub(lic", "end pattern with unmatched parenthesis", 3),
+        ("*a", "target of repeat operator is not specified", 0),
+        ("a)", "unmatched close parenthesis", 1),
+        ("é[", "premature end of char-class", 1),
+        ("a\\", "too short escape sequence", 1),
+        ("(?s)a.c", "undefined group option", 0),
+        ("\\p{Nope}", "invalid character property name {Nope}", 3),
+        ("(?<1>a)", "invalid group name <1>", 3),
+    ],
+)
+def test_errors_have_rubys_words_a_place_and_a_hint(source: str, message: str, offset: int) -> None:
+    with pytest.raises(PatternError) as caught:
+        compile_pattern(source)
+    assert (caught.value.message, caught.value.offset) == (message, offset)
+    assert caught.value.hint
+
+
+def test_errors_can_be_pickled() -> None:
+    error = pickle.loads(pickle.dumps(PatternError("message", 3, hint="hint")))
+    assert (error.message, error.offset, error.hint) == ("message", 3, "hint")
+
+
+@pytest.mark.parametrize(
+    "source",
+    ["(" * 30_000, "(" * 5000 + ")" * 5000, "[" * 30_000, "(?i)" * 10_000, "a" + "{2}" * 20_000, "(?:a|" * 9000, "\\g<1>" * 9000],
+)  # fmt: skip
+def test_deep_nesting_is_an_error_of_the_pattern(source: str) -> None:
+    with pytest.raises(PatternError):
+        compile_pattern(source)
+
+
+@pytest.mark.parametrize(
+    "source", ["a" * 65_536, "ab|" * 21_845 + "c", "a*" * 32_768, "[a-z]" * 13_000, "a" + "*" * 65_000]
+)
+def test_long_patterns_compile_in_bounded_time(source: str) -> None:
+    started = time.monotonic()
+    compiled = compile_pattern(source)
+    assert time.monotonic() - started < 10
+    assert compiled.reference
+
+
+def test_onigmo_takes_braced_code_points_and_ruby_does_not() -> None:
+    assert compile_pattern("\\x{41}", dialect="onigmo").literals == (b"A",)
+    with pytest.raises(PatternError, match="invalid hex escape"):
+        compile_pattern("\\x{41}")
+
+
+def test_a_condition_on_several_groups_of_a_name_is_refused() -> None:
+    with pytest.raises(PatternError, match="flowd cannot evaluate"):
+        compile_pattern("(?:(?<n>a)|(?<n>b))(?(<n>)c|d)")
+
+
+ascii_values = st.text(st.characters(min_codepoint=0, max_codepoint=127, exclude_characters="\n"), max_size=12)
+pieces = st.sampled_from(
+    ["a", "b", "dev", "-", "\\.", ".", "[ab]", "[^a]", "\\d", "\\w", "\\s", "\\h", "a?", "b*", "(?:a|b)", "(a|dev)+", "a{1,2}", "(?i:k)", "[[:punct:]]", "\\b", "\\R"]
+)  # fmt: skip
+anchored = st.tuples(
+    st.sampled_from(["", "^", "\\A"]), st.lists(pieces, max_size=5), st.sampled_from(["", "$", "\\z", "\\Z"])
+).map(lambda parts: parts[0] + "".join(parts[1]) + parts[2])
+
+
+def answers(compiled: CompiledPattern, value: bytes) -> dict[str, bool | None]:
+    found: dict[str, bool | None] = {"reference": Regex(compiled.reference, compiled.reference_options).search(value)}
+    if HAS_VECTORSCAN and compiled.linear is not None:
+        found["linear"] = bool(LinearSet([(compiled.linear, compiled.linear_flags)]).scan(value))
+    words = compiled.literals
+    if compiled.engine == "literal":
+        found["literal"] = {
+            "any": True,
+            "contains": any(word in value for word in words),
+            "prefix": value.startswith(words),
+            "suffix": value.endswith(words),
+            "exact": value in words,
+        }[compiled.kind]
+    return found
+
+
+@settings(max_examples=300, deadline=None)
+@given(anchored, ascii_values, st.booleans())
+def test_all_ways_of_evaluating_agree(source: str, value: str, ignore_case: bool) -> None:
+    found = answers(compile_pattern(source, ignore_case=ignore_case), value.encode())
+    assert len(set(found.values())) == 1, found
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.text("ab()[]{}?*+|\\^$.-&:<>=!~#k1gxuidpPé, ", max_size=20))
+def test_any_text_compiles_or_is_an_error(source: str) -> None:
+    try:
+        compiled = compile_pattern(source)
+    except PatternError as error:
+        assert 0 <= error.offset <= len(source)
+    else:
+        assert compiled.reference is not None
