@@ -82,12 +82,8 @@ def test_flag_goes_before_environment_before_file_before_default(tmp_path: Path)
 
 
 def test_every_variable_is_read(tmp_path: Path) -> None:
-    given = {
-        "FLOWD_RUNTIME_DIR": "/r",
-        "FLOWD_STATE_DIR": "/s",
-        "FLOWD_DRAIN_S": "5",
-        "FLOWD_FILTERS_PATH": str(tmp_path),
-    }
+    given = {"FLOWD_RUNTIME_DIR": "/r", "FLOWD_STATE_DIR": "/s", "FLOWD_DRAIN_S": "5"}
+    given["FLOWD_FILTERS_PATH"] = str(tmp_path)
     config = load_config(None, None, given)
     assert given.keys() == ENVIRONMENT.keys()
     assert (config.runtime, config.filters.path) == (Runtime("/r", "/s", 5.0), str(tmp_path))
@@ -181,10 +177,10 @@ def test_missing_file_is_file_not_found(tmp_path: Path) -> None:
 
 def test_directories_follow_the_user(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("os.geteuid", lambda: 1000)
-    environ = {"XDG_RUNTIME_DIR": "/run/user/1000", "XDG_STATE_HOME": "/home/x/.state"}
+    environ = {"XDG_RUNTIME_DIR": "/run/user/1000", "XDG_STATE_HOME": "/home/x/s"}
     assert (default_runtime_dir(environ), default_state_dir(environ)) == (
         "/run/user/1000/flowd",
-        "/home/x/.state/flowd",
+        "/home/x/s/flowd",
     )
     assert default_runtime_dir({}) == "/run/user/1000/flowd"
     assert default_state_dir({}).endswith("/.local/state/flowd")
