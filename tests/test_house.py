@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 # Lower floors first. A module may import its own floor and those below.
 FLOORS = (
-    ("flowd.errors", "flowd._core", "flowd._version"),
+    ("flowd.errors", "flowd._core", "flowd._version", "flowd.corpus"),
     ("flowd.patterns",),
     ("flowd.filters",),
     ("flowd.program", "flowd.explanation", "flowd.filterset"),

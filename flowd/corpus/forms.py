@@ -1,6 +1,6 @@
 """How a flow's facts are written: JSON of two ages, 24 and 27 columns of text, and DNS lines.
 
-A form renders what recurs once, as a template with holes; corpus.py fills the holes line by line. The holes are marks
+A form renders what recurs once, as a template with holes; lines.py fills the holes line by line. The holes are marks
 that no value can hold, in the order in which they stand in the line.
 """
 
@@ -10,7 +10,7 @@ import json
 from random import Random
 from typing import Final
 
-from corpus_cluster import (
+from flowd.corpus.cluster import (
     HEX,
     PROTO_NUMBERS,
     Cluster,

@@ -1,6 +1,6 @@
 """An invented cluster: its workloads, who talks to whom, and how one flow line's facts are drawn.
 
-Everything here is plain data and seeded choice; it knows nothing of JSON or text (see corpus_forms). The shares are
+Everything here is plain data and seeded choice; it knows nothing of JSON or text (see forms). The shares are
 assumptions about an ordinary cluster, not measurements: bench/README.md lists them.
 """
 
@@ -97,15 +97,27 @@ class Flow:
 # name, kind, port, port name, service name ("" = the workload's own); D Deployment, S StatefulSet, A DaemonSet,
 # C CronJob, B a bare pod, L the short aggregated name of a ReplicationController of 2018.
 _WORKLOADS: Final[tuple[tuple[float, str, str], ...]] = (
-    (18.0, "hipstershop", "frontend:D:8080:http cartservice:D:7070:grpc checkoutservice:D:5050:grpc "
-     "recommendationservice:D:8080:grpc productcatalogservice:D:3550:grpc currencyservice:D:7000:grpc "
-     "paymentservice:D:50051:grpc shippingservice:D:50051:grpc emailservice:D:5000:grpc adservice:D:9555:grpc "
-     "redis-cart:D:6379:redis loadgenerator:D:8089:-"),
-    (14.0, "kube-system", "coredns:D:53:dns:kube-dns metrics-server:D:10250:https konnectivity-agent:A:8134:- "
-     "kube-proxy:A:10256:- csi-node:A:9808:-"),
+    (
+        18.0,
+        "hipstershop",
+        "frontend:D:8080:http cartservice:D:7070:grpc checkoutservice:D:5050:grpc "
+        "recommendationservice:D:8080:grpc productcatalogservice:D:3550:grpc currencyservice:D:7000:grpc "
+        "paymentservice:D:50051:grpc shippingservice:D:50051:grpc emailservice:D:5000:grpc adservice:D:9555:grpc "
+        "redis-cart:D:6379:redis loadgenerator:D:8089:-",
+    ),
+    (
+        14.0,
+        "kube-system",
+        "coredns:D:53:dns:kube-dns metrics-server:D:10250:https konnectivity-agent:A:8134:- "
+        "kube-proxy:A:10256:- csi-node:A:9808:-",
+    ),
     (9.5, "dev", "rails:D:3000:http memcached:D:11211:- busybox:B:80:- api:D:9000:http rails-81531:L:3000:http"),
-    (8.0, "monitoring", "prometheus-k8s:S:9090:web grafana:D:3000:http node-exporter:A:9100:https "
-     "alertmanager-main:S:9093:web kube-state-metrics:D:8443:https-main"),
+    (
+        8.0,
+        "monitoring",
+        "prometheus-k8s:S:9090:web grafana:D:3000:http node-exporter:A:9100:https "
+        "alertmanager-main:S:9093:web kube-state-metrics:D:8443:https-main",
+    ),
     (8.0, "payments", "payments-api:D:8443:https postgres:S:5432:postgres ledger-batch:C:8080:- ledger:D:8080:http"),
     (7.0, "staging", "frontend:D:8080:http api:D:9000:http worker:D:8080:-"),
     (6.0, "web", "nginx-internal:D:80:http nginx-internet:D:80:http publisher:D:8080:http"),
@@ -127,7 +139,7 @@ _PRIVATE_NETS: Final = ("192.168.10.", "172.16.4.", "10.0.1.")
 _ARGUMENTS: Final = (
     ("--config=/etc/app/config.yaml",),
     ("-Xms512m", "-Xmx512m", "-jar", "/srv/app.jar"),
-    ("-c", "exec \"$0\" --listen 0.0.0.0:8080"),  # a quote: such lines need the exact JSON reader
+    ("-c", 'exec "$0" --listen 0.0.0.0:8080'),  # a quote: such lines need the exact JSON reader
     ("--dsn=postgres://app@db/app?sslmode=off&pool=8",),  # Go's writer escapes the ampersand
 )
 PROTO_NUMBERS: Final = {"tcp": 6, "udp": 17, "icmp": 1, "icmp6": 58, "sctp": 132, "ipip": 4, "esp": 50}
