@@ -46,7 +46,7 @@ def wrong_answers(compiled: CompiledPattern, expected: list[bool], source: str, 
     wrong: list[object] = []
     for text, wanted in zip(VALUES, expected, strict=True):
         value = text.encode()
-        # Ruby misses a long s or a Kelvin sign that ends the value where s or k is wanted: it searches too near the end.
+        # Ruby starts too near the end to find a long s or a Kelvin sign there where s or k is wanted.
         ruby_misses = ignore_case_end(source, ignore_case) and text.endswith(("ſ", "K"))
         if regex.search(value) not in (wanted, None) and not ruby_misses:
             wrong.append(("reference", text, wanted))
@@ -73,7 +73,8 @@ def test_generated_patterns_mean_what_ruby_says(ruby: Ruby, make: Callable[[rand
         try:
             compiled = compile_pattern(source, ignore_case=ignore_case, dotall=dotall)
         except PatternError as error:
-            assert isinstance(answer, str) or error.message.startswith("flowd cannot evaluate"), (source, error)
+            if not isinstance(answer, str) and not error.message.startswith("flowd cannot evaluate"):
+                pytest.fail(f"Ruby takes {source!r}: {error}")
             continue
         assert not isinstance(answer, str), f"Ruby refuses {source!r}: {answer}"
         assert wrong_answers(compiled, answer, source, ignore_case) == [], (source, ignore_case, dotall)
@@ -83,24 +84,25 @@ def test_generated_patterns_mean_what_ruby_says(ruby: Ruby, make: Callable[[rand
 
 # Each row of Ruby's syntax, with its errors: accepted and refused alike, with the same words.
 SPELLINGS = r"""
-( ) a) (a *a +a ?a {1}a a|* (|*) (?i)* a** a++ a*+ a?+ a{2}+ a{2}? a{2,3}+ a{1,2}? ^* \b+ (?=a)+ (?!a)? \z? a{,2} a{,} a{}
-a{ a{b a{1 {a } ] a{3,1} a{100000} a{100001} a{99999999999} [ [] []a [^] []a] [^]a] [a [a- [a-] [-a] [--a] [a--] [!--] [b-a]
-[a-\d] [\d-a] [\w-z] [a-z-9] [a-b-c] [[] [[:alpha:] [[:alpha:]] [[:nope:]] [[:^digit:]] [[:Alpha:]] [[:word:]] [[:alpha:]-z]
-[a&&] [&&a] [&&] [a&&b&&c] [a[bc]] [^[a]b] [a[b]-c] [a-&&b] \p{L} \p{^L} \P{L} \p{Greek} \p{IsGreek} \p{Script=Greek}
-\p{Nope} \p{} \p{L \pL \p \P{alpha (?<n>a) (?<n (?<>a) (?<1>a) (?<-1>a) (?'n'a) (?P<n>a) (?P=n) (?:a) (?i:a) (?i-m:a) (?s)a
-(?^a) (?|a) (?R) (?a:a) (?u:a) (?d:a) (?l:a) (?-a) (?i (? (?< (?# (?#c)a (?>a) (?~a) (?@a) (?(1)a|b) (a)?(?(1)a|b)
-(a)?(?(1)a|b|c) (?<n>a)?(?(<n>)b) (?<n>a)?(?(n)b) (?(0)a) \1 \2 \8 \10 \18 (a)\1 (a)\2 (a)\k<1> (a)\k<-1> (a)\k<-2> \k<n>
-\k<0> \k< \k<> \k<a (?<n>a)\k<n> (?<n>a)\k<n+1> (?<n>a)\1 (?<n>a)(b)\1 (?<n>a)\g<1> (?<n>a)(?<n>b)\g<n> (?<n>a)(?<n>b)\k<n>
-\g<1> \g<n> \g<0> (\g<0>) (\g<1>a) (a|\g<1>) (a|b\g<1>c) (a\g<2>)(b\g<1>) (a\g<2>?)(b\g<1>) a\g<0>? (a)\g<+1>(b) \g<-1>(a)
-(?<=a) (?<=a|bc) (?<!a|bc) (?<=a*) (?<=a?) (?<=a{2}) (?<=a{1,2}) (?<=(a|bc)) (?<=(?:a|bc)d) (?<=(a)) (?<!(a)) (?<=(?=a))
-(?<=\z) (?<=\b) (?<=^a) (?<=(?>a)) (?<=\1)(a) (?<=\R) (?<=\X) (?<=(?i:a|bc)) \ \x \xg \x4 \x41 \x{41} \xff \xc3 \xc3\xa9
-\u \u12 \u00e9 \u{61} \u{61_62} \u{} \u{110000} \ud800 \c \cA \C-a \C \M-a \400 \377 \141 \0 \08 \e \a \Q.\E \y \N \O \h
-""".split()
+( ) a) (a *a +a ?a {1}a a|* (|*) (?i)* a** a++ a*+ a?+ a{2}+ a{2}? a{2,3}+ a{1,2}? ^* \b+ (?=a)+ (?!a)? \z? a{,2}
+a{,} a{} a{ a{b a{1 {a } ] a{3,1} a{100000} a{100001} a{99999999999} [ [] []a [^] []a] [^]a] [a [a- [a-] [-a] [--a]
+[a--] [!--] [b-a] [a-\d] [\d-a] [\w-z] [a-z-9] [a-b-c] [[] [[:alpha:] [[:alpha:]] [[:nope:]] [[:^digit:]]
+[[:Alpha:]] [[:word:]] [[:alpha:]-z] [a&&] [&&a] [&&] [a&&b&&c] [a[bc]] [^[a]b] [a[b]-c] [a-&&b] \p{L} \p{^L} \P{L}
+\p{Greek} \p{IsGreek} \p{Script=Greek} \p{Nope} \p{} \p{L \pL \p \P{alpha (?<n>a) (?<n (?<>a) (?<1>a) (?<-1>a)
+(?'n'a) (?P<n>a) (?P=n) (?:a) (?i:a) (?i-m:a) (?s)a (?^a) (?|a) (?R) (?a:a) (?u:a) (?d:a) (?l:a) (?-a) (?i (? (?<
+(?# (?#c)a (?>a) (?~a) (?@a) (?(1)a|b) (a)?(?(1)a|b) (a)?(?(1)a|b|c) (?<n>a)?(?(<n>)b) (?<n>a)?(?(n)b) (?(0)a) \1 \2
+\8 \10 \18 (a)\1 (a)\2 (a)\k<1> (a)\k<-1> (a)\k<-2> \k<n> \k<0> \k< \k<> \k<a (?<n>a)\k<n> (?<n>a)\k<n+1> (?<n>a)\1
+(?<n>a)(b)\1 (?<n>a)\g<1> (?<n>a)(?<n>b)\g<n> (?<n>a)(?<n>b)\k<n> \g<1> \g<n> \g<0> (\g<0>) (\g<1>a) (a|\g<1>)
+(a|b\g<1>c) (a\g<2>)(b\g<1>) (a\g<2>?)(b\g<1>) a\g<0>? (a)\g<+1>(b) \g<-1>(a) (?<=a) (?<=a|bc) (?<!a|bc) (?<=a*)
+(?<=a?) (?<=a{2}) (?<=a{1,2}) (?<=(a|bc)) (?<=(?:a|bc)d) (?<=(a)) (?<!(a)) (?<=(?=a)) (?<=\z) (?<=\b) (?<=^a)
+(?<=(?>a)) (?<=\1)(a) (?<=\R) (?<=\X) (?<=(?i:a|bc)) \ \x \xg \x4 \x41 \x{41} \xff \xc3 \xc3\xa9 \u \u12 \u00e9
+\u{61} \u{61_62} \u{} \u{110000} \ud800 \c \cA \C-a \C \M-a \400 \377 \141 \0 \08 \e \a \Q.\E \y \N \O \h
+"""
 
 
 def test_each_spelling_is_taken_or_refused_in_rubys_words(ruby: Ruby) -> None:
     differences = []
-    for source in SPELLINGS:
+    for source in SPELLINGS.split():
         answer = ruby.ask(source, [])
         try:
             compile_pattern(source)

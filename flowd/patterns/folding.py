@@ -9,11 +9,12 @@ Ruby (Onigmo) folds a class when it compiles it, and its result is not the closu
 
 from __future__ import annotations
 
-from functools import cache
+from functools import cache, lru_cache
 
 from flowd.patterns.charset import ASCII, CharSet
 
 LATIN_1 = CharSet.of([(0x80, 0xFF)])
+CACHED_CLASSES = 128  # Filters repeat a few classes; the cache must not grow with reloads.
 _LAST_CASED = 0x1E943  # The last character with a case folding.
 _BORDER = (CharSet.chars("kK\u212a"), CharSet.chars("sS\u017f"))
 
@@ -34,7 +35,7 @@ def _relatives(char: str) -> str:
     return _families().get(char.casefold(), "")
 
 
-@cache
+@lru_cache(CACHED_CLASSES)
 def folded_class(members: CharSet, across: CharSet) -> CharSet:
     """The class as Ruby compiles it where case is ignored; `across` are the members that may cross the ASCII border."""
     letters = members & ASCII
@@ -55,7 +56,7 @@ def folded_class(members: CharSet, across: CharSet) -> CharSet:
     return result
 
 
-@cache
+@lru_cache(CACHED_CLASSES)
 def expansions(members: CharSet) -> tuple[str, ...]:
     """The texts of several characters that members fold to."""
     if not members & ~ASCII:
