@@ -6,17 +6,14 @@ checked in check.py. Never matches anything.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
+from flowd.patterns.build import Frame, Piece, TreeBuilder
 from flowd.patterns.charset import DIGIT, HEX, NOTHING, SPACE, WORD, CharSet
 from flowd.patterns.classes import ClassParser
 from flowd.patterns.escapes import unescape
 from flowd.patterns.groupnames import Name, read_name, read_reference
-from flowd.patterns.model import Dialect, PatternError
+from flowd.patterns.model import Dialect
 from flowd.patterns.nodes import (
-    EMPTY,
     Absence,
-    Alternation,
     Anchor,
     AnchorKind,
     AnyChar,
@@ -35,14 +32,12 @@ from flowd.patterns.nodes import (
     Options,
     Property,
     Repeat,
-    Sequence,
     Tree,
 )
 from flowd.patterns.options import Flags
 from flowd.patterns.scan import Scanner
 
 REPEAT_LIMIT = 100_000  # Ruby's own.
-DEPTH_LIMIT = 200  # Nodes inside nodes. Ruby's is 4096 groups; ours keeps every walk of the tree within Python's stack.
 BACKREF_LIMIT = 1000  # A larger number after a backslash is read as an octal escape.
 
 _ANCHORS: dict[str, AnchorKind] = {
@@ -57,104 +52,22 @@ _CHAR_TYPES = {"d": DIGIT, "w": WORD, "s": SPACE, "h": HEX}
 _UNICODE_TYPES = {"d": "digit", "w": "word", "s": "space"}
 
 
-@dataclass(slots=True)
-class _Piece:
-    """A node of a branch. `depth` is its height; `open` says that following characters join it; `run` that a
-    quantifier takes its last character only."""
-
-    node: Node
-    depth: int = 1
-    open: bool = False
-    run: bool = False
-
-
-@dataclass(slots=True)
-class _Frame:
-    """A group that is being read: what closes it builds a node of `kind` from the branches."""
-
-    kind: str
-    flags: Flags
-    offset: int
-    number: int = 0
-    name: str = ""
-    depth: int = 0
-    done: list[Node] = field(default_factory=list)
-    branch: list[_Piece] = field(default_factory=list)
-
-
 def parse(source: str, *, ignore_case: bool = False, dotall: bool = False, dialect: Dialect = "ruby") -> Tree:
     """Reads a pattern; raises PatternError with Ruby's words. Its whole-pattern checks are check.check_tree's."""
     return _Parser(source, Flags(ignore_case=ignore_case, dotall=dotall), dialect).run()
 
 
-class _Parser:
+class _Parser(TreeBuilder):
     def __init__(self, source: str, flags: Flags, dialect: Dialect) -> None:
         if dialect == "ruby":
             unescaped = unescape(source)
-            self.scanner = Scanner(unescaped.text, unescaped.source_offset, dialect)
+            scanner = Scanner(unescaped.text, unescaped.source_offset, dialect)
         else:
-            self.scanner = Scanner(source, lambda position: position, dialect)
-        self.flags = flags
+            scanner = Scanner(source, lambda position: position, dialect)
+        super().__init__(scanner, flags)
         self.group_count = 0
         self.names: dict[str, list[int]] = {}
         self.has_calls = False
-        self.stack: list[_Frame] = [_Frame("pattern", flags, 0)]
-
-    def fail(self, message: str, position: int | None = None, hint: str = "") -> PatternError:
-        return self.scanner.error(message, position, hint)
-
-    # -- the frame that is being read ----------------------------------------------------------------------------
-
-    def add(self, node: Node, depth: int = 1, *, run: bool = False) -> None:
-        if depth > DEPTH_LIMIT:
-            raise self.fail("parse depth limit over", hint=f"flowd takes groups and repeats nested {DEPTH_LIMIT} deep")
-        branch = self.stack[-1].branch
-        if branch:
-            branch[-1].open = False
-        branch.append(_Piece(node, depth, run=run))
-
-    def add_char(self, char: str) -> None:
-        """A plain character joins the run before it; a numbered one (through `add`) stands alone, as in Ruby."""
-        branch = self.stack[-1].branch
-        if branch and branch[-1].open:
-            last = branch[-1].node
-            assert isinstance(last, Literal)
-            branch[-1].node = Literal(last.text + char, last.ignore_case)
-        else:
-            self.add(Literal(char, self.flags.ignore_case), run=True)
-            branch[-1].open = True
-
-    def end_branch(self) -> None:
-        frame = self.stack[-1]
-        pieces = frame.branch
-        frame.depth = max([frame.depth, *(piece.depth for piece in pieces)])
-        if len(pieces) == 1:
-            frame.done.append(pieces[0].node)
-        else:
-            frame.done.append(Sequence(tuple(piece.node for piece in pieces)) if pieces else EMPTY)
-            frame.depth += 1
-        frame.branch = []
-
-    def close(self) -> tuple[_Frame, Node]:
-        """Ends the innermost frame and gives its body."""
-        self.end_branch()
-        frame = self.stack.pop()
-        self.flags = frame.flags
-        if len(frame.done) == 1:
-            return frame, frame.done[0]
-        frame.depth += 1
-        return frame, Alternation(tuple(frame.done))
-
-    def open(self, kind: str, offset: int, *, flags: Flags | None = None, number: int = 0, name: str = "") -> None:
-        """Begins a group; `frame.flags` are those to return to."""
-        if len(self.stack) > DEPTH_LIMIT:
-            raise self.fail("parse depth limit over", offset, f"flowd takes groups nested {DEPTH_LIMIT} deep")
-        branch = self.stack[-1].branch
-        if branch:
-            branch[-1].open = False
-        self.stack.append(_Frame(kind, self.flags, offset, number, name))
-        if flags is not None:
-            self.flags = flags
 
     # -- the whole -------------------------------------------------------------------------------------------------
 
@@ -225,7 +138,7 @@ class _Parser:
             case looking:
                 self.add(Look("ahead" in looking, "not" in looking, body), depth)
 
-    def conditional(self, frame: _Frame) -> Node:
+    def conditional(self, frame: Frame) -> Node:
         branches = frame.done
         no = None if len(branches) == 1 else branches[1]
         excess = len(branches) > 2
@@ -253,7 +166,7 @@ class _Parser:
         if piece.run and isinstance(piece.node, Literal) and len(piece.node.text) > 1:
             last = piece.node
             piece.node = Literal(last.text[:-1], last.ignore_case)
-            branch.append(piece := _Piece(Literal(last.text[-1], last.ignore_case)))
+            branch.append(piece := Piece(Literal(last.text[-1], last.ignore_case)))
         branch.pop()
         if isinstance(piece.node, Repeat) and piece.node.high is None and high is None and piece.node.low <= 1 >= low:
             # `a**`, `a+*`: the same as one of them, and a long row of them must not count as nesting.
