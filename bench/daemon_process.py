@@ -1,0 +1,133 @@
+"""A real daemon in a process of its own, for the demonstration and the relay's benchmark.
+
+It is `flowd run` as anyone starts it, in directories that go away with it. Nothing here measures or prints.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any
+
+from flowd.client import request
+from flowd.errors import FlowdError, Unreachable
+
+ROOT = Path(__file__).resolve().parent.parent
+START_S = 30.0
+END_S = 60.0
+ANSWER_S = 10.0
+RETRY_S = 0.2
+
+
+def child_environment() -> dict[str, str]:
+    """The environment in which `python -m flowd` runs this checkout, installed or not, free of settings of the user."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("FLOWD_")}
+    environment["PYTHONPATH"] = os.pathsep.join(filter(None, (str(ROOT), environment.get("PYTHONPATH"))))
+    return environment
+
+
+def read_memory(process_id: int) -> dict[str, int]:
+    """`VmHWM` (peak resident) and `RssAnon` (what is the process's own now) in bytes, as Linux counts them."""
+    wanted = ("VmHWM", "RssAnon")
+    fields = (line.split(":") for line in Path(f"/proc/{process_id}/status").read_text().splitlines())
+    return {name: int(value.split()[0]) * 1024 for name, value in fields if name in wanted}
+
+
+class DaemonProcess:
+    """`flowd run` with these filters; started on entering, which returns when it answers.
+
+    Leaving kills it where `drain` has not ended it, and removes its directories.
+    """
+
+    def __init__(self, filters: Path | None) -> None:
+        self._filters = filters
+        self._directory = tempfile.TemporaryDirectory(prefix="flowd-")
+        self._process: subprocess.Popen[bytes] | None = None
+        self._said: IO[bytes] | None = None
+
+    @property
+    def runtime_dir(self) -> Path:
+        """Where its sockets are."""
+        return Path(self._directory.name) / "run"
+
+    @property
+    def process_id(self) -> int:
+        """The running process."""
+        assert self._process is not None
+        return self._process.pid
+
+    def endpoint(self, lane: str) -> str:
+        """The address of a lane's socket."""
+        return f"ipc://{self.runtime_dir / lane}.sock"
+
+    def status(self) -> dict[str, Any]:
+        """What it answers to `flowd status`."""
+        return request(self.endpoint("admin"), "status", ANSWER_S)
+
+    def drain(self) -> list[str]:
+        """SIGTERM, and the end waited for; returns its warnings. Raises FlowdError where it did not end with 0."""
+        assert self._process is not None
+        self._process.terminate()
+        try:
+            code = self._process.wait(END_S)
+        except subprocess.TimeoutExpired:
+            raise FlowdError(f"the daemon did not end within {END_S:g} s of SIGTERM", hint=self._read_said()) from None
+        said = self._read_said()
+        if code:
+            raise FlowdError(f"the daemon ended with exit code {code}", hint=said)
+        return [line for line in said.splitlines() if "WARNING" in line or "ERROR" in line]
+
+    def __enter__(self) -> DaemonProcess:
+        directory = Path(self._directory.name)
+        self._said = (directory / "said").open("w+b")
+        arguments = ["--runtime-dir", str(self.runtime_dir), "--state-dir", str(directory / "state")]
+        if self._filters is not None:
+            arguments += ["-f", str(self._filters)]
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "flowd", "run", *arguments],
+            env=child_environment(),
+            stdin=subprocess.DEVNULL,
+            stderr=self._said,
+        )
+        try:
+            self._wait_until_ready()
+        except BaseException:
+            self._end()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._end()
+
+    def _wait_until_ready(self) -> None:
+        assert self._process is not None
+        deadline_s = time.monotonic() + START_S
+        while time.monotonic() < deadline_s:
+            if self._process.poll() is not None:
+                raise FlowdError("the daemon ended while starting", hint=self._read_said())
+            try:
+                if request(self.endpoint("admin"), "health", RETRY_S)["state"] == "ok":
+                    return
+            except Unreachable:
+                continue
+        raise FlowdError(f"the daemon did not answer within {START_S:g} s", hint=self._read_said())
+
+    def _read_said(self) -> str:
+        assert self._said is not None
+        self._said.seek(0)
+        return self._said.read().decode("utf-8", "replace").strip()
+
+    def _end(self) -> None:
+        if self._process is not None and self._process.poll() is None:
+            self._process.kill()
+            self._process.wait()
+        if self._said is not None:
+            self._said.close()
+        self._directory.cleanup()
