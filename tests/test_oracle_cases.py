@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +12,12 @@ import pytest
 
 import flowd
 from flowd._core import Regex
+from flowd.corpus import FORMS, generate
 from flowd.filters.model import Condition
 from flowd.patterns import compile_pattern
 
 HERE = Path(__file__).parent
 CASES: list[dict[str, Any]] = json.loads((HERE / "data" / "grep-cases.json").read_text(encoding="utf-8"))
-sys.path.insert(0, str(HERE.parent / "bench"))
-
-from corpus import FORMS, generate  # noqa: E402
 
 FLOW_FILTERS = """
 <filter flows>
