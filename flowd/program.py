@@ -18,7 +18,8 @@ from flowd.patterns import CompiledPattern, compile_pattern
 
 Engine = Literal["literal", "linear", "reference"]
 
-# With more literals than this on one subject the linear engine finds them all in one pass sooner than one by one.
+# With more words to be found anywhere in one subject than this, the linear engine finds them all in one pass sooner
+# than one by one. Anchored words never need it: the core has an index of them.
 MOST_LITERALS = 16
 
 DEFAULT_RULE = "default"
@@ -139,14 +140,14 @@ class _Builder:
     def choose_engines(self) -> None:
         literals = [0] * len(self.subject_ids)
         for predicate in self.predicates:
-            literals[predicate.subject] += predicate.engine == "literal"
+            literals[predicate.subject] += predicate.pattern.kind == "contains"
         for predicate in self.predicates:
             if self.engine == "reference":
                 predicate.engine = "reference"
                 continue
             has_linear = _core.HAS_VECTORSCAN and self.engine == "auto" and predicate.pattern.linear is not None
             if predicate.engine == "literal":
-                if has_linear and predicate.pattern.kind != "any" and literals[predicate.subject] > MOST_LITERALS:
+                if has_linear and predicate.pattern.kind == "contains" and literals[predicate.subject] > MOST_LITERALS:
                     predicate.engine = "linear"
             elif not has_linear:
                 predicate.engine = "reference"

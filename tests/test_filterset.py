@@ -172,20 +172,35 @@ def test_values_over_the_cache_bound_are_evaluated_all_the_same() -> None:
     assert [fs.verdicts(lines) for _ in range(3)] == [b"D"] * 3
 
 
-def test_more_literals_than_a_few_go_to_the_linear_engine_and_mean_the_same() -> None:
-    words = [f"name-{n}" for n in range(2_000)]
-    sections = "".join(
-        f"<filter **>\n@type grep\n<exclude>\nkey source_namespace\npattern ^{word}$\n</exclude>\n</filter>\n"
-        for word in words
-    )
-    fs = flowd.compile(sections)
-    lines = b"".join(
-        b'{"source_namespace":"%s"}\n' % word.encode() for word in [*words, "name", "name-2000", "xname-1"]
-    )
-    assert fs.verdicts(lines) == b"D" * 2_000 + b"KKK"
-    assert [hits.lines for name, hits in fs.hits.items() if name != "default"] == [1] * 2_000
-    expected = "linear" if _core.HAS_VECTORSCAN else "literal"
-    assert {rule.engine for rule in fs.rules} == {expected}
+def many_excludes(patterns: list[str]) -> str:
+    section = "<filter **>\n@type grep\n<exclude>\nkey source_namespace\npattern {}\n</exclude>\n</filter>\n"
+    return "".join(section.format(pattern) for pattern in patterns)
+
+
+def namespace_lines(values: list[str]) -> bytes:
+    return b"".join(b'{"source_namespace":"%s"}\n' % value.encode() for value in values)
+
+
+def test_thousands_of_anchored_words_mean_what_each_means() -> None:
+    numbers = range(2_000)
+    patterns = [f"^exact-{n}$" for n in numbers] + [f"^pre-{n}-" for n in numbers] + [f"-{n}-suf$" for n in numbers]
+    fs = flowd.compile(many_excludes(patterns))
+    hit = [f"exact-{n}" for n in numbers] + [f"pre-{n}-x" for n in numbers] + [f"é-{n}-suf" for n in numbers]
+    missed = ["exact-", "exact-2000", "xexact-1", "pre-1", "xpre-1-", "-1-sufx", "", "exact-1\\nx", "x\\npre-1x"]
+    over_lines = ["a\\nexact-7", "pre-7-\\n", "a-7-suf\\nb"]  # `^` and `$` mean lines
+    assert fs.verdicts(namespace_lines(hit)) == b"D" * 6_000
+    assert fs.verdicts(namespace_lines(missed + over_lines)) == b"KKKKKKKDKDDD"
+    assert [hits.lines for name, hits in fs.hits.items() if name != "default"].count(1) >= 5_990
+    assert {rule.engine for rule in fs.rules} == {"literal"}
+
+
+def test_more_words_anywhere_than_a_few_go_to_the_linear_engine_and_mean_the_same() -> None:
+    words = [f"name-{n:04}" for n in range(2_500)]
+    fs = flowd.compile(many_excludes(words))
+    lines = namespace_lines([*(f"x{word}x" for word in words), "name", "name-2500", "é name-0001"])
+    assert fs.verdicts(lines) == b"D" * 2_500 + b"KKD"
+    expected = "linear" if _core.HAS_VECTORSCAN and not os.environ.get("FLOWD_ENGINE") else "literal"
+    assert {rule.engine for rule in fs.rules} <= {expected, "reference"}
 
 
 def test_explain_says_what_decided(namespaces: flowd.FilterSet) -> None:

@@ -50,20 +50,18 @@ cdef int match_text(Context self, const Subject* subject, const uint8_t* text, s
         text = self.scrubbed.data()
         n = self.scrubbed.size()
         traits = read_traits(text, n)
-    by_linear = subject.linear != NULL and traits.is_ascii and not traits.has_newline
+    by_linear = subject.n_linear > 0 and traits.is_ascii and not traits.has_newline
     if by_linear:
-        for i in range(subject.n_linear):
-            self.states[subject.linear_ids[i]] = STATE_NO
-        found = linear_scan(subject.linear, self.scratch, <const char*> (text if n else EMPTY), n, self.linear_ids,
-                            subject.n_linear)
-        if found < 0:
-            by_linear = False
-        for i in range(<uint32_t> max(found, 0)):
-            self.states[subject.linear_ids[self.linear_ids[i]]] = STATE_YES
+        by_linear = scan_linear(self, subject, text, n)
+    if subject.index != NULL and not traits.has_newline:
+        for i in range(subject.n_predicates):
+            if self.program.predicates[subject.predicates[i]].is_indexed:
+                self.states[subject.predicates[i]] = STATE_NO
+        subject.index.mark(text, n, self.states, STATE_YES)
     for i in range(subject.n_predicates):
         p = subject.predicates[i]
         predicate = &self.program.predicates[p]
-        if by_linear and predicate.linear >= 0:
+        if by_linear and predicate.is_linear or predicate.is_indexed and not traits.has_newline:
             continue
         if predicate.kind != KIND_PATTERN and (predicate.any_value or not traits.has_newline):
             self.states[p] = STATE_YES if matches_literal(predicate, text, n) else STATE_NO
@@ -74,6 +72,24 @@ cdef int match_text(Context self, const Subject* subject, const uint8_t* text, s
             costly += 1
         self.states[p] = STATE_ERROR if found < 0 else <uint8_t> found
     return 0
+
+
+cdef bint scan_linear(Context self, const Subject* subject, const uint8_t* text, size_t n) noexcept nogil:
+    """Sets the states of the predicates that the linear engine answers; False where it failed."""
+    cdef const LinearPart* part
+    cdef uint32_t i, j
+    cdef int found
+    for i in range(subject.n_linear):
+        part = &subject.linear[i]
+        found = linear_scan(part.database, self.scratch, <const char*> (text if n else EMPTY), n, self.linear_ids,
+                            part.n)
+        if found < 0:
+            return False
+        for j in range(part.n):
+            self.states[part.predicates[j]] = STATE_NO
+        for j in range(<uint32_t> found):
+            self.states[part.predicates[self.linear_ids[j]]] = STATE_YES
+    return True
 
 
 cdef void set_states(const Subject* subject, uint8_t* states, uint8_t state) noexcept nogil:

@@ -31,7 +31,7 @@ cdef class Context:
     cdef uint64_t resets
 
     def __cinit__(self, Program program not None):
-        cdef uint32_t f, s
+        cdef uint32_t f, s, part
         cdef size_t n_fields = program.n_fields
         cdef size_t share
         self.program = program
@@ -53,8 +53,8 @@ cdef class Context:
         self.match_param = new_match_param(STEP_LIMIT)
         self.small_match_param = new_match_param(SMALL_STEP_LIMIT)
         for s in range(program.n_subjects):
-            if program.subjects[s].linear != NULL:
-                if not linear_grow_scratch(program.subjects[s].linear, &self.scratch):
+            for part in range(program.subjects[s].n_linear):
+                if not linear_grow_scratch(program.subjects[s].linear[part].database, &self.scratch):
                     raise MemoryError()
         share = max(LEAST_VALUE_TABLE_BYTES, VALUE_TABLE_BYTES // (n_fields + 1) // 2)
         for f in range(n_fields):

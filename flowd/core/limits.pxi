@@ -23,3 +23,10 @@ cdef size_t VALUE_TABLE_BYTES = 16 << 20
 cdef size_t LEAST_VALUE_TABLE_BYTES = 64 << 10
 cdef size_t CLASS_BYTES = 8 << 20
 cdef size_t DECISION_BYTES = 8 << 20
+
+# Anchored words on one subject: more are found by an index, fewer are compared one after the other.
+cdef uint32_t FEW_WORDS = 8
+
+# Expressions in one set of the linear engine: its compile time grows faster than their number, and a scan of a short
+# value costs some 50 ns a set.
+cdef uint32_t EXPRESSIONS_A_SET = 1000

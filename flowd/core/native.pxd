@@ -143,3 +143,14 @@ cdef extern from "decision_table.hpp" namespace "flowd" nogil:
         const Decision* find(const uint32_t* classes)
         void insert(const uint32_t* classes, const Decision& decision)
         void clear()
+
+cdef extern from "literal_index.hpp" namespace "flowd" nogil:
+    cdef cppclass LiteralIndex:
+        LiteralIndex() except +
+        bint add(uint32_t anchoring, const uint8_t* p, size_t n, uint32_t predicate)
+        bint finish()
+        size_t size()
+        void mark(const uint8_t* text, size_t n, uint8_t* states, uint8_t state)
+    uint32_t ANCHOR_PREFIX
+    uint32_t ANCHOR_SUFFIX
+    uint32_t ANCHOR_EXACT

@@ -28,10 +28,16 @@ cdef struct Predicate:
     uint32_t subject
     uint32_t kind           # PredicateKind: how it is matched where a literal does
     bint any_value          # the literal is right for values with a newline too
-    int32_t linear          # its place in the subject's linear set, or -1
+    bint is_linear          # the subject's linear sets answer where they may
+    bint is_indexed         # the subject's index of words answers where literals may
     Literal* literals
     uint32_t n_literals
     OnigRegex reference
+
+cdef struct LinearPart:     # one linear set, and which predicates its expressions are
+    LinearDatabase* database
+    uint32_t* predicates
+    uint32_t n
 
 cdef struct Subject:        # what some predicates look at: a field, or a value inside of it
     uint32_t field
@@ -40,8 +46,8 @@ cdef struct Subject:        # what some predicates look at: a field, or a value 
     uint32_t n_path
     uint32_t* predicates    # ids, ascending
     uint32_t n_predicates
-    LinearDatabase* linear
-    uint32_t* linear_ids    # the linear set's places → predicate ids
+    LiteralIndex* index     # of its many anchored words, or NULL
+    LinearPart* linear
     uint32_t n_linear
 
 cdef struct Field:
@@ -123,6 +129,8 @@ cdef class Program:
     cdef Section* sections
     cdef Use** uses
     cdef uint32_t* n_uses
+    cdef LiteralIndex** indexes         # owned
+    cdef uint32_t n_indexes
     cdef readonly uint32_t n_fields, n_subjects, n_predicates, n_sections, n_rules
     cdef readonly bint strict
 
@@ -233,7 +241,6 @@ cdef class Program:
         cdef uint32_t p, i
         cdef Predicate* predicate
         cdef Regex reference
-        cdef LinearSet linear_set
         self.n_predicates = len(predicates)
         self.predicates = <Predicate*> self.memory.take(self.n_predicates * sizeof(Predicate))
         of_subject = [[] for _ in range(self.n_subjects)]
@@ -251,25 +258,70 @@ cdef class Program:
             for i, literal in enumerate(literals):
                 predicate.literals[i].p = self.keep(literal)
                 predicate.literals[i].n = len(literal)
-            predicate.linear = -1
+            predicate.is_linear = linear is not None
             of_subject[subject].append(p)
             if linear is not None:
-                predicate.linear = len(linear_of_subject[subject])
                 linear_of_subject[subject].append((p, linear))
+        self.indexes = <LiteralIndex**> self.memory.take(self.n_subjects * sizeof(LiteralIndex*))
         for i in range(self.n_subjects):
             self.subjects[i].predicates = self.keep_ids(of_subject[i])
             self.subjects[i].n_predicates = len(of_subject[i])
-            if linear_of_subject[i]:
-                try:
-                    linear_set = LinearSet([linear for _, linear in linear_of_subject[i]])
-                except RegexError as error:
-                    raise RefusedByLinearEngine(str(error.args[0]), [
-                        p for at, (p, _) in enumerate(linear_of_subject[i]) if error.args[1] in (at, -1)]) from None
-                self.kept.append(linear_set)
-                self.subjects[i].linear = linear_set.database
-                self.subjects[i].linear_ids = self.keep_ids([p for p, _ in linear_of_subject[i]])
-                self.subjects[i].n_linear = len(linear_of_subject[i])
+            self.build_index(&self.subjects[i])
+            self.build_linear(&self.subjects[i], linear_of_subject[i])
         return 0
+
+    cdef int build_index(self, Subject* subject) except -1:
+        """Words that are anchored alike go into an index where there are many; few are compared one by one."""
+        cdef uint32_t i, j, words = 0
+        cdef uint32_t anchoring
+        cdef Predicate* predicate
+        for i in range(subject.n_predicates):
+            predicate = &self.predicates[subject.predicates[i]]
+            if KIND_PREFIX <= predicate.kind <= KIND_EXACT and not predicate.is_linear:
+                words += predicate.n_literals
+        if words <= FEW_WORDS:
+            return 0
+        subject.index = new LiteralIndex()
+        self.indexes[self.n_indexes] = subject.index
+        self.n_indexes += 1
+        for i in range(subject.n_predicates):
+            predicate = &self.predicates[subject.predicates[i]]
+            if not KIND_PREFIX <= predicate.kind <= KIND_EXACT or predicate.is_linear:
+                continue
+            predicate.is_indexed = True
+            anchoring = (ANCHOR_PREFIX if predicate.kind == KIND_PREFIX
+                         else ANCHOR_SUFFIX if predicate.kind == KIND_SUFFIX else ANCHOR_EXACT)
+            for j in range(predicate.n_literals):
+                if not subject.index.add(anchoring, predicate.literals[j].p, predicate.literals[j].n,
+                                         subject.predicates[i]):
+                    raise MemoryError()
+        if not subject.index.finish():
+            raise MemoryError()
+        return 0
+
+    cdef int build_linear(self, Subject* subject, wanted) except -1:
+        """The linear sets of a subject: several, since the time to compile one grows faster than its expressions."""
+        cdef LinearSet linear_set
+        cdef uint32_t part
+        parts = [wanted[at:at + EXPRESSIONS_A_SET] for at in range(0, len(wanted), EXPRESSIONS_A_SET)]
+        subject.linear = <LinearPart*> self.memory.take(len(parts) * sizeof(LinearPart))
+        for part, members in enumerate(parts):
+            try:
+                linear_set = LinearSet([linear for _, linear in members])
+            except RegexError as error:
+                raise RefusedByLinearEngine(str(error.args[0]), [
+                    p for at, (p, _) in enumerate(members) if error.args[1] in (at, -1)]) from None
+            self.kept.append(linear_set)
+            subject.linear[part].database = linear_set.database
+            subject.linear[part].predicates = self.keep_ids([p for p, _ in members])
+            subject.linear[part].n = len(members)
+        subject.n_linear = len(parts)
+        return 0
+
+    def __dealloc__(self):
+        cdef uint32_t i
+        for i in range(self.n_indexes):
+            del self.indexes[i]
 
     cdef int build_sections(self, sections) except -1:
         kinds = {"all": STEP_ALL, "any": STEP_ANY, "not_all": STEP_NOT_ALL, "not_any": STEP_NOT_ANY,

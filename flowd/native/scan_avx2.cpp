@@ -47,7 +47,7 @@ static inline uint64_t prefix_xor(uint64_t mask) {
 }
 
 static inline unsigned select_bit(uint64_t mask, unsigned k) {
-    return static_cast<unsigned>(__builtin_ctzll(_pdep_u64(uint64_t(1) << k, mask)));
+    return static_cast<unsigned>(_tzcnt_u64(_pdep_u64(uint64_t(1) << k, mask)));
 }
 
 #include "scan_body.hpp"

@@ -1,7 +1,7 @@
 // The line walk, once for every SIMD level. Included by scan_<level>.cpp, each of which defines, in its own namespace
 // and compiled for its own instructions: `Needle` (a byte to look for, in a register), `Block` (64 bytes with
 // eq(needle), eq_fold(needle) and at_most(needle) as bit masks), `prefix_xor(mask)` and `select_bit(mask, k)` (the place of the k-th set
-// bit). All is static: nothing of a level may leak into another.
+// bit; anything up to 64 where there are fewer). All is static: nothing of a level may leak into another.
 //
 // Text: blocks of 64 bytes from the line's start; the newline ends the line, spaces are counted by popcount, and only
 // the wanted separators are located.
@@ -100,7 +100,7 @@ static inline const uint8_t *walk_short_text(const Needles &needles, const TextP
         unsigned k = plan.separators[i];
         unsigned at = (k >= below1) + (k >= below2);
         // Where there are fewer separators the place is nonsense, and the line's form says that nobody may look.
-        places[k] = line + 64 * at + select_bit(spaces[at] | (uint64_t(1) << 63), k - below[at]);
+        places[k] = line + 64 * at + select_bit(spaces[at], k - below[at]);
     }
     unsigned last = newlines[0] ? 0 : newlines[1] ? 1 : 2;
     return line + 64 * last + lowest(newlines[last]);

@@ -50,7 +50,7 @@ static inline uint64_t prefix_xor(uint64_t mask) {
 
 static inline unsigned select_bit(uint64_t mask, unsigned k) {
     for (; k; k--) mask &= mask - 1;
-    return static_cast<unsigned>(__builtin_ctzll(mask));
+    return static_cast<unsigned>(__builtin_ctzll(mask | uint64_t(1) << 63));
 }
 
 #include "scan_body.hpp"
