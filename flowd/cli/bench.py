@@ -28,8 +28,8 @@ def command(parts: tuple[str, ...], seconds: float, seed: int, output: str) -> i
     """Measure throughput on this machine: the core alone, the live relay, or both.
 
     core: one thread filters batches of each form of line with the documented filters, beside a filter set without
-    rules, which keeps everything. relay: a producer, a daemon and a subscriber over ipc, beside a bare PUSH, PULL and PUB
-    forwarder of the same batches; both take turns. Figures are medians of rounds with their spread.
+    rules, which keeps everything. relay: a producer, a daemon and a subscriber over ipc, beside a bare PUSH, PULL and
+    PUB forwarder of the same batches; both take turns. Figures are medians of rounds with their spread.
     """
     figures = []
     for part in parts or PARTS:

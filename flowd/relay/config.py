@@ -134,7 +134,7 @@ def load_config(
 
 def _flag_name(key: str) -> str:
     section, _, name = key.partition(".")
-    return "--" + (f"{section}-{name}" if name == "dir" else name).replace("_", "-")
+    return "--" + (f"{section}-{name}" if name in ("dir", "path") else name).replace("_", "-")
 
 
 class _Reading:
