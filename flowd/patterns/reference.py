@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from flowd.patterns.charset import ASCII, WORD, CharSet
-from flowd.patterns.folding import LATIN_1, expansions, folded_class, folds_with_several
+from flowd.patterns.charset import WORD, CharSet
+from flowd.patterns.folding import LATIN_1, expansions, folded_class
 from flowd.patterns.model import PatternError
 from flowd.patterns.nodes import (
     Absence,
@@ -35,8 +35,17 @@ from flowd.patterns.nodes import (
     Sequence,
     Tree,
     Union,
-    children,
     walk,
+)
+from flowd.patterns.shape import (
+    begins_with_place,
+    can_be_empty,
+    is_case_closed,
+    is_cluster_safe,
+    is_misread_by_ruby,
+    is_place,
+    may_be_several,
+    repeats_any_text,
 )
 
 _ANCHORS = {
@@ -52,18 +61,19 @@ _ANCHORS = {
 _META = frozenset("\\|()[]{}.*+?^$#-&/ ")
 # Ruby matches an ASCII pattern and an ASCII value as ASCII, where no letter folds to two: see docs/patterns.md.
 _SOME_BEYOND_ASCII = "(?![\\x00-\\x7F]{2})"
-# Properties that hold every relative of what they hold, so that ignoring case changes nothing.
-_CASE_CLOSED = frozenset(["alnum", "alpha", "blank", "cntrl", "digit", "graph", "print", "punct", "space", "word"])
 # Under the absence operator the engines disagree about these.
 _NOT_IN_ABSENCE = (Atomic, Look, Backref, Call, Absence, Conditional, Anchor, Linebreak, Grapheme)
+_WRITTEN_OUT = 100  # Bytes up to which Ruby writes a repeated literal out.
 _LINEBREAK = "(?>\\x0D\\x0A|[\\x0A-\\x0D\\x{85}\\x{2028}\\x{2029}])"
 
 
 def to_reference(tree: Tree) -> str:
     """The pattern for Oniguruma, to be compiled without options."""
-    if any(isinstance(node, Grapheme) for node in walk(tree.root)) and not _is_cluster_safe(tree.root):
+    if any(isinstance(node, Grapheme) for node in walk(tree.root)) and not is_cluster_safe(tree.root):
         hint = "flowd takes it in a pattern that begins with ^ or \\A and has only plain characters beside"
         raise cannot_evaluate("\\X here", hint=hint)
+    if is_misread_by_ruby(tree.root):
+        raise cannot_evaluate("a leading (?m:.*) behind an anchor or look-ahead", hint="leave the .* out")
     return _Writer(tree).whole()
 
 
@@ -77,6 +87,11 @@ class _Writer:
     def __init__(self, tree: Tree) -> None:
         self.tree = tree
         self.aliases = {name: f"n{i}" for i, name in enumerate(tree.names)}
+        # Oniguruma takes a leading `.*` for a reason to look at the starts of lines only, even behind `\\B` and in what
+        # is repeated; it does not see one that is written as a class.
+        hidden = begins_with_place(tree.root) or repeats_any_text(tree.root)
+        self.any_char = "[^\\x0A]" if hidden else "."
+        self.any_or_newline = "[\\x00-\\x{10FFFF}]" if hidden else "(?m:.)"
         self.whole_alias = "whole" if tree.names else "0"
 
     def whole(self) -> str:
@@ -91,7 +106,7 @@ class _Writer:
             case Literal(text, ignore_case):
                 return f"(?i:{_escape(text)})" if ignore_case else _escape(text)
             case AnyChar(newline):
-                return "(?m:.)" if newline else "."
+                return self.any_char if not newline else self.any_or_newline
             case CodeClass():
                 return self.code_class(node)
             case Property(name, negated):
@@ -145,11 +160,9 @@ class _Writer:
 
     def repeat(self, node: Repeat) -> str:
         if isinstance(node.body, Literal) and node.body.ignore_case:
-            # Both engines write short repeats of a literal out before they fold it: `s{2}` takes the sharp s.
-            plain = replace(node, body=replace(node.body, ignore_case=False))
-            return f"(?i:{self.write(plain)})"
+            return self.repeat_folded(node, node.body.text)
         body = self.unit(node.body)
-        if _is_place(node.body):
+        if is_place(node.body):
             # Oniguruma refuses to repeat a bare place; beside an empty group it is no bare one.
             body = f"(?:{body}(?:))"
         match node.low, node.high:
@@ -167,17 +180,25 @@ class _Writer:
                 count = f"{{{low},{high}}}"
         return body + count + ("?" if node.lazy else "")
 
+    def repeat_folded(self, node: Repeat, text: str) -> str:
+        """A repeat of a literal that ignores case. Ruby writes short ones out first: `s{2}` takes the sharp s."""
+        if node.low > 1 and len(text.encode()) * node.low <= _WRITTEN_OUT:
+            rest = ""
+            if node.high != node.low:
+                high = None if node.high is None else node.high - node.low
+                rest = self.repeat(replace(node, low=0, high=high))
+            return f"(?:(?i:{_escape(text * node.low)}){rest})"
+        return f"(?i:{self.repeat(replace(node, body=Literal(text)))})"
+
     def look(self, node: Look) -> str:
         if not node.ahead:
             for inner in walk(node.body):
                 if isinstance(inner, Look) or (isinstance(inner, Anchor) and inner.ascii_only):
                     raise cannot_evaluate("a look-behind inside a look-behind", hint="put the two side by side")
-                if inner is node.body or not isinstance(inner, Literal) or not inner.ignore_case:
-                    continue
                 # Ruby refuses most of these, some of them only once it meets a value beyond ASCII.
-                if folds_with_several(inner.text):
-                    what = f"a look-behind for {inner.text!r} that ignores case"
-                    raise cannot_evaluate(what, hint="one of its letters may be two")
+                if inner is not node.body and may_be_several(inner):
+                    hint = "in a look-behind every letter must be one letter, and ß may be ss"
+                    raise cannot_evaluate("a look-behind that ignores case", hint=hint)
         sign = ("=" if not node.negated else "!") if node.ahead else ("<=" if not node.negated else "<!")
         return f"(?{sign}{self.write(node.body)})"
 
@@ -186,7 +207,7 @@ class _Writer:
             if isinstance(inner, _NOT_IN_ABSENCE):
                 hint = "within (?~...) flowd takes characters, classes, alternatives and repeats"
                 raise cannot_evaluate("this absence operator", hint=hint)
-        if _can_be_empty(body):
+        if can_be_empty(body):
             raise cannot_evaluate("an absence operator over what can be empty", hint="name what is to be absent")
         return f"(?~{self.unit(body)})"
 
@@ -225,7 +246,7 @@ class _Writer:
                 hint="write the alternatives apart: (?:[...]|[...])",
             )
         members = _union(node.members)
-        if node.ignore_case and not ((self.tree.is_ascii or node.members.negated) and _is_case_closed(node.members)):
+        if node.ignore_case and not ((self.tree.is_ascii or node.members.negated) and is_case_closed(node.members)):
             members = self.folded_properties(node.members)
         if node.limited is None:
             return members
@@ -244,54 +265,6 @@ class _Writer:
         if self.tree.is_ascii:
             return f"(?:{inside}|{_SOME_BEYOND_ASCII}{several}|(?!(?i:{outside}))(?!{latin_1})(?m:.))"
         return f"(?:{inside}|{several})"
-
-
-def _can_be_empty(node: Node) -> bool:
-    match node:
-        case Repeat(body, low):
-            return low == 0 or _can_be_empty(body)
-        case Alternation(branches):
-            return any(_can_be_empty(branch) for branch in branches)
-        case Sequence(parts):
-            return all(_can_be_empty(part) for part in parts)
-        case Capture(body=body) | Options(body):
-            return _can_be_empty(body)
-        case _:
-            return isinstance(node, Keep)
-
-
-def _is_cluster_safe(root: Node) -> bool:
-    """Whether every \\X starts where a grapheme cluster does: Oniguruma looks back over what came before, Ruby not."""
-    if isinstance(root, Grapheme):
-        return True
-    while isinstance(root, Capture | Options):
-        root = root.body
-    if not isinstance(root, Sequence) or not isinstance(root.parts[0], Anchor):
-        return False
-    if root.parts[0].kind not in ("line_start", "text_start"):
-        return False
-    for node in walk(root):
-        match node:
-            case Literal(text, False) if text.isascii():
-                continue
-            case CodeClass(members, negated=False, ignore_case=False) if not members - ASCII:
-                continue
-            case Literal() | CodeClass() | AnyChar() | Property() | PropertyClass() | Absence() | Backref() | Look():
-                return False
-    return True
-
-
-def _is_place(node: Node) -> bool:
-    """Whether Oniguruma would see nothing but a place (or alternatives one of which is one) to repeat."""
-    match node:
-        case Anchor() | Look():
-            return True
-        case Options(body):
-            return _is_place(body)
-        case Alternation() | Sequence():
-            return any(_is_place(child) for child in children(node))
-        case _:
-            return False
 
 
 def _escape(text: str) -> str:
@@ -321,13 +294,6 @@ def _brackets(members: CharSet, *, negated: bool = False) -> str:
     if not members:
         members, negated = ~members, not negated
     return f"[{'^' if negated else ''}{_ranges(members)}]"
-
-
-def _is_case_closed(union: Union) -> bool:
-    return not union.intersected and all(
-        (isinstance(part, Property) and part.name in _CASE_CLOSED) or (isinstance(part, CharSet) and not part)
-        for part in union.parts
-    )
 
 
 def _union(union: Union) -> str:
