@@ -47,17 +47,21 @@ class Problem:
 
 
 class FilterError(FlowdError, ValueError):
-    """Filters that cannot be compiled; `problems` holds every problem that was found, not the first only."""
+    """Filters that cannot be compiled; `problems` holds every problem that was found, not the first only.
+
+    `warnings` holds what was only doubtful in the same text.
+    """
 
     exit_code = EXIT_CONFIG
 
-    def __init__(self, problems: Sequence[Problem]) -> None:
+    def __init__(self, problems: Sequence[Problem], warnings: Sequence[Problem] = ()) -> None:
         self.problems: tuple[Problem, ...] = tuple(problems)
+        self.warnings: tuple[Problem, ...] = tuple(warnings)
         lines = [f"{problem}" + (f" (hint: {problem.hint})" if problem.hint else "") for problem in self.problems]
         super().__init__("\n".join(lines))
 
-    def __reduce__(self) -> tuple[type[FilterError], tuple[tuple[Problem, ...]]]:
-        return type(self), (self.problems,)
+    def __reduce__(self) -> tuple[type[FilterError], tuple[tuple[Problem, ...], tuple[Problem, ...]]]:
+        return type(self), (self.problems, self.warnings)
 
 
 class ConfigError(FlowdError, ValueError):

@@ -71,7 +71,7 @@ def check_path(path: str, dialect: str | None = None, skip_unsupported: bool = F
         try:
             filters = load(path, stream, dialect, skip_unsupported)
         except FilterError as error:
-            report.problems = error.problems
+            report.problems, report.warnings = error.problems, error.warnings
             return report
         report.dialect = filters.dialect
         report.rules[stream] = len(filters.rules)

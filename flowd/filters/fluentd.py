@@ -43,7 +43,7 @@ def read_fluentd(sources: list[tuple[Source, str]], stream: str, *, skip_unsuppo
     reader = _RootReader(stream, skip_unsupported, report)
     filters = reader.read(root)
     if report.problems:
-        raise FilterError(_sort(report.problems))
+        raise FilterError(_sort(report.problems), _sort(report.warnings))
     return FilterText("fluentd", stream, filters, tuple(_sort(report.warnings)))
 
 

@@ -9,6 +9,7 @@
 
 #include "json.hpp"
 #include "utf8.hpp"
+#include "value_table.hpp"
 
 namespace flowd {
 
@@ -130,8 +131,8 @@ void inspect_string(const uint8_t *p, const uint8_t *end, Bytes &out) {
 }
 
 uint64_t hash_bytes(const uint8_t *p, size_t n) {
-    uint64_t hash = 0xCBF29CE484222325u;
-    for (size_t i = 0; i < n; i++) hash = (hash ^ p[i]) * 0x100000001B3u;
+    uint64_t hash = 0xCBF29CE484222325u ^ hash_seeds().s[0];  // keys are the sender's: they must not collide at will
+    for (size_t i = 0; i < n; i++) hash = mix(hash ^ p[i], hash_seeds().s[1]);
     return hash;
 }
 
