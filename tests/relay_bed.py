@@ -168,6 +168,11 @@ class Peer:
         assert self.socket.poll(timeout_s * 1000), "nothing was heard"
         return parse(self.socket.recv_multipart()).header
 
+    def hear_ack(self, sequence: int) -> None:
+        """Waits until everything up to this sequence is acknowledged, by however many ACKs."""
+        while self.hear().s < sequence:
+            pass
+
     def hello(self, first: int | None = None) -> Any:
         """HELLO, and its WELCOME."""
         self.say(Hello([1], self.id, 1, first))

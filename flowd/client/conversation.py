@@ -180,7 +180,7 @@ class Conversation(threading.Thread):
     @staticmethod
     def _say(socket: zmq.Socket[bytes], header: Header, payload: Buffer | None = None) -> bool:
         try:
-            socket.send_multipart(encode(header, payload), zmq.NOBLOCK, copy=payload is None)
+            socket.send_multipart(encode(header, payload), zmq.NOBLOCK)
         except zmq.Again:
             return False
         return True

@@ -14,7 +14,7 @@ from flowd.client.identity import Identity
 from flowd.client.unavailable import refuse_unavailable
 from flowd.client.window import Window
 from flowd.errors import FlowdError, NotAcknowledged, Unreachable
-from flowd.wire import Buffer
+from flowd.wire import Buffer, count_lines
 from flowd.wire.limits import BATCH_BYTES, BATCH_DELAY_S, is_stream_name
 from flowd.wire.sockets import check_endpoint
 
@@ -131,7 +131,7 @@ class Producer:
 
     def _add(self, conversation: Conversation, lines: bytes, start: int, end: int, stream: str) -> None:
         """Adds one run of lines: a full one as a batch of its own, a smaller one to the stream's open batch."""
-        size_bytes, count = end - start, lines.count(b"\n", start, end)
+        size_bytes, count = end - start, count_lines(memoryview(lines)[start:end])
         with self._lock:
             if not self._wait_for(lambda: self._window.waiting_bytes < WAITING_MAX_BYTES, self.timeout_s):
                 raise self._late(self.timeout_s)

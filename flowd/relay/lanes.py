@@ -16,10 +16,13 @@ from flowd.relay.ingest import Ingest, Misplaced
 from flowd.relay.live import LiveLane
 from flowd.relay.metrics import Counters
 from flowd.relay.reception import Reception
+from flowd.wire import Ack
 from flowd.wire.sockets import Wake
 
 TURN_BATCHES = 16
 """Messages taken before heartbeats and subscriptions get their turn: a few milliseconds of work."""
+ACKNOWLEDGED_TOGETHER = 4
+"""Batches that one acknowledgement covers while more wait: half a producer's window, so that it never runs dry."""
 QUIET_MS = 50
 """A draining daemon has finished what it received when nothing came for so long."""
 
@@ -48,6 +51,7 @@ class Lanes(threading.Thread):
         self._ingest = ingest
         self._live = live
         self._reception = Reception(router, "ingest", counters)
+        self._owed: dict[bytes, Ack] = {}
         self._wake = Wake()
         self._drain_until_s: float | None = None
 
@@ -95,6 +99,7 @@ class Lanes(threading.Thread):
         for taken in range(TURN_BATCHES):
             received = self._reception.receive(now_s)
             if received is None:
+                self._acknowledge()
                 return taken > 0
             peer, message = received
             try:
@@ -102,9 +107,21 @@ class Lanes(threading.Thread):
             except Misplaced:
                 self._reception.blame(peer, "type", now_s)
                 continue
-            if answer is not None:
+            if isinstance(answer, Ack):
+                self._owed[peer] = answer
+                if taken % ACKNOWLEDGED_TOGETHER == ACKNOWLEDGED_TOGETHER - 1:
+                    self._acknowledge()
+            elif answer is not None:
+                self._acknowledge()
                 self._reception.reply(peer, answer)
+        self._acknowledge()
         return True
+
+    def _acknowledge(self) -> None:
+        """Sends the acknowledgements that are owed: one a producer, since each covers all before it."""
+        for peer, answer in self._owed.items():
+            self._reception.reply(peer, answer)
+        self._owed.clear()
 
     def _finish(self) -> None:
         """Takes what was sent on credit given before, until none comes any more or the time is over."""

@@ -3,7 +3,7 @@
 Headers, frames and limits only: nothing here opens a socket but `sockets`, which sets the options that all lanes share.
 """
 
-from flowd.wire.frames import FLAG_ZSTD, Buffer, Message, checksum, encode, open_payload, parse
+from flowd.wire.frames import FLAG_ZSTD, Buffer, Message, checksum, count_lines, encode, open_payload, parse
 from flowd.wire.headers import (
     Ack,
     Bye,
@@ -38,6 +38,7 @@ __all__ = [
     "Type",
     "Welcome",
     "checksum",
+    "count_lines",
     "encode",
     "open_payload",
     "parse",
