@@ -1,0 +1,174 @@
+"""A daemon, a producer and subscribers, all started as users start them."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from cli_bed import DEADLINE_S, DEV_FILTER, flowd, started, text_line, wait_until
+from test_cli_commands import examples_of, prepare_examples, run_example
+
+KEPT, DROPPED = text_line("shop"), text_line("dev")
+
+
+@contextmanager
+def running(folder: Path) -> Iterator[Path]:
+    """`flowd run` in a folder, ready; gives its runtime directory. Drained at the end, which must succeed."""
+    filters = folder / "flow.conf"
+    filters.write_text(DEV_FILTER)
+    runtime = folder / "run"
+    with started("run", "-f", filters, "--runtime-dir", runtime, "--state-dir", folder / "state") as child:
+        assert child.stderr is not None
+        assert b"ready in" in read_line(child), "the daemon says when it is ready"
+        yield runtime
+        child.send_signal(signal.SIGTERM)
+        assert child.wait(DEADLINE_S) == 0
+
+
+def read_line(child: subprocess.Popen[bytes]) -> bytes:
+    """The next line that a child says."""
+    assert child.stderr is not None
+    line = b""
+    while not line.endswith(b"\n"):
+        piece = child.stderr.read(1)
+        if not piece:
+            break
+        line += piece
+    return line
+
+
+def status_of(runtime: Path) -> dict[str, object]:
+    done = flowd("status", "--runtime-dir", runtime, "-o", "json")
+    assert done.returncode == 0, done.stderr
+    found: dict[str, object] = json.loads(done.stdout)
+    return found
+
+
+def test_what_is_sent_is_filtered_and_observed(tmp_path: Path) -> None:
+    lines = b"".join(text_line("dev" if n % 4 == 0 else "shop", n) for n in range(20_000))
+    kept = [line for line in lines.splitlines(keepends=True) if b" dev " not in line]
+    (tmp_path / "flows.log").write_bytes(lines)
+    with running(tmp_path) as runtime, started("observe", "--runtime-dir", runtime, "-n", "15000") as observer:
+        assert read_line(observer) == b"flowd: following flows\n"
+        sent = flowd("send", "--runtime-dir", runtime, tmp_path / "flows.log")
+        assert (sent.returncode, sent.stdout) == (0, b"")
+        assert sent.stderr.startswith(b"flowd: 20,000 of 20,000 lines acknowledged (")
+        assert observer.stdout is not None
+        assert observer.stdout.read() == b"".join(kept)
+        assert observer.wait(DEADLINE_S) == 0
+        flows = status_of(runtime)["streams"]["flows"]  # type: ignore[index]
+        assert (flows["lines"], flows["kept_lines"], flows["bytes"]) == (20_000, 15_000, len(lines))
+        assert {rule["name"]: rule["lines"] for rule in flows["rules"]} == {
+            "filter1.exclude1": 5_000,
+            "default": 15_000,
+        }
+        text = flowd("status", "--runtime-dir", runtime).stdout.decode()
+        assert "is ok" in text
+        assert "20,000" in text
+        assert f"{tmp_path / 'flow.conf'}:3" in text
+
+
+@pytest.mark.parametrize("form", ["json", "table"])
+def test_observe_decodes(tmp_path: Path, form: str) -> None:
+    with (
+        running(tmp_path) as runtime,
+        started("observe", "--runtime-dir", runtime, "-n", "1", "-o", form, "-q") as observer,
+    ):
+        wait_until(lambda: status_of(runtime)["subscribers"] == {"flows": 1}, "the subscription")
+        assert flowd("send", "--runtime-dir", runtime, lines=DROPPED + KEPT + KEPT).returncode == 0
+        assert observer.stdout is not None
+        shown = observer.stdout.read()
+        if form == "json":
+            record = json.loads(shown)
+            assert (record["source_namespace"], record["proto"], record["dest_port"]) == ("shop", "tcp", 443)
+        else:
+            header, row = shown.decode().splitlines()
+            assert header.split() == ["TIME", "FROM", "TO", "PROTO", "PORT", "REP", "ACTION", "BYTES"]
+            assert row.split() == [
+                "2023-11-14T22:13:20", "shop/pod-0-*", "web/shop-*", "tcp", "443", "src", "allow", "8786",
+            ]  # fmt: skip
+        assert observer.wait(DEADLINE_S) == 0
+
+
+def test_standard_input_is_sent_as_it_comes(tmp_path: Path) -> None:
+    with running(tmp_path) as runtime, started("send", "--runtime-dir", runtime) as sender:
+        assert sender.stdin is not None
+        sender.stdin.write(KEPT)
+        wait_until(lambda: status_of(runtime)["streams"]["flows"]["lines"] == 1, "the first line")  # type: ignore[index]
+        sender.stdin.write(KEPT[:-1])
+        sender.stdin.close()
+        assert sender.wait(DEADLINE_S) == 0
+        assert status_of(runtime)["streams"]["flows"]["lines"] == 2  # type: ignore[index]
+
+
+def test_another_stream_has_a_view_of_its_own(tmp_path: Path) -> None:
+    with running(tmp_path) as runtime:
+        assert flowd("send", "--runtime-dir", runtime, "--stream", "dns", lines=DROPPED).returncode == 0
+        assert status_of(runtime)["streams"]["dns"]["kept_lines"] == 1  # type: ignore[index]
+
+
+def test_send_keeps_to_its_rate(tmp_path: Path) -> None:
+    with running(tmp_path) as runtime:
+        done = flowd("send", "--runtime-dir", runtime, "--rate", "400", lines=KEPT * 100)
+        assert done.returncode == 0
+        took_s = float(done.stderr.split(b" in ")[1].split()[0])
+        assert took_s >= 0.2
+
+
+def test_send_says_which_file_cannot_be_read(tmp_path: Path) -> None:
+    with running(tmp_path) as runtime:
+        done = flowd("send", "--runtime-dir", runtime, "nosuch", "-", lines=KEPT, cwd=tmp_path)
+        assert done.returncode == 74
+        assert done.stderr.startswith(b"flowd: nosuch: No such file or directory\nflowd: 1 of 1 lines acknowledged")
+
+
+def test_send_refuses_a_line_that_no_batch_holds(tmp_path: Path) -> None:
+    with running(tmp_path) as runtime:
+        done = flowd("send", "--runtime-dir", runtime, lines=KEPT + b"x" * (4 << 20) + b"\n")
+        assert done.returncode == 74
+        assert b"a line of 4194304 bytes" in done.stderr
+        assert flowd("send", "--runtime-dir", runtime, lines=b"x" * ((4 << 20) - 1) + b"\n").returncode == 0
+
+
+def test_a_second_daemon_is_refused(tmp_path: Path) -> None:
+    with running(tmp_path) as runtime:
+        done = flowd("run", "--runtime-dir", runtime, "--state-dir", tmp_path / "state")
+        assert done.returncode != 0
+        assert b"another flowd is running here" in done.stderr
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_observe_ends_when_it_is_told_to(tmp_path: Path, number: signal.Signals) -> None:
+    with running(tmp_path) as runtime, started("observe", "--runtime-dir", runtime) as observer:
+        assert read_line(observer) == b"flowd: following flows\n"
+        observer.send_signal(number)
+        assert observer.wait(DEADLINE_S) == (130 if number == signal.SIGINT else -number)
+
+
+def test_the_examples_run(tmp_path: Path) -> None:
+    prepare_examples(tmp_path)
+    serve, check = examples_of("run")
+    assert run_example(tmp_path, check).returncode == 0
+    assert serve == "flowd run -f filters/ --runtime-dir ./run --state-dir ./state"
+    with started(*serve.split()[1:], cwd=tmp_path) as child:
+        assert b"ready in" in read_line(child)
+        extra = {"FLOWD_RUNTIME_DIR": str(tmp_path / "run")}
+        for example in [*examples_of("send"), *examples_of("status")]:
+            done = run_example(tmp_path, example, **extra)
+            assert done.returncode == 0, (example, done.stderr)
+        for example in examples_of("observe"):
+            with started(*example.split()[1:], extra=extra) as observer:
+                assert read_line(observer) == b"flowd: following flows\n"
+                assert flowd("send", lines=KEPT * 10, extra=extra).returncode == 0
+                assert observer.wait(DEADLINE_S) == 0
+        child.send_signal(signal.SIGTERM)
+        assert child.wait(DEADLINE_S) == 0
