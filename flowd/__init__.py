@@ -6,11 +6,12 @@ The public names, loaded when they are first used: `load`, `compile`, `FilterSet
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
 from flowd._version import __version__
 
+TYPE_CHECKING = False  # typing itself takes longer to import than everything else that `flowd --version` needs
 if TYPE_CHECKING:
+    from typing import Any
+
     from flowd.client import Producer, Subscriber
     from flowd.errors import (
         ConfigError,
