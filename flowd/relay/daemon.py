@@ -22,6 +22,7 @@ from flowd.relay.directories import RUNTIME_MODE, STATE_MODE, DirectoryLock, fil
 from flowd.relay.ingest import Ingest
 from flowd.relay.lanes import Lanes
 from flowd.relay.live import LiveLane
+from flowd.relay.memory import keep_freed_memory
 from flowd.relay.metrics import Counters
 from flowd.relay.status import describe_daemon, describe_streams, describe_version
 from flowd.relay.streams import Streams
@@ -164,6 +165,7 @@ def run(config: Config) -> int:
 
     A second signal ends the process at once with exit code 130: what is under way is not finished.
     """
+    keep_freed_memory()
     daemon = Daemon(config, filter_compiler(config))
     signals = 0
 
