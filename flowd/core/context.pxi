@@ -41,7 +41,9 @@ cdef class Context:
         self.words = <uint32_t*> calloc(program.n_predicates + 1, sizeof(uint32_t))
         self.states = <uint8_t*> calloc(program.n_predicates + 1, 1)
         self.linear_ids = <uint32_t*> calloc(program.n_predicates + 1, sizeof(uint32_t))
-        self.lines_a_block = max(1, min(LINES_A_BLOCK, SPANS_A_BLOCK // (n_fields + 1)))
+        self.lines_a_block = min(LINES_A_BLOCK, SPANS_A_BLOCK // (n_fields + 1))
+        if self.lines_a_block == 0:
+            self.lines_a_block = 1
         self.lines = <Line*> calloc(self.lines_a_block, sizeof(Line))
         self.spans = <Span*> calloc(self.lines_a_block * (n_fields + 1), sizeof(Span))
         self.hit_lines = <uint64_t*> calloc(program.n_rules + 1, sizeof(uint64_t))
