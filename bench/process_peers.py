@@ -1,0 +1,195 @@
+"""`flowd filter` as a whole process, start-up included, against the tools that people use for this.
+
+Wall time on one core, output to /dev/null, files in the page cache. rg does less: it looks for three letters anywhere
+in a line. mawk does the same on two columns, so its lines must be flowd's, which is checked. jq reads JSON in full and
+writes it anew; it is given fewer lines, and compared by lines a second.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shlex
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from itertools import islice
+from pathlib import Path
+
+from daemon_process import child_environment
+from measure import WARM_UP_ROUNDS, Row, Target, one_core, rates, ratios, run_in_turns, run_process, spread
+from settings import NAMESPACE_FILTER, Corpus, Settings
+
+from flowd.errors import FlowdError
+
+MILLION = 1e6
+MAWK = ("mawk", "$4!~/dev/&&$8!~/dev/")
+RG = ("rg", "-v", "dev")
+JQ = ("jq", "-c", 'select((.source_namespace|test("dev")|not) and (.dest_namespace|test("dev")|not))')
+READ_BYTES = 1 << 20
+
+Environment = dict[str, str]
+
+
+def run(settings: Settings) -> list[Row]:
+    """Rows for text against rg and mawk, for JSON against jq, and for flowd's start-up."""
+    environment = child_environment()
+    with tempfile.TemporaryDirectory(prefix="flowd-bench-") as directory:
+        filters = Path(directory) / "namespace.conf"
+        filters.write_text(NAMESPACE_FILTER)
+        flowd = (sys.executable, "-m", "flowd", "filter", "--quiet", "-f", str(filters))
+        with one_core():
+            return [
+                *_run_text(settings, environment, flowd),
+                *_run_json(settings, environment, flowd, Path(directory)),
+                _run_start(settings, environment, flowd, Path(directory)),
+            ]
+
+
+def _run_text(settings: Settings, environment: Environment, flowd: Sequence[str]) -> list[Row]:
+    corpus = settings.corpus("text24", settings.scale.text_lines)
+    peers = {name: command for name, command in (("rg", RG), ("mawk", MAWK)) if shutil.which(name)}
+    note = "start-up included"
+    if "mawk" in peers:
+        settings.say("process: comparing the lines that flowd and mawk keep")
+        note = _compare((*flowd, str(corpus.path)), (*MAWK, str(corpus.path)), environment)
+    settings.say(f"process: {settings.scale.text_lines:,} lines of text24")
+    commands = {"flowd": flowd, **peers}
+    times, cpu = _time_all(settings, environment, {name: (*c, str(corpus.path)) for name, c in commands.items()})
+    targets = {"rg": Target(ratio=1.0), "mawk": Target(ratio=5.0)}
+    return [
+        _row(corpus, times, cpu, peer, shlex.join(peers[peer]), targets[peer], note if peer == "mawk" else _RG_NOTE)
+        if peer in peers
+        else _row_alone(corpus, times, cpu, f"{peer} is not installed here")
+        for peer in targets
+    ]
+
+
+_RG_NOTE = "rg keeps other lines: it drops a line for the three letters wherever they stand"
+
+
+def _run_json(settings: Settings, environment: Environment, flowd: Sequence[str], directory: Path) -> list[Row]:
+    corpus = settings.corpus("json", settings.scale.json_lines)
+    if shutil.which("jq") is None:
+        settings.say(f"process: {corpus.lines:,} lines of JSON")
+        times, cpu = _time_all(settings, environment, {"flowd": (*flowd, str(corpus.path))})
+        return [_row_alone(corpus, times, cpu, "jq is not installed here")]
+    few = directory / "few.log"
+    lines = _copy_lines(corpus.path, few, settings.scale.slow_lines)
+    settings.say(f"process: comparing how many of {lines:,} lines flowd and jq keep")
+    note = _compare_counts((*flowd, str(few)), (*JQ, str(few)), environment)
+    settings.say(f"process: {corpus.lines:,} lines of JSON, {lines:,} for jq")
+    times, cpu = _time_all(settings, environment, {"flowd": (*flowd, str(corpus.path)), "jq": (*JQ, str(few))})
+    scaled = corpus.lines / lines
+    times["jq"] = [run_s * scaled for run_s in times["jq"]]
+    cpu["jq"] = [run_s * scaled for run_s in cpu["jq"]]
+    note = f"jq was given {lines:,} lines, its time scaled by {scaled:g}; {note}"
+    return [_row(corpus, times, cpu, "jq", "jq -c 'select(…)'", Target(ratio=50.0), note)]
+
+
+def _run_start(settings: Settings, environment: Environment, flowd: Sequence[str], directory: Path) -> Row:
+    """What of the above is start-up: the same command on an empty file."""
+    empty = directory / "empty.log"
+    empty.touch()
+    settings.say("process: start-up")
+    times, _ = _time_all(settings, environment, {"flowd": (*flowd, str(empty))})
+    milliseconds = [run_s * 1_000 for run_s in times["flowd"]]
+    return Row("process", "flowd filter, an empty file", "ms", spread(milliseconds), note="start-up alone")
+
+
+def _time_all(
+    settings: Settings, environment: Environment, commands: dict[str, Sequence[str]]
+) -> tuple[dict[str, list[float]], dict[str, list[float]]]:
+    """Each command's wall seconds, and its seconds on the processor, the warm-up left out of both."""
+    cpu: dict[str, list[float]] = {name: [] for name in commands}
+
+    def contestant(name: str) -> Callable[[], float]:
+        def once() -> float:
+            ended = run_process(commands[name], environment)
+            if ended.code:
+                raise FlowdError(f"{' '.join(commands[name])} ended with exit code {ended.code}")
+            cpu[name].append(ended.cpu_s)
+            return ended.wall_s
+
+        return once
+
+    wall = run_in_turns({name: contestant(name) for name in commands}, settings.scale.rounds)
+    return wall, {name: taken_s[WARM_UP_ROUNDS:] for name, taken_s in cpu.items()}
+
+
+def _row(
+    corpus: Corpus,
+    times: dict[str, list[float]],
+    cpu: dict[str, list[float]],
+    peer: str,
+    shown: str,
+    target: Target,
+    note: str,
+) -> Row:
+    return Row(
+        part="process",
+        what=f"flowd filter, {corpus.lines:,} lines of {corpus.form}",
+        unit="M lines/s",
+        figure=rates(corpus.lines / MILLION, times["flowd"]),
+        peer=shown,
+        peer_figure=rates(corpus.lines / MILLION, times[peer]),
+        ratio=ratios(times[peer], times["flowd"]),
+        target=target,
+        note=f"{_cost(corpus, times, cpu, 'flowd')}; {_cost(corpus, times, cpu, peer)}; {note}",
+    )
+
+
+def _row_alone(corpus: Corpus, times: dict[str, list[float]], cpu: dict[str, list[float]], note: str) -> Row:
+    return Row(
+        part="process",
+        what=f"flowd filter, {corpus.lines:,} lines of {corpus.form}",
+        unit="M lines/s",
+        figure=rates(corpus.lines / MILLION, times["flowd"]),
+        note=f"{_cost(corpus, times, cpu, 'flowd')}; {note}",
+    )
+
+
+def _cost(corpus: Corpus, times: dict[str, list[float]], cpu: dict[str, list[float]], name: str) -> str:
+    wall_s, cpu_s = spread(times[name]).median, spread(cpu[name]).median
+    return f"{name} {wall_s:.2f} s, {cpu_s:.2f} s on the processor, {corpus.bytes / wall_s / 1e9:.2f} GB/s"
+
+
+def _compare(command: Sequence[str], peer: Sequence[str], environment: Environment) -> str:
+    """Says that both wrote the same lines. Raises FlowdError where they did not: their times would mean nothing."""
+    ours, theirs = (_hash_output(each, environment) for each in (command, peer))
+    if ours != theirs:
+        raise FlowdError(f"flowd and {peer[0]} keep different lines: {ours} and {theirs}")
+    return f"both keep the same lines, byte for byte (sha256 {ours[:16]}…)"
+
+
+def _compare_counts(command: Sequence[str], peer: Sequence[str], environment: Environment) -> str:
+    """Says that both kept as many lines; a peer that writes JSON anew cannot be compared by bytes."""
+    ours, theirs = (
+        subprocess.run(each, env=environment, stdout=subprocess.PIPE, check=True).stdout.count(b"\n")
+        for each in (command, peer)
+    )
+    if ours != theirs:
+        raise FlowdError(f"flowd keeps {ours} lines, {peer[0]} {theirs}")
+    return f"both keep {ours:,} of them"
+
+
+def _hash_output(command: Sequence[str], environment: Environment) -> str:
+    digest = hashlib.sha256()
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        while chunk := process.stdout.read(READ_BYTES):
+            digest.update(chunk)
+    if process.returncode:
+        raise FlowdError(f"{' '.join(command)} ended with exit code {process.returncode}")
+    return digest.hexdigest()
+
+
+def _copy_lines(source: Path, target: Path, lines: int) -> int:
+    """Copies the first lines; returns how many there were."""
+    copied = 0
+    with source.open("rb") as read, target.open("wb") as written:
+        for line in islice(read, lines):
+            written.write(line)
+            copied += 1
+    return copied

@@ -1,0 +1,61 @@
+"""`make bench`: measures flowd beside its peers, all in one run, and writes the report.
+
+    python bench/run.py
+    python bench/run.py --quick --only core --only rules
+
+Writes results.json and report.md into bench/results/. A target that is not reached is shown as such; the exit code
+says only whether everything could be measured.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # a checkout that is not installed
+
+from measure import Row
+from report import describe_machine, show_machine, show_rows, write_report
+from settings import BENCH, FULL, QUICK, Settings
+
+from flowd.cli.talk import paint, say
+
+PARTS = {
+    "core": "core_filter",
+    "rules": "core_rules",
+    "process": "process_peers",
+    "relay": "relay_live",
+    "memory": "memory",
+}
+"""Each part's module: its `run` takes the settings and returns rows."""
+
+
+def measure(settings: Settings, parts: list[str]) -> list[Row]:
+    """Runs the parts, one after the other."""
+    rows: list[Row] = []
+    for part in parts:
+        found: list[Row] = importlib.import_module(PARTS[part]).run(settings)
+        rows += found
+    return rows
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="Measures flowd beside its peers and writes the report.")
+    parser.add_argument("--quick", action="store_true", help="a small run, to see that it works; not for figures")
+    parser.add_argument("--only", action="append", choices=PARTS, metavar="PART", help=f"of {', '.join(PARTS)}")
+    parser.add_argument("--out", type=Path, default=BENCH / "results", metavar="DIR", help="where the report goes")
+    chosen = parser.parse_args()
+    machine = describe_machine()
+    settings = Settings(QUICK if chosen.quick else FULL, say=lambda text: say(paint(text, "dim")))
+    rows = measure(settings, chosen.only or list(PARTS))
+    page = write_report(chosen.out, rows, settings, machine)
+    print(show_machine(machine))
+    print(show_rows(rows, settings.scale), end="")
+    say(f"written: {page} and results.json beside it")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
