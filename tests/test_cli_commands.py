@@ -186,7 +186,7 @@ def test_without_a_daemon_it_ends_with_69(tmp_path: Path, arguments: list[str]) 
 
 def test_run_check_validates_and_ends(tmp_path: Path, filters: Path) -> None:
     done = flowd("run", "--check", "-f", filters, "--runtime-dir", tmp_path / "run")
-    assert (done.returncode, done.stdout) == (0, b"the configuration is valid: 1 rules for flows\n")
+    assert (done.returncode, done.stdout) == (0, b"the configuration is valid: 1 rule for flows\n")
     assert not (tmp_path / "run").exists()
 
 

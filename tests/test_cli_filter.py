@@ -5,6 +5,8 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import pty
+import select
 import signal
 import subprocess
 from pathlib import Path
@@ -277,3 +279,25 @@ def test_a_damaged_archive_ends_with_74_after_the_lines_before_the_damage(
 
 def test_colours_stay_off_where_nobody_wants_them(tmp_path: Path) -> None:
     assert b"\x1b" not in flowd("filter", "-f", tmp_path / "nosuch").stderr
+
+
+def test_long_work_shows_its_progress_on_a_terminal(filters: Path) -> None:
+    ours, theirs = pty.openpty()
+    command = [*FLOWD, "filter", "-f", str(filters), "--count"]
+    try:
+        with subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=theirs, env=environment()
+        ) as child:
+            assert child.stdin is not None
+            assert child.stdout is not None
+            lines = 0
+            while not select.select([ours], [], [], 0.02)[0]:
+                child.stdin.write(KEPT)
+                child.stdin.flush()
+                lines += 1
+            assert b" kB  " in os.read(ours, 4096)
+            child.stdin.close()
+            assert child.stdout.read() == b"%d\n" % lines
+    finally:
+        os.close(ours)
+        os.close(theirs)

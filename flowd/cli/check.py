@@ -12,6 +12,7 @@ import click
 from flowd.cli.command import Command, compose, option, output_option, reading_options
 from flowd.cli.outcome import describe_os_error
 from flowd.cli.output import write_text
+from flowd.cli.table import show_number
 from flowd.cli.talk import paint, say_error
 from flowd.errors import EXIT_CONFIG, EXIT_DONE, EXIT_IO, FilterError, Problem
 
@@ -98,13 +99,9 @@ def _as_text(report: Report) -> str:
             if problem.hint:
                 lines.append(f"    {paint('hint', 'cyan', stream=sys.stdout)}: {problem.hint}")
     if report.problems:
-        lines.append(f"{report.path}: {_count(len(report.problems), 'problem')}")
+        lines.append(f"{report.path}: {show_number(len(report.problems), 'problem')}")
     else:
-        rules = ", ".join(f"{_count(number, 'rule')} for {stream}" for stream, number in report.rules.items())
-        warnings = f", {_count(len(report.warnings), 'warning')}" if report.warnings else ""
+        rules = ", ".join(f"{show_number(number, 'rule')} for {stream}" for stream, number in report.rules.items())
+        warnings = f", {show_number(len(report.warnings), 'warning')}" if report.warnings else ""
         lines.append(f"{report.path}: {report.dialect}, {rules}{warnings}")
     return "\n".join(lines) + "\n"
-
-
-def _count(number: int, word: str) -> str:
-    return f"{number} {word}" if number == 1 else f"{number} {word}s"

@@ -9,6 +9,7 @@ import click
 
 from flowd.cli.command import FILTERS_HELP, Command, compose, option, reading_options
 from flowd.cli.output import write_text
+from flowd.cli.table import show_number
 from flowd.cli.talk import say_warnings
 from flowd.errors import EXIT_DONE
 
@@ -64,7 +65,7 @@ def command(
 
         filters = filter_compiler(config)(FIRST_STREAM)
         say_warnings(filters.warnings)
-        write_text(f"the configuration is valid: {len(filters.rules)} rules for {FIRST_STREAM}\n")
+        write_text(f"the configuration is valid: {show_number(len(filters.rules), 'rule')} for {FIRST_STREAM}\n")
         return EXIT_DONE
     logging.basicConfig(level=log_level.upper(), format=LOG_FORMAT, stream=sys.stderr)
     from flowd.relay.daemon import run

@@ -26,14 +26,16 @@ class Totals:
 
 
 def describe_stats(filters: FilterSet, totals: Totals) -> dict[str, Any]:
-    """The numbers as plain data."""
+    """The numbers as plain data: the rules in their order, and at the end what no rule decided."""
+    from flowd.program import DEFAULT_RULE
+
     rules = {rule.name: rule for rule in filters.rules}
     members: dict[str, list[str]] = {}
     for rule in filters.rules:
         if rule.group:
             members.setdefault(rule.group, []).append(rule.name)
     described = []
-    for name, hits in filters.hits.items():
+    for name, hits in sorted(filters.hits.items(), key=lambda decided: decided[0] == DEFAULT_RULE):
         shown = rules.get(name) or rules.get(next(iter(members.get(name, ())), ""))
         described.append(
             {

@@ -27,6 +27,11 @@ def show_count(number: int) -> str:
     return f"{number:,}"
 
 
+def show_number(number: int, word: str) -> str:
+    """`1 rule`, `2 rules`."""
+    return f"{number:,} {word}" if number == 1 else f"{number:,} {word}s"
+
+
 def show_bytes(number: float) -> str:
     """`1.2 GB`: powers of ten, as rates are given."""
     for unit in ("B", "kB", "MB", "GB"):
