@@ -438,6 +438,7 @@ def test_subscribers_follow_a_restarted_daemon(tmp_path: Path) -> None:
         subscriber.connect(DEADLINE_S)
         producer.send(KEPT)
         before = subscriber.poll(DEADLINE_S)
+        producer.flush(DEADLINE_S)  # what is not acknowledged would be published again
         daemon.kill()
         daemon.start()
 
