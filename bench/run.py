@@ -20,7 +20,8 @@ from measure import Row
 from report import describe_machine, show_machine, show_rows, write_report
 from settings import BENCH, FULL, QUICK, Settings
 
-from flowd.cli.talk import paint, say
+from flowd.cli.talk import paint, say, say_failure
+from flowd.errors import EXIT_DONE, EXIT_NO, FlowdError
 
 PARTS = {
     "core": "core_filter",
@@ -49,12 +50,16 @@ def main() -> int:
     chosen = parser.parse_args()
     machine = describe_machine()
     settings = Settings(QUICK if chosen.quick else FULL, say=lambda text: say(paint(text, "dim")))
-    rows = measure(settings, chosen.only or list(PARTS))
+    try:
+        rows = measure(settings, chosen.only or list(PARTS))
+    except FlowdError as error:
+        say_failure(error)
+        return EXIT_NO
     page = write_report(chosen.out, rows, settings, machine)
     print(show_machine(machine))
     print(show_rows(rows, settings.scale), end="")
     say(f"written: {page} and results.json beside it")
-    return 0
+    return EXIT_DONE
 
 
 if __name__ == "__main__":
