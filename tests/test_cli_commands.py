@@ -184,6 +184,31 @@ def test_without_a_daemon_it_ends_with_69(tmp_path: Path, arguments: list[str]) 
     assert b"\nhint: " in done.stderr
 
 
+@pytest.mark.parametrize("arguments", [["send", "--stream", "a b"], ["observe", "a b"]])
+def test_a_name_that_no_stream_can_have_is_wrong_usage(tmp_path: Path, arguments: list[str]) -> None:
+    done = flowd(*arguments, "--runtime-dir", tmp_path)
+    assert (done.returncode, b"'a b' is no legal name" in done.stderr) == (2, True)
+
+
+def test_a_socket_path_that_is_too_long_is_a_configuration_error(tmp_path: Path) -> None:
+    done = flowd("send", "--runtime-dir", tmp_path / ("x" * 120), lines=KEPT)
+    assert (done.returncode, b"the system's limit is 107" in done.stderr) == (78, True)
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-"])
+def test_closed_descriptors_are_no_reason_for_a_traceback(filters: Path, tmp_path: Path, closed: str) -> None:
+    (tmp_path / "a.log").write_bytes(KEPT)
+    name = "-" if closed == "<&-" else "a.log"
+    command = f"{shlex.join(FLOWD)} filter -f {filters} {name} {closed}"
+    done = subprocess.run(["bash", "-c", command], cwd=tmp_path, capture_output=True, env=environment(), check=False)
+    said = {
+        "<&-": (74, b"", b"flowd: standard input: Bad file descriptor\n"),
+        ">&-": (74, b"", b"flowd: standard output: Bad file descriptor\n"),
+        "2>&-": (0, KEPT, b""),
+    }
+    assert (done.returncode, done.stdout, done.stderr) == said[closed]
+
+
 def test_run_check_validates_and_ends(tmp_path: Path, filters: Path) -> None:
     done = flowd("run", "--check", "-f", filters, "--runtime-dir", tmp_path / "run")
     assert (done.returncode, done.stdout) == (0, b"the configuration is valid: 1 rule for flows\n")

@@ -20,7 +20,7 @@ import zmq
 from flowd.cli.bench_core import DOCUMENTED_FILTERS, make_batches
 from flowd.cli.bench_figures import Figure, run_rounds
 from flowd.client import Producer, Subscriber
-from flowd.errors import FlowdError
+from flowd.errors import EXIT_IO, FlowdError
 from flowd.filterset import compile
 from flowd.relay.config import lane_endpoint
 
@@ -46,6 +46,8 @@ while True:
 
 class BenchFailed(FlowdError):
     """A part of the bench did not come up, or lost what it was given."""
+
+    exit_code = EXIT_IO
 
 
 def measure_relay(seconds: float, seed: int) -> list[Figure]:

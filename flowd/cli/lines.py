@@ -34,7 +34,7 @@ class Input:
         self._is_ours = name != STDIN
         self._archive: Archive | None = None
         self._is_begun = False
-        mode = os.fstat(self._fd).st_mode
+        mode = self._look().st_mode
         self.is_regular = stat.S_ISREG(mode)
         if stat.S_ISFIFO(mode):
             with suppress(OSError):  # only a matter of speed
@@ -66,6 +66,12 @@ class Input:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def _look(self) -> os.stat_result:
+        try:
+            return os.fstat(self._fd)
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, self.name) from None
 
     def _read_raw(self, room: memoryview) -> int:
         try:

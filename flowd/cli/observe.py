@@ -9,7 +9,7 @@ import click
 
 from flowd.cli.command import Command, compose, option, output_option, runtime_option, timeout_option
 from flowd.cli.output import write_bytes, write_text
-from flowd.cli.runtime import find_endpoint
+from flowd.cli.runtime import find_endpoint, require_stream_name
 from flowd.cli.table import render_row, shorten
 from flowd.cli.talk import say
 from flowd.errors import EXIT_DONE
@@ -39,6 +39,7 @@ def command(view: str, runtime_dir: str | None, timeout_s: float, output: str, l
     Live is best effort: what a slow reader misses is said on standard error, in lines. Exits with 69 where nothing is
     heard of the view within --timeout; once it was heard, waits for ever, through restarts of the daemon.
     """
+    require_stream_name(view, "view")
     from flowd.client import Subscriber
 
     with Subscriber(find_endpoint(runtime_dir, "live"), view) as subscriber:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import os
 import signal
-import sys
 from collections.abc import Callable
 
 from flowd.cli.talk import say_error, say_failure
-from flowd.errors import EXIT_CONFIG, EXIT_DONE, EXIT_INTERRUPTED, EXIT_IO, FlowdError
+from flowd.errors import EXIT_CONFIG, EXIT_DONE, EXIT_INTERRUPTED, EXIT_IO, EXIT_NO, FlowdError
 
 NOT_BUILT_HINT = "run `make build` in the checkout"
 
@@ -19,7 +18,8 @@ def run_to_exit_code(command: Callable[[], int | None]) -> int:
         code = command()
     except FlowdError as error:
         say_failure(error)
-        return error.exit_code
+        # 1 is an answer, not an error: what has no code of its own lies in how flowd was set up.
+        return EXIT_CONFIG if error.exit_code == EXIT_NO else error.exit_code
     except BrokenPipeError:
         return _end_by_broken_pipe()
     except OSError as error:
@@ -43,7 +43,6 @@ def describe_os_error(error: OSError) -> str:
 
 def _end_by_broken_pipe() -> int:
     """Ends the process as grep would: by the signal that Python turns into an exception, so that shells see it."""
-    sys.stderr.flush()
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     os.kill(os.getpid(), signal.SIGPIPE)
     return 128 + signal.SIGPIPE

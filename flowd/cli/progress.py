@@ -6,6 +6,7 @@ import sys
 import time
 
 from flowd.cli.table import show_bytes, show_duration
+from flowd.cli.talk import is_terminal
 
 PATIENCE_S = 2.0
 INTERVAL_S = 0.2
@@ -17,7 +18,7 @@ class Progress:
 
     def __init__(self, total_bytes: int | None, *, is_shown: bool) -> None:
         self._total_bytes = total_bytes
-        self._is_shown = is_shown and sys.stderr.isatty()
+        self._is_shown = is_shown and is_terminal(sys.stderr)
         self._began_s = time.monotonic()
         self._next_s = self._began_s + PATIENCE_S
         self._is_drawn = False

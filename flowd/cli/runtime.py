@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 
+import click
+
 from flowd.errors import Unreachable
 
 
@@ -12,6 +14,14 @@ def find_endpoint(runtime_dir: str | None, lane: str) -> str:
     from flowd.relay.config import default_runtime_dir, lane_endpoint
 
     return lane_endpoint(runtime_dir or default_runtime_dir(), lane)
+
+
+def require_stream_name(name: str, what: str) -> None:
+    """Raises a usage error for a name that no stream or view can have."""
+    from flowd.wire.limits import is_stream_name
+
+    if not is_stream_name(name):
+        raise click.UsageError(f"{what} {name!r} is no legal name: 1 to 128 of the characters A-Z a-z 0-9 . _ -")
 
 
 def require_socket(endpoint: str) -> None:

@@ -14,7 +14,7 @@ from flowd.cli.command import Command, compose, option, runtime_option, stream_o
 from flowd.cli.lines import STDIN, Input, known_size, read_batches
 from flowd.cli.outcome import describe_os_error
 from flowd.cli.progress import Progress
-from flowd.cli.runtime import find_endpoint
+from flowd.cli.runtime import find_endpoint, require_stream_name
 from flowd.cli.table import show_bytes, show_count
 from flowd.cli.talk import say, say_error, say_failure
 from flowd.errors import EXIT_DONE, EXIT_IO, LineTooLong
@@ -49,6 +49,7 @@ def command(
     Exits with 69 where no daemon answers within --timeout, or stops acknowledging for so long. What is compressed
     with gzip or zstd is opened.
     """
+    require_stream_name(stream, "stream")
     from flowd.client import Producer
 
     names = files or (STDIN,)
@@ -62,7 +63,7 @@ def command(
         producer.flush()
     finally:
         progress.clear()
-        if not quiet:
+        if sending.lines and not quiet:
             acknowledged = sending.lines - producer.unacknowledged_lines
             took_s = time.monotonic() - began_s
             say(

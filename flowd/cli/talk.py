@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import TextIO
 
 from flowd.errors import ConfigError, FilterError, FlowdError, Problem
@@ -12,9 +13,14 @@ from flowd.errors import ConfigError, FilterError, FlowdError, Problem
 _CODES = {"red": "31", "green": "32", "yellow": "33", "cyan": "36", "bold": "1", "dim": "2"}
 
 
-def has_colour(stream: TextIO) -> bool:
+def is_terminal(stream: TextIO | None) -> bool:
+    """Whether somebody looks at it. Python has no stream at all where the descriptor was closed before the start."""
+    return stream is not None and stream.isatty()
+
+
+def has_colour(stream: TextIO | None) -> bool:
     """Whether colours are welcome: a terminal that knows them, and no NO_COLOR."""
-    return not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb" and stream.isatty()
+    return not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb" and is_terminal(stream)
 
 
 def paint(text: str, colour: str, *, stream: TextIO | None = None) -> str:
@@ -26,11 +32,11 @@ def paint(text: str, colour: str, *, stream: TextIO | None = None) -> str:
 
 def say(text: str) -> None:
     """One line of talk. A standard error that nobody reads is no reason to stop."""
-    try:
+    if sys.stderr is None:
+        return
+    with suppress(OSError, ValueError):
         sys.stderr.write(f"{text}\n".encode("utf-8", "backslashreplace").decode())
         sys.stderr.flush()
-    except (OSError, ValueError):
-        pass
 
 
 def say_error(message: str, hint: str = "") -> None:

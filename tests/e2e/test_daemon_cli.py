@@ -142,7 +142,7 @@ def test_send_refuses_a_line_that_no_batch_holds(tmp_path: Path) -> None:
 def test_a_second_daemon_is_refused(tmp_path: Path) -> None:
     with running(tmp_path) as runtime:
         done = flowd("run", "--runtime-dir", runtime, "--state-dir", tmp_path / "state")
-        assert done.returncode != 0
+        assert done.returncode == 78
         assert b"another flowd is running here" in done.stderr
 
 
