@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 import zlib
 from pathlib import Path
 from typing import Any
@@ -103,6 +106,9 @@ def test_vectors_cover_every_type() -> None:
         ([head(7), b"\x81\xa1x\xdd\xff\xff\xff\xff"], "header"),
         ([head(1), b"\x81\xa1x" + b"\x91" * 4000], "header"),
         ([head(64), b"\x81\xa1x" + b"\x91" * 500_000], "header"),
+        ([head(64), b"\x93\1\2\3"], "header"),
+        ([head(64), b"\xdf\xff\xff\xff\xff"], "header"),
+        ([head(64), msgpack.packb({"id": 1, "op": "x", 5: 6})], "header"),
         ([head(64), msgpack.packb({"id": 1, "op": "x", "y": msgpack.ExtType(5, b"z")})], "header"),
         ([head(64), msgpack.packb({"id": [1], "op": "x"})], "header"),
         ([head(64), msgpack.packb({"op": "x"})], "header"),
@@ -263,3 +269,20 @@ def test_ipc_path_over_the_systems_limit_is_refused() -> None:
     check_endpoint("ipc:///" + "x" * 106)
     with pytest.raises(FlowdError, match="108 bytes"):
         check_endpoint("ipc:///" + "x" * 107)
+
+
+def test_nesting_is_bounded_whatever_the_interpreters_limit() -> None:
+    script = """
+import sys
+sys.setrecursionlimit(10**9)
+from flowd.errors import WireError
+from flowd.wire import parse
+for type_, nested in ((7, 4000), (64, 500_000), (65, 1_000_000)):
+    for opening in (b"\\x91", b"\\x81\\xa1a"):
+        body = b"\\x81\\xa1x" + opening * (nested // len(opening))
+        try:
+            parse([b"FLW\\1" + bytes([type_, 0, 0, 0]), body])
+        except WireError as error:
+            assert error.reason == "header", error
+"""
+    subprocess.run([sys.executable, "-c", script], check=True, env={**os.environ, "PYTHONPATH": os.getcwd()})

@@ -2,7 +2,8 @@
 
 A header is a msgpack map with string keys. Unknown keys are skipped, a missing or wrong one is an error; integers are
 unsigned. msgspec checks while it decodes: it makes no object for what is skipped, and a length that the bytes do not
-hold is refused before anything is allocated for it.
+hold is refused before anything is allocated for it. It recurses, though, so it only gets the small headers; the large
+ones go to msgpack, whose own stack is bounded.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 from enum import IntEnum
 from typing import Annotated, Any, ClassVar
 
+import msgpack
 import msgspec
 
 from flowd.wire.limits import HEADER_MAX_BYTES, ID_BYTES, LARGE_HEADER_MAX_BYTES
@@ -165,7 +167,7 @@ HEADERS: dict[Type, type[Header]] = {
 }
 
 
-def _refuse_extension(code: int, _: memoryview) -> object:
+def _refuse_extension(code: int, _: bytes | memoryview) -> object:
     raise ValueError(f"msgpack extension type {code} is not part of FLW/1")
 
 
@@ -176,10 +178,11 @@ class _OpenMap:
         self._header = header
         self._named = named
         self._rest = rest
-        self._decoder = msgspec.msgpack.Decoder(dict[str, Any], ext_hook=_refuse_extension)
 
     def decode(self, packed: bytes) -> Header:
-        found = self._decoder.decode(packed)
+        found = msgpack.unpackb(packed, ext_hook=_refuse_extension)
+        if not isinstance(found, dict) or not all(isinstance(key, str) for key in found):
+            raise ValueError("a header is a map with string keys")
         fields = {name: found.pop(name) for name in self._named if name in found}
         if type(fields.get("id")) not in (int, str, bytes):
             raise ValueError("`id` is to be an integer, a string or bytes")
