@@ -6,6 +6,7 @@ import json
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -144,6 +145,29 @@ def test_a_second_daemon_is_refused(tmp_path: Path) -> None:
         done = flowd("run", "--runtime-dir", runtime, "--state-dir", tmp_path / "state")
         assert done.returncode == 78
         assert b"another flowd is running here" in done.stderr
+
+
+def test_observe_says_what_it_missed(tmp_path: Path) -> None:
+    with running(tmp_path) as runtime, started("observe", "--runtime-dir", runtime) as observer:
+        assert read_line(observer) == b"flowd: following flows\n"
+        observer.send_signal(signal.SIGSTOP)
+        assert flowd("send", "--runtime-dir", runtime, lines=KEPT * 800_000).returncode == 0
+        observer.send_signal(signal.SIGCONT)
+        reader = threading.Thread(target=read_all, args=(observer,), daemon=True)
+        reader.start()
+        assert flowd("send", "--runtime-dir", runtime, lines=KEPT).returncode == 0
+        said = read_line(observer).split()
+        assert said[:2] == [b"flowd:", b"missed"]
+        assert 0 < int(said[2]) < 800_000
+        observer.kill()
+        reader.join(DEADLINE_S)
+
+
+def read_all(child: subprocess.Popen[bytes]) -> None:
+    """Takes what a child writes, and forgets it."""
+    assert child.stdout is not None
+    while child.stdout.read(1 << 20):
+        pass
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
