@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
@@ -17,6 +17,7 @@ from flowd.wire.limits import BATCH_BYTES, LINE_MAX_BYTES, SEQUENCE_MAX
 E1, E2 = bytes(16), bytes(range(16))
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(0, 3 * BATCH_BYTES), max_size=8), st.integers(0, BATCH_BYTES))
 def test_cuts_are_whole_lines_of_a_batch_or_one_long_line(sizes: list[int], first_bytes: int) -> None:
     lines = b"".join(b"x" * size + b"\n" for size in sizes)
@@ -120,6 +121,7 @@ class WindowAgainstDaemon(RuleBasedStateMachine):
 
 
 TestWindowAgainstDaemon = WindowAgainstDaemon.TestCase
+TestWindowAgainstDaemon.settings = settings(deadline=None)
 
 
 def filled(sizes: list[int], credit_bytes: int, credit_batches: int) -> Window:

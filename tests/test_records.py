@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from oracle_json import Integer, Malformed
 from oracle_text import ALIASES, map_record
@@ -75,6 +75,7 @@ def test_sample_decodes_as_the_oracle_does(sample: Path) -> None:
             assert decode_line(line) == expected(line)
 
 
+@settings(deadline=None)
 @given(st.lists(st.sampled_from(COLUMNS)))
 def test_any_columns_decode_as_the_oracle_does(columns: list[str]) -> None:
     for count in (24, 27):
@@ -83,6 +84,7 @@ def test_any_columns_decode_as_the_oracle_does(columns: list[str]) -> None:
             assert decode_line(line) == expected(line)
 
 
+@settings(deadline=None)
 @given(st.binary())
 def test_no_line_raises(line: bytes) -> None:
     assert isinstance(decode_line(line), dict)

@@ -13,7 +13,7 @@ from typing import Any
 import msgpack
 import pytest
 import zstandard
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flowd.errors import FlowdError, WireError
@@ -125,11 +125,13 @@ def test_what_is_no_message_has_a_reason(frames: list[bytes], reason: str) -> No
     assert reason_of(frames) == reason
 
 
+@settings(deadline=None)
 @given(st.lists(st.binary(max_size=64), max_size=5))
 def test_random_frames_raise_nothing_but_wire_errors(frames: list[bytes]) -> None:
     assert reason_of(frames)
 
 
+@settings(deadline=None)
 @given(
     st.sampled_from(sorted(HEADERS)),
     st.one_of(
