@@ -41,7 +41,7 @@ class Tally:
     """What a subscriber has counted, seen by its producer."""
 
     def __init__(self, context: SpawnContext) -> None:
-        self._batches = context.Value(c_uint64, lock=False)
+        self._batches = context.RawValue(c_uint64, 0)
         self.ready = context.Event()
 
     @property

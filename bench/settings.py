@@ -122,7 +122,7 @@ class Settings:
 
 
 def cut_batches(lines: bytes, batch_bytes: int = BATCH_BYTES) -> Iterator[bytes]:
-    """The lines in batches of at most so many bytes, each ending with a line."""
+    """The lines in batches of at most so many bytes, each ending with a line; no line may be longer."""
     start = 0
     while start < len(lines):
         end = len(lines) if len(lines) - start <= batch_bytes else lines.rindex(b"\n", start, start + batch_bytes) + 1
