@@ -1,17 +1,23 @@
-"""The report: what was measured, on which machine, from which lines, as JSON, as Markdown, and as a table to read."""
+"""The report: what was measured, on which machine, from which lines, as JSON, as Markdown, and as a table to read.
+
+python bench/report.py    # puts bench/results/report.md into bench/README.md
+"""
 
 from __future__ import annotations
 
 import json
 import os
 import platform
+import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # a checkout that is not installed
+
 from measure import Row, Spread, Target
-from settings import Scale, Settings
+from settings import BENCH, Scale, Settings
 
 from flowd._core import engine_versions, simd
 from flowd._version import __version__
@@ -19,6 +25,7 @@ from flowd.cli.table import render_table
 
 HEADERS = ("WHAT", "FIGURE", "LEAST–MOST", "PEER", "PEER'S", "RATIO", "TARGET", "REACHED")
 RIGHT = ("FIGURE", "LEAST–MOST", "PEER'S", "RATIO")
+BEGIN, END = "<!-- report -->\n", "<!-- /report -->"
 
 
 def describe_machine() -> dict[str, object]:
@@ -136,3 +143,13 @@ def _cpu_name() -> str:
         if line.startswith("model name"):
             return line.partition(":")[2].strip()
     return platform.machine()
+
+
+def paste_report(page: Path, report: Path) -> None:
+    """Puts the report between the page's marks, in place of the one before."""
+    before, _, rest = page.read_text().partition(BEGIN)
+    page.write_text(before + BEGIN + "\n" + report.read_text() + "\n" + END + rest.partition(END)[2])
+
+
+if __name__ == "__main__":
+    paste_report(BENCH / "README.md", BENCH / "results" / "report.md")
