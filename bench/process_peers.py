@@ -1,6 +1,6 @@
 """`flowd filter` as a whole process, start-up included, against the tools that people use for this.
 
-Wall time on one core, output to /dev/null, files in the page cache. rg does less: it looks for three letters anywhere
+Wall time on one core (and once on all), output to /dev/null, files in the page cache. rg does less: it looks for three letters anywhere
 in a line. mawk does the same on two columns, so its lines must be flowd's, which is checked. jq reads JSON in full and
 writes it anew; it is given fewer lines, and compared by lines a second.
 """
@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
@@ -40,11 +41,12 @@ def run(settings: Settings) -> list[Row]:
         filters.write_text(NAMESPACE_FILTER)
         flowd = (sys.executable, "-m", "flowd", "filter", "--quiet", "-f", str(filters))
         with one_core():
-            return [
+            rows = [
                 *_run_text(settings, environment, flowd),
                 *_run_json(settings, environment, flowd, Path(directory)),
                 _run_start(settings, environment, flowd, Path(directory)),
             ]
+        return [*rows, *_run_free(settings, environment, flowd)]
 
 
 def _run_text(settings: Settings, environment: Environment, flowd: Sequence[str]) -> list[Row]:
@@ -98,6 +100,18 @@ def _run_start(settings: Settings, environment: Environment, flowd: Sequence[str
     return Row("process", "flowd filter, an empty file", "ms", spread(milliseconds), note="start-up alone")
 
 
+def _run_free(settings: Settings, environment: Environment, flowd: Sequence[str]) -> list[Row]:
+    """Text against rg once more, both as they come: not bound to a core. flowd then filters in several threads."""
+    if shutil.which("rg") is None:
+        return []
+    corpus = settings.corpus("text24", settings.scale.text_lines)
+    settings.say("process: text24 on all cores")
+    commands = {"flowd": (*flowd, str(corpus.path)), "rg": (*RG, str(corpus.path))}
+    times, cpu = _time_all(settings, environment, commands)
+    row = _row(corpus, times, cpu, "rg", shlex.join(RG), None, _RG_NOTE)
+    return [replace(row, what=row.what + ", all cores")]
+
+
 def _time_all(
     settings: Settings, environment: Environment, commands: dict[str, Sequence[str]]
 ) -> tuple[dict[str, list[float]], dict[str, list[float]]]:
@@ -124,7 +138,7 @@ def _row(
     cpu: dict[str, list[float]],
     peer: str,
     shown: str,
-    target: Target,
+    target: Target | None,
     note: str,
 ) -> Row:
     return Row(

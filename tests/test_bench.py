@@ -17,6 +17,7 @@ sys.path.insert(0, str(BENCH))
 from measure import Row, Spread, Target, ratios, run_in_turns, speed_ratios, spread  # noqa: E402
 from settings import cut_batches  # noqa: E402
 
+# The least number of rows of each part; with all peers installed, process has more.
 ROWS = {
     "core": 7,
     "rules": 5,
@@ -36,7 +37,8 @@ def test_each_part_writes_its_rows_and_what_they_rest_on(part: str, tmp_path: Pa
     ended, results = run_bench(tmp_path, "--only", part)
     assert ended.returncode == 0, ended.stderr
     found: dict[str, Any] = json.loads(results.read_text())
-    assert [row["part"] for row in found["rows"]] == [part] * ROWS[part]
+    assert {row["part"] for row in found["rows"]} == {part}
+    assert len(found["rows"]) >= ROWS[part]
     assert all(least <= median <= most for median, least, most in (row["figure"] for row in found["rows"]))
     assert all(median > 0 for median, _, _ in (row["figure"] for row in found["rows"]))
     assert found["scale"]["name"] == "quick"
