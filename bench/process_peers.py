@@ -1,8 +1,8 @@
 """`flowd filter` as a whole process, start-up included, against the tools that people use for this.
 
-Wall time on one core (and once on all), output to /dev/null, files in the page cache. rg does less: it looks for three letters anywhere
-in a line. mawk does the same on two columns, so its lines must be flowd's, which is checked. jq reads JSON in full and
-writes it anew; it is given fewer lines, and compared by lines a second.
+Wall time on one core (and once on all), output to /dev/null, files in the page cache. rg does less: it looks for three
+letters anywhere in a line. mawk does the same on two columns, so its lines must be flowd's, which is checked. jq reads
+JSON in full and writes it anew; it is given fewer lines, and compared by lines a second.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -113,7 +113,7 @@ def _run_free(settings: Settings, environment: Environment, flowd: Sequence[str]
 
 
 def _time_all(
-    settings: Settings, environment: Environment, commands: dict[str, Sequence[str]]
+    settings: Settings, environment: Environment, commands: Mapping[str, Sequence[str]]
 ) -> tuple[dict[str, list[float]], dict[str, list[float]]]:
     """Each command's wall seconds, and its seconds on the processor, the warm-up left out of both."""
     cpu: dict[str, list[float]] = {name: [] for name in commands}
