@@ -17,6 +17,7 @@ print(f"{len(kept):,} of {len(lines):,} bytes kept")
 for name, hits in fs.hits.items():
     print(f"{name:18}{hits.lines:8,} lines, {hits.bytes:11,} bytes")
 
-print(fs.verdicts(lines[: 20 << 10]).decode(), "are the verdicts on the first 20 KiB")
+first = b"".join(lines.splitlines(keepends=True)[:12])
+print(fs.verdicts(first).decode(), "are the verdicts on the first twelve lines")
 
 print(fs.explain('{"source_namespace": "my-dev", "dest_namespace": "web"}'))
