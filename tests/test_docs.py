@@ -18,7 +18,7 @@ NAMES = [str(document.relative_to(ROOT)) for document in DOCUMENTS]
 _LINK = re.compile(r"\[[^\]]*\]\((?P<target>[^)\s]+)\)")
 _TARGET = re.compile(r"(?<![\w/-])make (?P<target>[a-z][a-z-]*)\b")
 _VARIABLE = re.compile(r"\b(?P<name>FLOWD_[A-Z][A-Z_]*)\b")
-_COMMAND = re.compile(r"(?<![\w./-])flowd (?P<command>[a-z]+)\b")
+_COMMAND = re.compile(r"(?<![\w./-])flowd (?P<command>(?!cannot evaluate)[a-z]+)\b")  # how errors of patterns begin
 _SOURCE = re.compile(r"`(?P<path>(?:flowd|tests|bench|docs|tools|examples)/[\w./-]*[\w/])`")
 _OUTSIDE = re.compile(r"(?<![\w.<>~$-])/(?:work|home|root|Users)/|\bshared/|\bspec/|file://")
 
