@@ -13,6 +13,7 @@ cdef class Context:
     cdef DecisionTable decisions
     cdef uint32_t* missing           # for each field the class of a line without it, or NO_CLASS
     cdef uint32_t* tuple_            # the classes of the line's fields
+    cdef uint32_t* block_classes     # the same for a block of lines, as far as the tables know them
     cdef uint32_t* words             # a class being made
     cdef uint8_t* states             # for each predicate what it says of the value
     cdef uint32_t* linear_ids
@@ -46,10 +47,11 @@ cdef class Context:
             self.lines_a_block = 1
         self.lines = <Line*> calloc(self.lines_a_block, sizeof(Line))
         self.spans = <Span*> calloc(self.lines_a_block * (n_fields + 1), sizeof(Span))
+        self.block_classes = <uint32_t*> calloc(self.lines_a_block * (n_fields + 1), sizeof(uint32_t))
         self.hit_lines = <uint64_t*> calloc(program.n_rules + 1, sizeof(uint64_t))
         self.hit_bytes = <uint64_t*> calloc(program.n_rules + 1, sizeof(uint64_t))
         if (self.tables == NULL or self.missing == NULL or self.tuple_ == NULL or self.words == NULL
-                or self.states == NULL or self.linear_ids == NULL or self.lines == NULL or self.spans == NULL
+                or self.block_classes == NULL or self.states == NULL or self.linear_ids == NULL or self.lines == NULL or self.spans == NULL
                 or self.hit_lines == NULL or self.hit_bytes == NULL):
             raise MemoryError()
         self.match_param = new_match_param(STEP_LIMIT)
@@ -69,6 +71,7 @@ cdef class Context:
         delete_tables(self.tables)
         free(self.missing)
         free(self.tuple_)
+        free(self.block_classes)
         free(self.words)
         free(self.states)
         free(self.linear_ids)

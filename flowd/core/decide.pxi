@@ -156,27 +156,42 @@ cdef Decision decide_uncached(Context self, const Span* values, const uint8_t* e
     return decision
 
 
-cdef inline Decision decide_line(Context self, const Line* line, Span* values, const Plan* plan,
-                                 const uint8_t* end) noexcept nogil:
-    """The decision for a line that was walked; the exact way takes what the walk could not vouch for."""
+cdef Decision decide_values(Context self, const Span* values, const uint8_t* end) noexcept nogil:
+    """The decision for a line's values, some of which the tables may not know yet."""
     cdef Decision decision
     cdef const Decision* known
-    if line.form > FORM_TEXT27 and not read_odd_line(self, line, values, plan):
-        decision.rule = DEFAULT_RULE
-        decision.errors = 0
-        decision.verdict = c"M"
-        decision.is_set = 1
-        return decision
-    if self.program.n_fields == 0:
-        return decide(self)
     if not find_tuple(self, values, end):
         return decide_uncached(self, values, end)
-    known = self.decisions.find(self.tuple_)
-    if known != NULL:
-        return known[0]
+    if self.program.n_fields:
+        known = self.decisions.find(self.tuple_)
+        if known != NULL:
+            return known[0]
     decision = decide(self)
-    self.decisions.insert(self.tuple_, decision)
+    if self.program.n_fields:
+        self.decisions.insert(self.tuple_, decision)
     return decision
+
+
+cdef Decision decide_odd_line(Context self, const Line* line, Span* values, const Plan* plan,
+                              const uint8_t* end) noexcept nogil:
+    """The decision for a line that the walk could not vouch for: the exact way finds its values, or none."""
+    cdef Decision decision
+    if read_odd_line(self, line, values, plan):
+        return decide_values(self, values, end)
+    decision.rule = DEFAULT_RULE
+    decision.errors = 0
+    decision.verdict = c"M"
+    decision.is_set = 1
+    return decision
+
+
+cdef inline const Decision* find_decision(Context self, const uint32_t* classes) noexcept nogil:
+    """The decision for these classes where all are known and so is it; NULL sends the line to decide_values."""
+    cdef uint32_t f
+    for f in range(self.program.n_fields):
+        if classes[f] == NO_CLASS:
+            return NULL
+    return self.decisions.find(classes) if self.program.n_fields else NULL
 
 
 cdef bint read_odd_line(Context self, const Line* line, Span* values, const Plan* plan) noexcept nogil:

@@ -32,19 +32,38 @@ cdef int run_batch(Context self, const uint8_t* p, const uint8_t* end, uint32_t 
     """Decides every line; the kept ones become runs, which borrow from the input."""
     cdef Plan plan = self.program.plan
     cdef ScanLines scan_lines = simd_level().scan_lines
+    cdef FindClasses find_classes = simd_level().find_classes
     cdef uint32_t n_fields = self.program.n_fields
     cdef const uint8_t* kept_from = NULL
     cdef const Line* line
+    cdef Span* values
+    cdef const Decision* known
     cdef Decision decision
     cdef size_t n, i
-    cdef uint64_t line_bytes
+    cdef uint64_t line_bytes, resets
     cdef bint is_kept
     plan.format = form
     while p < end:
         n = scan_lines(plan, &p, end, self.lines, self.spans, self.lines_a_block)
+        find_classes(self.tables, self.missing, self.spans, n, n_fields, end, self.block_classes)
         for i in range(n):
             line = &self.lines[i]
-            decision = decide_line(self, line, self.spans + i * n_fields, &plan, end)
+            known = NULL
+            if line.form <= FORM_TEXT27:
+                known = find_decision(self, self.block_classes + i * n_fields)
+            if known != NULL:
+                decision = known[0]
+            else:
+                resets = self.resets
+                values = self.spans + i * n_fields
+                if line.form <= FORM_TEXT27:
+                    decision = decide_values(self, values, end)
+                else:
+                    decision = decide_odd_line(self, line, values, &plan, end)
+                if self.resets != resets:
+                    # Class ids were given anew: those of the lines behind this one are to be found again.
+                    find_classes(self.tables, self.missing, values, n - i, n_fields, end,
+                                 self.block_classes + i * n_fields)
             line_bytes = line.n + line.newlines
             self.hit_lines[decision.rule] += 1
             self.hit_bytes[decision.rule] += line_bytes
@@ -262,7 +281,10 @@ cdef class Evaluator:
             return "M", 0, 0, "malformed", None, None
         simd_level().scan_lines(plan, &p, end, context.lines, context.spans, 1)
         walked = &context.lines[0]
-        decision = decide_line(context, walked, context.spans, &plan, end)
+        if walked.form <= FORM_TEXT27:
+            decision = decide_values(context, context.spans, end)
+        else:
+            decision = decide_odd_line(context, walked, context.spans, &plan, end)
         verdict = chr(decision.verdict)
         if verdict == "M":
             return verdict, decision.rule, 0, "malformed", None, None

@@ -55,9 +55,13 @@ cdef extern from "scan.hpp" namespace "flowd" nogil:
         uint32_t format
     ctypedef size_t (*ScanLines)(const Plan& plan, const uint8_t** cursor, const uint8_t* end, Line* lines,
                                  Span* values, size_t room) noexcept nogil
+    cdef cppclass ValueTable
+    ctypedef void (*FindClasses)(ValueTable* tables, const uint32_t* missing, const Span* values, size_t n_lines,
+                                 uint32_t n_fields, const uint8_t* end, uint32_t* classes) noexcept nogil
     struct SimdLevel:
         const char* name
         ScanLines scan_lines
+        FindClasses find_classes
     const SimdLevel& simd_level()
     const SimdLevel* simd_levels()
 

@@ -90,10 +90,21 @@ struct Plan {
 using ScanLines = size_t (*)(const Plan &plan, const uint8_t **cursor, const uint8_t *end, Line *lines, Span *values,
                              size_t room);
 
+// The classes of a block's values, one table for each field: NO_CLASS where a table does not know the value. `missing`
+// holds the class of a field that is not there.
+class ValueTable;
+using FindClasses = void (*)(ValueTable *tables, const uint32_t *missing, const Span *values, size_t n_lines,
+                             uint32_t n_fields, const uint8_t *end, uint32_t *classes);
+
+// The hash of a value of at most 32 bytes, padded with zeros: each level has one that it computes fast.
+using HashShort = uint64_t (*)(const uint64_t *words, uint64_t n_tag);
+
 // The best level that this machine runs, or the one that FLOWD_SIMD names where the machine has it.
 struct SimdLevel {
     const char *name;
     ScanLines scan_lines;
+    FindClasses find_classes;
+    HashShort hash_short;
 };
 const SimdLevel &simd_level();
 // The levels that this machine runs, best first; a null name ends the list.

@@ -3,9 +3,10 @@
 #include <immintrin.h>
 
 #include "scan.hpp"
+#include "value_table.hpp"
 
 #pragma GCC push_options
-#pragma GCC target("avx2,pclmul,popcnt,bmi,bmi2,lzcnt")
+#pragma GCC target("avx2,pclmul,popcnt,bmi,bmi2,lzcnt,aes")
 
 namespace flowd {
 namespace {
@@ -50,15 +51,44 @@ static inline unsigned select_bit(uint64_t mask, unsigned k) {
     return static_cast<unsigned>(_tzcnt_u64(_pdep_u64(uint64_t(1) << k, mask)));
 }
 
+// A short value in one register.
+struct Short {
+    __m256i bytes;
+    static inline bool can_load(const uint8_t *p, const uint8_t *end) {
+        return static_cast<size_t>(end - p) >= ValueTable::SHORT;
+    }
+    static inline Short load(const uint8_t *p, uint64_t n) {
+        alignas(32) static const uint8_t masks[64] = {255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255,
+                                                      255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255,
+                                                      255, 255, 255, 255, 255, 255, 255, 255, 255, 255};
+        return Short{_mm256_and_si256(load_all(p), load_all(masks + 32 - n))};
+    }
+    static inline __m256i load_all(const uint8_t *p) { return _mm256_loadu_si256(reinterpret_cast<const __m256i *>(p)); }
+    static inline Short of_words(const uint64_t *words) { return Short{load_all(reinterpret_cast<const uint8_t *>(words))}; }
+    inline bool equals(const uint64_t *words) const {
+        return _mm256_movemask_epi8(_mm256_cmpeq_epi8(bytes, of_words(words).bytes)) == -1;
+    }
+    // Three rounds of AES: after them every bit of the low word depends on every bit of the value.
+    inline uint64_t hash(uint64_t n_tag) const {
+        const __m128i *seeds = reinterpret_cast<const __m128i *>(hash_seeds().s);
+        __m128i seed = _mm_loadu_si128(seeds), other = _mm_loadu_si128(seeds + 1);
+        __m128i low = _mm256_castsi256_si128(bytes), high = _mm256_extracti128_si256(bytes, 1);
+        __m128i state = _mm_xor_si128(_mm_xor_si128(low, seed), _mm_set1_epi64x(static_cast<int64_t>(n_tag)));
+        state = _mm_aesenc_si128(state, high);
+        state = _mm_aesenc_si128(state, other);
+        state = _mm_aesenc_si128(state, seed);
+        return static_cast<uint64_t>(_mm_cvtsi128_si64(state));
+    }
+};
+
 #include "scan_body.hpp"
+#include "find_body.hpp"
 
 }  // namespace avx2
 }  // namespace
 
-size_t scan_lines_avx2(const Plan &plan, const uint8_t **cursor, const uint8_t *end, Line *lines, Span *values,
-                         size_t room) {
-    return avx2::scan_lines(plan, cursor, end, lines, values, room);
-}
+extern const SimdLevel level_avx2;
+const SimdLevel level_avx2 = {"avx2", avx2::scan_lines, avx2::find_classes, avx2::hash_short};
 
 }  // namespace flowd
 

@@ -6,18 +6,7 @@
 
 namespace flowd {
 
-#define FLOWD_LEVEL(name)                                                                                         \
-    size_t scan_lines_##name(const Plan &plan, const uint8_t **cursor, const uint8_t *end, Line *lines,           \
-                             Span *values, size_t room);
-
-#if defined(__x86_64__)
-FLOWD_LEVEL(avx512)
-FLOWD_LEVEL(avx2)
-FLOWD_LEVEL(sse42)
-#elif defined(__aarch64__)
-FLOWD_LEVEL(neon)
-#endif
-FLOWD_LEVEL(portable)
+extern const SimdLevel level_avx512, level_avx2, level_sse42, level_neon, level_portable;
 
 namespace {
 
@@ -32,17 +21,18 @@ struct Levels {
 #if defined(__x86_64__)
         __builtin_cpu_init();
         bool bits = __builtin_cpu_supports("pclmul") && __builtin_cpu_supports("popcnt");
-        bool bmi = bits && __builtin_cpu_supports("bmi") && __builtin_cpu_supports("bmi2");
+        bool bmi = bits && __builtin_cpu_supports("bmi") && __builtin_cpu_supports("bmi2") &&
+                   __builtin_cpu_supports("aes");
         if (bmi && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
             __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq"))
-            list[n++] = SimdLevel{"avx512", scan_lines_avx512};
-        if (bmi && __builtin_cpu_supports("avx2")) list[n++] = SimdLevel{"avx2", scan_lines_avx2};
-        if (bits && __builtin_cpu_supports("sse4.2")) list[n++] = SimdLevel{"sse42", scan_lines_sse42};
+            list[n++] = level_avx512;
+        if (bmi && __builtin_cpu_supports("avx2")) list[n++] = level_avx2;
+        if (bits && __builtin_cpu_supports("sse4.2")) list[n++] = level_sse42;
 #elif defined(__aarch64__)
-        list[n++] = SimdLevel{"neon", scan_lines_neon};
+        list[n++] = level_neon;
 #endif
-        list[n++] = SimdLevel{"portable", scan_lines_portable};
-        list[n] = SimdLevel{nullptr, nullptr};
+        list[n++] = level_portable;
+        list[n] = SimdLevel{nullptr, nullptr, nullptr, nullptr};
         chosen = &list[0];
         const char *forced = std::getenv("FLOWD_SIMD");
         if (forced != nullptr)

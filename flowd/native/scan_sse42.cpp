@@ -3,6 +3,7 @@
 #include <immintrin.h>
 
 #include "scan.hpp"
+#include "value_table.hpp"
 
 #pragma GCC push_options
 #pragma GCC target("sse4.2,pclmul,popcnt")
@@ -58,15 +59,39 @@ static inline unsigned select_bit(uint64_t mask, unsigned k) {
     return static_cast<unsigned>(__builtin_ctzll(mask | uint64_t(1) << 63));
 }
 
+// A short value as four words.
+struct Short {
+    uint64_t words[4];
+    static inline bool can_load(const uint8_t *p, const uint8_t *end) {
+        return static_cast<size_t>(end - p) >= ValueTable::SHORT;
+    }
+    static inline Short load(const uint8_t *p, uint64_t n) {
+        Short value;
+        for (unsigned i = 0; i < 4; i++) {
+            uint64_t kept = n >= 8 * i + 8 ? ~uint64_t(0) : n <= 8 * i ? 0 : ~(~uint64_t(0) << (8 * (n - 8 * i)));
+            value.words[i] = load_word(p + 8 * i) & kept;
+        }
+        return value;
+    }
+    static inline Short of_words(const uint64_t *words) { return Short{{words[0], words[1], words[2], words[3]}}; }
+    inline bool equals(const uint64_t *other) const {
+        return ((words[0] ^ other[0]) | (words[1] ^ other[1]) | (words[2] ^ other[2]) | (words[3] ^ other[3])) == 0;
+    }
+    inline uint64_t hash(uint64_t n_tag) const {
+        const HashSeeds &seeds = hash_seeds();
+        return mix(words[0] ^ seeds.s[0], words[1] ^ seeds.s[1] ^ n_tag) ^
+               mix(words[2] ^ seeds.s[2], words[3] ^ seeds.s[3]);
+    }
+};
+
 #include "scan_body.hpp"
+#include "find_body.hpp"
 
 }  // namespace sse42
 }  // namespace
 
-size_t scan_lines_sse42(const Plan &plan, const uint8_t **cursor, const uint8_t *end, Line *lines, Span *values,
-                         size_t room) {
-    return sse42::scan_lines(plan, cursor, end, lines, values, room);
-}
+extern const SimdLevel level_sse42;
+const SimdLevel level_sse42 = {"sse42", sse42::scan_lines, sse42::find_classes, sse42::hash_short};
 
 }  // namespace flowd
 

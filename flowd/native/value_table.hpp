@@ -96,37 +96,44 @@ class ValueTable {
         arena_used_ = 0;
     }
 
-  private:
-    static constexpr int WAYS = 4;
-    static constexpr size_t FIRST_BUCKETS = 64;
-    static constexpr uint64_t FREE = ~uint64_t(0);
-
     struct Slot {
         uint64_t words[4];  // a short value padded with zeros; of a long one: its hash, its place in the arena
         uint64_t n_tag;
         uint32_t value_class;
     };
+
+    // The first slot of the bucket for a hash, for a look of one's own before `find`; null where nothing is stored.
+    const Slot *first_slot(uint64_t hash) const { return slots_ ? slots_ + (hash & mask_) * WAYS : nullptr; }
+
+  private:
+    static constexpr int WAYS = 4;
+    static constexpr size_t FIRST_BUCKETS = 64;
+    static constexpr uint64_t FREE = ~uint64_t(0);
+
     struct Key {
         uint64_t words[4];
         uint64_t hash;
     };
 
-    static bool make_key(const Span &value, const uint8_t *end, Key *key) {
-        uint64_t n = value.n_tag & SPAN_BYTES;
-        if (n > SHORT) return make_long_key(value, n, key);
+    // The first n of the 32 bytes at p, the others zero.
+    static void load_short(const uint8_t *p, uint64_t n, uint64_t *words) {
         alignas(16) static const uint8_t masks[2 * SHORT] = {
             255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255,
             255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255};
         const uint8_t *mask = masks + SHORT - n;
+        for (int i = 0; i < 4; i++) words[i] = load_word(p + 8 * i) & load_word(mask + 8 * i);
+    }
+
+    static bool make_key(const Span &value, const uint8_t *end, Key *key) {
+        uint64_t n = value.n_tag & SPAN_BYTES;
+        if (n > SHORT) return make_long_key(value, n, key);
         if (__builtin_expect(static_cast<size_t>(end - value.p) >= SHORT, 1)) {
-            for (int i = 0; i < 4; i++) key->words[i] = load_word(value.p + 8 * i) & load_word(mask + 8 * i);
+            load_short(value.p, n, key->words);
         } else {
             std::memset(key->words, 0, sizeof key->words);
             std::memcpy(key->words, value.p, n);
         }
-        const HashSeeds &seeds = hash_seeds();
-        key->hash = mix(key->words[0] ^ seeds.s[0], key->words[1] ^ seeds.s[1] ^ value.n_tag) ^
-                    mix(key->words[2] ^ seeds.s[2], key->words[3] ^ seeds.s[3]);
+        key->hash = simd_level().hash_short(key->words, value.n_tag);
         return true;
     }
 
@@ -151,9 +158,7 @@ class ValueTable {
 
     uint64_t hash_of(const Slot &slot) const {
         if ((slot.n_tag & SPAN_BYTES) > SHORT) return slot.words[0];
-        const HashSeeds &seeds = hash_seeds();
-        return mix(slot.words[0] ^ seeds.s[0], slot.words[1] ^ seeds.s[1] ^ slot.n_tag) ^
-               mix(slot.words[2] ^ seeds.s[2], slot.words[3] ^ seeds.s[3]);
+        return simd_level().hash_short(slot.words, slot.n_tag);
     }
 
     bool resize(size_t buckets) {
