@@ -1,7 +1,7 @@
 """Reads the documents as a reader does: their blocks of code, and a shell in which their commands are typed.
 
-A ```console block is typed line by line (`$ command`); what stands below a command is what it should print. A document's
-blocks are typed into one shell, in one folder, in their order. On the line before a block may stand
+A ```console block is typed line by line (`$ command`), and what stands below a command is what it should print. All
+blocks of one document are typed into one shell, in one folder, in their order. On the line before a block may stand
 
     <!-- not run: reason -->    the block is not typed
     <!-- file: path -->         the block is a file's text, written before anything is typed after it
