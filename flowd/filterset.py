@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from flowd import _core
 from flowd.errors import Problem
-from flowd.explanation import Explanation, explain_line
 from flowd.filters.load import read_path, read_text
 from flowd.filters.model import FilterText
 from flowd.program import CompiledRule, build_program
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
+
+    from flowd.explanation import Explanation
 
 Format = Literal["auto", "json", "text24", "text27"]
 
@@ -83,6 +84,8 @@ class FilterSet:
 
     def explain(self, line: Buffer | str, *, format: Format | None = None) -> Explanation:
         """The verdict on one line, what decided it, and everything that was looked at. Counts nothing."""
+        from flowd.explanation import explain_line
+
         one = line.encode() if isinstance(line, str) else bytes(line)
         return explain_line(
             self._text, self._compiled, self._evaluator.trace(one.removesuffix(b"\n"), format or self._format)

@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 
 from flowd._core import HAS_VECTORSCAN, LinearSet, Regex
 from flowd.patterns import CompiledPattern, PatternError, compile_pattern
+from flowd.patterns.judge import judge_pattern
+from flowd.patterns.words import compile_word
 
 
 @pytest.mark.parametrize(
@@ -222,3 +224,15 @@ def test_any_text_compiles_or_is_an_error(source: str) -> None:
     except PatternError as error:
         offset = error.offset
     assert 0 <= offset <= len(source)
+
+
+@settings(deadline=None)
+@given(st.from_regex(r"\A\^?[A-Za-z0-9_-]{1,30}\$?\Z"))
+def test_words_are_understood_as_the_grammar_understands_them(pattern: str) -> None:
+    pattern = pattern.removesuffix("\n")
+    assert compile_word(pattern) == judge_pattern(pattern)
+
+
+@pytest.mark.parametrize("pattern", ["", "^", "$", "^$", "a.b", "a|b", "^a^", "a$b", "é", "a b", "dev\n", "a?", "\\w"])
+def test_what_is_no_word_goes_to_the_grammar(pattern: str) -> None:
+    assert compile_word(pattern) is None

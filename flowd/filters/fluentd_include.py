@@ -11,7 +11,6 @@ import re
 from dataclasses import dataclass, field
 from glob import glob
 from pathlib import PurePosixPath
-from urllib.parse import unquote_plus
 
 from flowd.filters.files import read_text_file
 from flowd.filters.source import Report, Source
@@ -53,6 +52,8 @@ def find_included(uri: str, base_dir: str) -> list[str]:
             f"include error {uri} - No such file or directory",
             "`?` and `#` end a path here; escape them as %3F and %23",
         )
+    from urllib.parse import unquote_plus
+
     path = unquote_plus(path)
     if "\0" in path:
         raise IncludeError(f"include error {uri} - the path holds a NUL", "remove %00 from the path")

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import re
-import socket
 
 from flowd.filters.elements import Unset
 
@@ -63,7 +62,7 @@ def evaluate(code: str) -> str | Unset:
     """What the code between `#{` and `}` stands for; an unset variable is the empty text. Raises UnknownCode."""
     match code.strip():
         case "hostname":
-            return socket.gethostname()
+            return os.uname().nodename
         case "worker_id":
             return os.environ.get("SERVERENGINE_WORKER_ID", "")
         case "use_nil":

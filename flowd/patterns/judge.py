@@ -1,4 +1,4 @@
-"""Which engine answers for a pattern: this package's one entry."""
+"""Which engine answers for a pattern, by its parsed tree."""
 
 from __future__ import annotations
 
@@ -11,14 +11,10 @@ from flowd.patterns.parse import parse
 from flowd.patterns.reference import cannot_evaluate, to_reference
 
 
-def compile_pattern(
+def judge_pattern(
     pattern: str, *, ignore_case: bool = False, dotall: bool = False, dialect: Dialect = "ruby"
 ) -> CompiledPattern:
-    """Understands a regular expression of Ruby 3.3 (or, as Fluent Bit takes it, of Onigmo).
-
-    `ignore_case` and `dotall` are the options `i` and `m`. Raises PatternError, with Ruby's own words, where Ruby
-    refuses the pattern, and with flowd's where no engine of flowd's would answer as Ruby does. Thread-safe.
-    """
+    """What `flowd.patterns.compile_pattern` promises, for any pattern."""
     tree = check_tree(parse(pattern, ignore_case=ignore_case, dotall=dotall, dialect=dialect))
     reference = to_reference(tree).encode()
     _check_reference(reference)
