@@ -2,6 +2,8 @@
 
     python bench/corpus.py --form json --lines 20000 > flows.log
     python examples/tour.py
+
+From the root of a checkout.
 """
 
 from pathlib import Path
