@@ -16,6 +16,12 @@ from libc.string cimport memchr, memcmp, memcpy, memset  # no-cython-lint
 cdef extern from "string.h" nogil:
     void* memmem(const void* text, size_t n, const void* literal, size_t literal_n)
 
+cdef extern from "sys/uio.h" nogil:
+    struct iovec:
+        void* iov_base
+        size_t iov_len
+    ssize_t writev(int fd, const iovec* pieces, int n)
+
 from flowd.core.native cimport *
 from flowd.core.oniguruma cimport *
 from flowd.core.vectorscan cimport *

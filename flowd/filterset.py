@@ -36,6 +36,21 @@ class Applied(NamedTuple):
     errors: int
 
 
+class Written(NamedTuple):
+    """What one call of FilterSet.write did: what is still to be written, the kept bytes, and numbers of lines.
+
+    `is_line_open` says that the last kept line has no newline.
+    """
+
+    rest: bytes
+    kept_bytes: int
+    is_line_open: bool
+    lines: int
+    kept_lines: int
+    malformed: int
+    errors: int
+
+
 class FilterSet:
     """The filters that apply to one stream, compiled.
 
@@ -81,6 +96,22 @@ class FilterSet:
         """
         drop_malformed = {"keep": False, "drop": True}[malformed]
         return Applied(*self._evaluator.apply(lines, format or self._format, drop_malformed, invert))
+
+    def write(
+        self,
+        fd: int,
+        lines: Buffer,
+        *,
+        format: Format | None = None,
+        malformed: Literal["keep", "drop"] = "keep",
+        invert: bool = False,
+    ) -> Written:
+        """Filters like `apply` and writes the kept lines to a descriptor from where they lie, without a copy.
+
+        What the descriptor does not take at once (a full pipe, an error) comes back as `rest`: write that to learn why.
+        """
+        drop_malformed = {"keep": False, "drop": True}[malformed]
+        return Written(*self._evaluator.write(fd, lines, format or self._format, drop_malformed, invert))
 
     def explain(self, line: Buffer | str, *, format: Format | None = None) -> Explanation:
         """The verdict on one line, what decided it, and everything that was looked at. Counts nothing."""

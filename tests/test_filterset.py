@@ -84,6 +84,30 @@ def test_apply_counts_and_inverts_and_drops_malformed_lines(namespaces: flowd.Fi
     assert namespaces.apply(SOME_LINES, invert=True) == (DROPPED + MALFORMED + DROPPED_LATER, 5, 3, 1, 0)
 
 
+def test_write_puts_the_kept_lines_into_a_descriptor(namespaces: flowd.FilterSet, tmp_path: Path) -> None:
+    many = (DROPPED + KEPT) * 5_000
+    with (tmp_path / "kept").open("wb") as file:
+        assert namespaces.write(file.fileno(), SOME_LINES) == (b"", len(KEPT + MALFORMED + KEPT), False, 5, 3, 1, 0)
+        assert namespaces.write(file.fileno(), many)[:4] == (b"", len(KEPT) * 5_000, False, 10_000)
+        assert namespaces.write(file.fileno(), DROPPED + KEPT[:-1])[:3] == (b"", len(KEPT) - 1, True)
+        assert namespaces.write(file.fileno(), DROPPED, invert=True, malformed="drop").kept_lines == 1
+    expected = KEPT + MALFORMED + KEPT + KEPT * 5_000 + KEPT[:-1] + DROPPED
+    assert (tmp_path / "kept").read_bytes() == expected
+
+
+def test_write_gives_back_what_a_descriptor_does_not_take(namespaces: flowd.FilterSet) -> None:
+    many = (DROPPED + KEPT) * 20_000
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    written = namespaces.write(writer, many)
+    os.close(writer)
+    with open(reader, "rb") as file:
+        taken = file.read()
+    assert 0 < len(taken) < written.kept_bytes
+    assert taken + written.rest == KEPT * 20_000
+    assert namespaces.write(-1, KEPT).rest == KEPT
+
+
 def test_hits_name_every_decider_and_add_up(namespaces: flowd.FilterSet) -> None:
     assert set(namespaces.hits) == {"default", "filter1.exclude1", "filter1.exclude2"}
     assert all(hits == (0, 0) for hits in namespaces.hits.values())

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Literal
 from flowd.cli.archives import BadArchive
 from flowd.cli.lines import Batch, Input, known_size, read_batches
 from flowd.cli.outcome import describe_os_error
-from flowd.cli.output import write_bytes, write_text
+from flowd.cli.output import STDOUT, write_bytes, write_text
 from flowd.cli.progress import Progress
 from flowd.cli.stats import Totals
 from flowd.cli.talk import say_error, say_failure
@@ -88,6 +88,9 @@ class Filtering:
         kept_before, lines_before = self.totals.kept_lines, self.totals.lines
         try:
             with Input(name) as source:
+                if self._may_write_in_place(executor):
+                    self._write_in_place(source, progress)
+                    return
                 is_first = True
                 for batch, applied in self._apply_all(source, executor):
                     if self._wishes.malformed == "fail" and applied.malformed:
@@ -107,6 +110,32 @@ class Filtering:
             say_error(describe_os_error(error))
         if self._wishes.count:
             self._write_count(name, self.totals.kept_lines - kept_before)
+
+    def _may_write_in_place(self, executor: ThreadPoolExecutor | None) -> bool:
+        """Lines can go from the input's buffer straight to the output where nothing else has to see them."""
+        wishes = self._wishes
+        return executor is None and not wishes.count and wishes.malformed != "fail" and not self._is_line_open
+
+    def _write_in_place(self, source: Input, progress: Progress) -> None:
+        totals = self.totals
+        for batch in read_batches(source):
+            written = self._filters.write(
+                STDOUT,
+                batch.lines,
+                malformed="drop" if self._wishes.malformed == "drop" else "keep",
+                invert=self._wishes.invert,
+            )
+            write_bytes(written.rest)
+            totals.lines += written.lines
+            totals.bytes += len(batch.lines)
+            totals.kept_lines += written.kept_lines
+            totals.kept_bytes += written.kept_bytes
+            totals.malformed += written.malformed
+            totals.errors += written.errors
+            self._is_line_open = written.is_line_open
+            batch.release()
+            progress.show(self._read_bytes + source.read_bytes)
+        self._read_bytes += source.read_bytes
 
     def _apply_all(self, source: Input, executor: ThreadPoolExecutor | None) -> Iterator[tuple[Batch, Applied]]:
         """Each batch with what came of it, in order. A batch is valid until the next is asked for."""

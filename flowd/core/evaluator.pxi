@@ -95,6 +95,29 @@ cdef void copy_runs(Context self, const Batch* batch, uint8_t* out) noexcept nog
         out += self.runs[i].n
 
 
+cdef size_t write_runs(Context self, const Batch* batch, int fd) noexcept nogil:
+    """Writes the kept lines from where they lie; returns how many bytes went. Stops at the first short or failed write."""
+    cdef iovec pieces[PIECES_A_WRITE]
+    cdef size_t done = 0, i = 0
+    cdef ssize_t written, wanted
+    cdef int n
+    while i < batch.n_runs:
+        n = 0
+        wanted = 0
+        while n < PIECES_A_WRITE and i + n < batch.n_runs:
+            pieces[n].iov_base = <void*> self.runs[i + n].p
+            pieces[n].iov_len = self.runs[i + n].n
+            wanted += self.runs[i + n].n
+            n += 1
+        written = writev(fd, pieces, n)
+        if written > 0:
+            done += written
+        if written != wanted:
+            break
+        i += n
+    return done
+
+
 cdef size_t count_lines(const uint8_t* p, const uint8_t* end) noexcept nogil:
     cdef size_t n = 0
     while p < end:
@@ -223,6 +246,50 @@ cdef class Evaluator:
             finally:
                 self.give_back(context)
             return kept, batch.n_lines, batch.kept_lines, batch.malformed, batch.errors
+        finally:
+            PyBuffer_Release(&view)
+
+    def write(self, int fd, lines, form="auto", bint drop_malformed=False, bint invert=False):
+        """Filters like `apply`, but writes the kept lines to a descriptor from where they lie in the input.
+
+        Returns (rest, kept bytes, is the last kept line unfinished, lines, kept lines' number, malformed lines, errors):
+        `rest` is what the descriptor did not take at once, for whatever reason, to be written by the caller, who then
+        sees that reason.
+        """
+        cdef Py_buffer view
+        cdef const uint8_t* p
+        cdef uint8_t* out
+        cdef Batch batch
+        cdef size_t written, i, n
+        cdef uint32_t number = format_number(form)
+        cdef Context context
+        PyObject_GetBuffer(lines, &view, PyBUF_SIMPLE)
+        try:
+            p = <const uint8_t*> view.buf
+            memset(&batch, 0, sizeof(Batch))
+            batch.drop_malformed = drop_malformed
+            batch.invert = invert
+            context = self.take_context()
+            try:
+                with nogil:
+                    run_batch(context, p, p + view.len, number, &batch)
+                    written = write_runs(context, &batch, fd)
+                is_open = False
+                if batch.n_runs:
+                    i = batch.n_runs - 1
+                    is_open = context.runs[i].p[context.runs[i].n - 1] != c"\n"
+                rest = b""
+                if written < batch.kept_bytes:
+                    rest = PyBytes_FromStringAndSize(NULL, batch.kept_bytes - written)
+                    out = <uint8_t*> PyBytes_AS_STRING(rest)
+                    for i in range(batch.n_runs):
+                        n = min(written, context.runs[i].n)
+                        written -= n
+                        memcpy(out, context.runs[i].p + n, context.runs[i].n - n)
+                        out += context.runs[i].n - n
+            finally:
+                self.give_back(context)
+            return rest, batch.kept_bytes, is_open, batch.n_lines, batch.kept_lines, batch.malformed, batch.errors
         finally:
             PyBuffer_Release(&view)
 

@@ -30,3 +30,7 @@ cdef uint32_t FEW_WORDS = 8
 # Expressions in one set of the linear engine: its compile time grows faster than their number, and a scan of a short
 # value costs some 50 ns a set.
 cdef uint32_t EXPRESSIONS_A_SET = 1000
+
+# Pieces that one writev takes: IOV_MAX of Linux.
+cdef enum:
+    PIECES_A_WRITE = 1024

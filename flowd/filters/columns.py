@@ -10,7 +10,8 @@ from flowd.filters.schema import TEXT27_NAMES, TEXT_NAMES
 # (the column's index, the index of the endpoint's type where the meaning depends on it or -1, the mapping)
 Column = tuple[int, int, int]
 
-STRING, INTEGER, NULLABLE_STRING, NULLABLE_INTEGER, LABELS, PROTOCOL, REPORTER, TYPE, NAME, NAME_AGGR, POLICIES = range(11)
+STRING, INTEGER, NULLABLE_STRING, NULLABLE_INTEGER, LABELS = range(5)
+PROTOCOL, REPORTER, TYPE, NAME, NAME_AGGR, POLICIES = range(5, 11)
 
 _MAPPINGS = {
     "source_type": TYPE,
@@ -58,6 +59,6 @@ COLUMNS27 = _columns27()
 
 
 def find_columns(key: str) -> tuple[Column | None, Column | None]:
-    """The columns of a field in the 24-column and the 27-column form, by either of its names; None where it has none."""
+    """The columns of a field in the 24-column and the 27-column form, by either of its names, or None."""
     field = TEXT_NAMES.get(key) or TEXT27_NAMES.get(key) or key
     return COLUMNS24.get(field), COLUMNS27.get(field)
