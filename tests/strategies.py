@@ -156,7 +156,7 @@ ODD_STRINGS = [
 @st.composite
 def json_strings(draw: st.DrawFn) -> bytes:
     """A string's JSON text: plain, escaped in part or throughout, with invalid UTF-8, or broken."""
-    text = draw(st.one_of(st.sampled_from(STRINGS), st.text(st.sampled_from("devab-.é\n\\\"\x00 😀"), max_size=6)))
+    text = draw(st.one_of(st.sampled_from(STRINGS), st.text(st.sampled_from('devab-.é\n\\"\x00 😀'), max_size=6)))
     kind = draw(st.integers(0, 19))
     if kind < 10:
         return json.dumps(text, ensure_ascii=False).encode()

@@ -82,9 +82,11 @@ def test_json_has_the_samples_keys_types_and_spelling(form: str, sample: str, ca
     assert {tuple(shape(line)) for line in lines} == {tuple(shape(line)) for line in sampled}
     seen = kinds(sampled)
     for key, types in kinds(lines).items():
-        assert types <= seen[key] | {"NoneType", "int", "str", "list"} if key.endswith(
-            ("_port", "_ip", "_ips", "_ports", "_num", "_domains", "rrsets")
-        ) else types <= seen[key], key
+        assert (
+            types <= seen[key] | {"NoneType", "int", "str", "list"}
+            if key.endswith(("_port", "_ip", "_ips", "_ports", "_num", "_domains", "rrsets"))
+            else types <= seen[key]
+        ), key
     plain = [line for line in lines if b"\\" not in line]
     assert len(plain) > 2_900
     assert all(json.dumps(json.loads(line), separators=(",", ":")).encode() == line for line in plain)

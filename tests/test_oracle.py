@@ -82,9 +82,7 @@ def test_to_s_is_what_ruby_prints() -> None:
     ours = [to_s(parse_value(document, strict=True)) for document in documents]
     theirs = ask_ruby(RUBY_TO_S, [b'{"v":' + document + b"}" for document in documents])
     assert [
-        (document, our, their)
-        for document, our, their in zip(documents, ours, theirs, strict=True)
-        if our != their
+        (document, our, their) for document, our, their in zip(documents, ours, theirs, strict=True) if our != their
     ] == []
 
 

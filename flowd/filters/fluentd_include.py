@@ -10,7 +10,6 @@ import os
 import re
 from dataclasses import dataclass, field
 from glob import glob
-from pathlib import PurePosixPath
 
 from flowd.filters.files import read_text_file
 from flowd.filters.source import Report, Source
@@ -52,6 +51,7 @@ def find_included(uri: str, base_dir: str) -> list[str]:
             f"include error {uri} - No such file or directory",
             "`?` and `#` end a path here; escape them as %3F and %23",
         )
+    from pathlib import PurePosixPath
     from urllib.parse import unquote_plus
 
     path = unquote_plus(path)

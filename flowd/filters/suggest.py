@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from difflib import get_close_matches
 
 _LONGEST_NAME = 200  # comparing is quadratic; no known name is nearly as long
 
@@ -15,6 +14,8 @@ def suggest_name(name: str, known: Iterable[str]) -> str | None:
         by_fold.setdefault(_fold(candidate), candidate)
     if len(name) > _LONGEST_NAME:
         return None
+    from difflib import get_close_matches
+
     near = get_close_matches(_fold(name), by_fold, n=1, cutoff=0.7)
     return by_fold[near[0]] if near else None
 
