@@ -1,7 +1,11 @@
 // Values → classes for a block of lines, once for every SIMD level. Included by scan_<level>.cpp after it has defined
 // `Short`: a value of at most 32 bytes in registers, with load(p, n, end), equals(words) and hash(n_tag).
 //
-// Looks at the first slot of a bucket only, where values that recur come to stand; all else is ValueTable::find's.
+// Looks through the slots of a bucket; what is not there, what is long, and now and then a value that does not stand in
+// the first slot, is ValueTable::find's, which moves values forward.
+
+// Of so many lines, one moves its values forward.
+constexpr size_t MOVES_A_BLOCK = 16;
 
 static void find_classes(ValueTable *tables, const uint32_t *missing, const Span *values, size_t n_lines,
                          uint32_t n_fields, const uint8_t *end, uint32_t *classes) {
@@ -11,15 +15,17 @@ static void find_classes(ValueTable *tables, const uint32_t *missing, const Span
             uint64_t n = value.n_tag & SPAN_BYTES;
             if (value.n_tag == SPAN_MISSING) {
                 classes[f] = missing[f];
-            } else if (__builtin_expect(n > ValueTable::SHORT || !Short::can_load(value.p, end), 0)) {
+            } else if (__builtin_expect(n > ValueTable::SHORT || !Short::can_load(value.p, end) || tables[f].is_empty(), 0)) {
                 classes[f] = tables[f].find(value, end);
             } else {
                 Short key = Short::load(value.p, n);
                 const ValueTable::Slot *slot = tables[f].first_slot(key.hash(value.n_tag));
-                if (__builtin_expect(slot != nullptr && slot->n_tag == value.n_tag && key.equals(slot->words), 1))
-                    classes[f] = slot->value_class;
-                else
+                int way = 0;
+                while (way < ValueTable::WAYS && !(slot[way].n_tag == value.n_tag && key.equals(slot[way].words))) way++;
+                if (__builtin_expect(way == ValueTable::WAYS || (way > 0 && i % MOVES_A_BLOCK == 0), 0))
                     classes[f] = tables[f].find(value, end);
+                else
+                    classes[f] = slot[way].value_class;
             }
         }
     }

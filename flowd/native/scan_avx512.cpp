@@ -20,12 +20,21 @@ struct Needle {
 struct Block {
     __m512i bytes;
     static inline Block load(const uint8_t *p) { return Block{_mm512_loadu_si512(p)}; }
-    inline uint64_t eq(const Needle &needle) const { return _mm512_cmpeq_epi8_mask(bytes, needle.bytes); }
+    // Masks go on in general registers: left to itself, the compiler mixes both kinds and waits for each change.
+    static inline uint64_t in_register(uint64_t bits) {
+        __asm__("" : "+r"(bits));
+        return bits;
+    }
+    inline uint64_t eq(const Needle &needle) const {
+        return in_register(_mm512_cmpeq_epi8_mask(bytes, needle.bytes));
+    }
     // the needle, and what differs from it only in bit 0x20 (brackets and braces)
     inline uint64_t eq_fold(const Needle &needle) const {
-        return _mm512_cmpeq_epi8_mask(_mm512_or_si512(bytes, _mm512_set1_epi8(0x20)), needle.bytes);
+        return in_register(_mm512_cmpeq_epi8_mask(_mm512_or_si512(bytes, _mm512_set1_epi8(0x20)), needle.bytes));
     }
-    inline uint64_t at_most(const Needle &needle) const { return _mm512_cmple_epu8_mask(bytes, needle.bytes); }
+    inline uint64_t at_most(const Needle &needle) const {
+        return in_register(_mm512_cmple_epu8_mask(bytes, needle.bytes));
+    }
 };
 
 static inline uint64_t prefix_xor(uint64_t mask) {

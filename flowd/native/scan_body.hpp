@@ -121,6 +121,10 @@ static inline void fill_columns(const TextPlan &plan, const uint8_t *line, const
     }
 }
 
+static inline void forget_values(const Plan &plan, Span *values) {
+    for (uint32_t f = 0; f < plan.n_fields; f++) values[f] = Span{nullptr, SPAN_MISSING};
+}
+
 // `form` is the form of the text line before this one: lines of one form follow each other.
 static inline const uint8_t *scan_text(const Needles &needles, const Plan &plan, const uint8_t *line,
                                        const uint8_t *end, Span *values, uint32_t *form, Line *out) {
@@ -143,6 +147,7 @@ static inline const uint8_t *scan_text(const Needles &needles, const Plan &plan,
             fill_columns(plan.text27, line, line_end, places, TAG_COLUMN27, values);
         out->form = is24 ? FORM_TEXT24 : FORM_TEXT27;
     } else {
+        forget_values(plan, values);
         out->form = FORM_TEXT_ODD;
     }
     return line_end;
@@ -309,23 +314,21 @@ static inline const uint8_t *scan_json(const Needles &needles, const Probes &pro
     }
 }
 
-static inline void forget_values(const Plan &plan, Span *values) {
-    for (uint32_t f = 0; f < plan.n_fields; f++) values[f] = Span{nullptr, SPAN_MISSING};
-}
-
 static size_t scan_lines(const Plan &plan, const uint8_t **cursor, const uint8_t *end, Line *lines, Span *values,
                          size_t room) {
     const uint8_t *p = *cursor;
     size_t n = 0;
     const Needles needles;
     const Probes probes(plan);
+    const bool texts_fill_all = plan.text24.n_columns == plan.n_fields && plan.text27.n_columns == plan.n_fields;
     uint32_t text_form = plan.format == FORMAT_TEXT27 ? FORM_TEXT27 : FORM_TEXT24;
     for (; p < end && n < room; n++, values += plan.n_fields) {
         Line *line = &lines[n];
         line->p = p;
         const uint8_t *line_end;
-        forget_values(plan, values);
         uint8_t first = *p;
+        // A text line's columns fill all values where every field has a column.
+        if (first <= ' ' || first == '{' || !texts_fill_all) forget_values(plan, values);
         if (first == '{' && plan.format <= FORMAT_JSON) {
             line_end = scan_json(needles, probes, plan, p, end, values);
             line->form = FORM_JSON;

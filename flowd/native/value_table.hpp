@@ -102,11 +102,13 @@ class ValueTable {
         uint32_t value_class;
     };
 
-    // The first slot of the bucket for a hash, for a look of one's own before `find`; null where nothing is stored.
-    const Slot *first_slot(uint64_t hash) const { return slots_ ? slots_ + (hash & mask_) * WAYS : nullptr; }
+    static constexpr int WAYS = 4;
+
+    bool is_empty() const { return slots_ == nullptr; }
+    // The first of the WAYS slots in the bucket for a hash, for a look of one's own before `find`. Not while empty.
+    const Slot *first_slot(uint64_t hash) const { return slots_ + (hash & mask_) * WAYS; }
 
   private:
-    static constexpr int WAYS = 4;
     static constexpr size_t FIRST_BUCKETS = 64;
     static constexpr uint64_t FREE = ~uint64_t(0);
 
