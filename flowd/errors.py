@@ -6,7 +6,7 @@ An error says what is wrong and where; its `hint` says what to do. Nothing here 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 EXIT_DONE = 0
 EXIT_NO = 1
@@ -31,8 +31,7 @@ class FlowdError(Exception):
         self.hint = hint
 
 
-@dataclass(frozen=True, slots=True)
-class Problem:
+class Problem(NamedTuple):
     """One thing wrong (or doubtful) in a text, with its place: lines and columns count from 1, in characters."""
 
     file: str

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from flowd import _core
 from flowd.errors import FlowdError
@@ -25,8 +25,7 @@ MOST_LITERALS = 16
 DEFAULT_RULE = "default"
 
 
-@dataclass(frozen=True, slots=True)
-class CompiledRule:
+class CompiledRule(NamedTuple):
     """One rule as it was compiled: where it stands, what it looks at, and which engine evaluates its pattern.
 
     `group` names the `and` or `or` group that decides as a whole where the rule is in one, else it is empty.
@@ -50,8 +49,7 @@ class _Predicate:
     engine: Engine
 
 
-@dataclass(frozen=True, slots=True)
-class CompiledProgram:
+class CompiledProgram(NamedTuple):
     """The core's program with what its numbers stand for.
 
     `deciders` are the names of what can decide, by the core's rule index (0 is `default`). `predicates` gives each

@@ -10,10 +10,12 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
+from hypothesis import assume
 from hypothesis import strategies as st
 from oracle_text import COLUMNS_24, COLUMNS_27
 
 from flowd.filters.model import Condition, Filter, Rule, Step, StepKind
+from flowd.patterns import PatternError, compile_pattern
 
 JSON_KEYS = ["a", "b", "key-longer-than-eight", "key-longer-than-seven", "d e", "é", "", "a.b"]
 PATHS: list[tuple[str | int, ...]] = [
@@ -100,6 +102,17 @@ def patterns(draw: st.DrawFn) -> Pattern:
     return Pattern("".join(part.ruby for part in parts), "".join(part.python for part in parts))
 
 
+def is_evaluated(condition: Condition) -> bool:
+    """False where flowd says of a pattern that it cannot evaluate it as Ruby does; any other refusal is a failure."""
+    try:
+        compile_pattern(condition.pattern, ignore_case=condition.ignore_case, dotall=condition.dotall)
+    except PatternError as error:
+        if error.message.startswith("flowd cannot evaluate"):
+            return False
+        raise
+    return True
+
+
 class PythonMatcher:
     """Matches conditions by Python's re, from the Python spelling of every generated pattern."""
 
@@ -136,6 +149,7 @@ def filter_lists(draw: st.DrawFn, matcher: PythonMatcher, paths: list[tuple[str 
                 condition = Condition(
                     draw(st.sampled_from(paths)), pattern.ruby, draw(st.booleans()), draw(st.booleans()), reading
                 )
+                assume(is_evaluated(condition))
                 shape: RuleKind = "regexp" if kind in ("all", "any") else "exclude"
                 if kind == "first":
                     shape = draw(st.sampled_from(RULE_KINDS))

@@ -34,6 +34,7 @@ def _leave_at_once(code: int) -> None:
 
     For a command that has closed its files and joined its threads: nothing else is left to be done at an end.
     """
-    sys.stdout.flush()
-    sys.stderr.flush()
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None:  # closed before the process began
+            stream.flush()
     os._exit(code)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 import click
@@ -85,8 +85,8 @@ def _as_json(report: Report) -> dict[str, Any]:
         "path": report.path,
         "dialect": report.dialect,
         "rules": report.rules,
-        "problems": [asdict(problem) for problem in report.problems],
-        "warnings": [asdict(problem) for problem in report.warnings],
+        "problems": [problem._asdict() for problem in report.problems],
+        "warnings": [problem._asdict() for problem in report.warnings],
     }
 
 

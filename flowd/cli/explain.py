@@ -87,7 +87,7 @@ def is_piped_in() -> bool:
 def write_rules(filters: FilterSet, as_json: bool) -> None:
     """The rules in the order in which they are evaluated."""
     if as_json:
-        write_text("".join(json.dumps(asdict(rule)) + "\n" for rule in filters.rules))
+        write_text("".join(json.dumps(rule._asdict()) + "\n" for rule in filters.rules))
         return
     if not filters.rules:
         write_text(f"no rules for the stream {filters.stream}: every line is kept\n")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import Enum
+from typing import NamedTuple
 
 from flowd.filters.source import Place
 
@@ -22,8 +23,7 @@ class Unset(Enum):
 Value = str | Unset
 
 
-@dataclass(frozen=True, slots=True)
-class Parameter:
+class Parameter(NamedTuple):
     """A `name value` line. `order` counts parameters and sections over the whole text, includes in their place."""
 
     name: str

@@ -7,7 +7,7 @@ first `<match>` that takes the stream. Sections that do no filtering are skipped
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from flowd.errors import FilterError, Problem
 from flowd.filters.elements import Element, Parameter, Unset
@@ -25,8 +25,7 @@ _ROOT_LABEL = "@ROOT"
 _SKIPPED = {"source": "its lines are not read", "system": "its settings are not used"}
 
 
-@dataclass(frozen=True, slots=True)
-class _Section:
+class _Section(NamedTuple):
     """Where a `<filter>` or `<match>` stands: at the root, or in a skipped section named for the reader."""
 
     element: Element

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from flowd.filters.accessor import AccessorError, parse_accessor
 from flowd.filters.elements import Element, Parameter, Unset
@@ -30,8 +30,7 @@ _Bucket = Literal["all", "any", "not_all", "not_any"]
 _BUCKETS: tuple[tuple[_Bucket, str], ...] = (("all", ""), ("any", "or"), ("not_all", "and"), ("not_any", ""))
 
 
-@dataclass(frozen=True, slots=True)
-class _Written:
+class _Written(NamedTuple):
     """A condition as it was written, before it has a name. `key` is None where it has a problem already told."""
 
     kind: RuleKind

@@ -5,16 +5,14 @@ Nothing here reads files or matches anything; all objects are immutable and can 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from flowd.errors import Problem
 
 StepKind = Literal["all", "any", "not_all", "not_any", "first"]
 
 
-@dataclass(frozen=True, slots=True)
-class Condition:
+class Condition(NamedTuple):
     """A pattern on a field of the record: one predicate.
 
     `path` is the resolved record accessor: one part is a plain look-up of a top-level key; several dig into nested
@@ -31,8 +29,7 @@ class Condition:
     reading: Literal["ruby", "string"] = "ruby"
 
 
-@dataclass(frozen=True, slots=True)
-class Rule:
+class Rule(NamedTuple):
     """A condition with what follows from it, and where it was written.
 
     `kind` is `regexp` (what does not match is dropped) or `exclude` (what matches is dropped). `key` is the field as
@@ -49,8 +46,7 @@ class Rule:
     group: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
+class Step(NamedTuple):
     """A part of a filter that can drop a line; a filter's steps run in order and the first that drops ends it.
 
     all      every rule must match, else drop (the first that did not match decides)
@@ -65,8 +61,7 @@ class Step:
     group: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Filter:
+class Filter(NamedTuple):
     """One filter section: for the tags that `tags` matches, its steps decide.
 
     `name` is unique in the whole text (the section's @id or alias, else `filter` and its number, from 1).
@@ -80,8 +75,7 @@ class Filter:
     column: int
 
 
-@dataclass(frozen=True, slots=True)
-class FilterText:
+class FilterText(NamedTuple):
     """A text (with what it includes) that was read without problems, resolved for one stream.
 
     `filters` are the sections that apply to the stream, in the order they run.

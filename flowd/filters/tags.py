@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from flowd.filters.fluentd_pattern import RubyPattern, RubyPatternError
 
@@ -30,14 +29,12 @@ class TagError(ValueError):
 
 # What a glob is made of. `part` is `[^.]*`, `any` is `.*`, `parents` is nothing at the start or `.*\.`, `boundary` is
 # the end or a point ahead.
-@dataclass(frozen=True, slots=True)
-class _Text:
+class _Text(NamedTuple):
     text: str
     source: str  # as it stands in the regular expression that fluentd makes of the glob
 
 
-@dataclass(frozen=True, slots=True)
-class _Wild:
+class _Wild(NamedTuple):
     kind: Literal["part", "any", "parents", "boundary"]
 
     @property
@@ -45,8 +42,7 @@ class _Wild:
         return {"part": r"[^\.]*", "any": ".*", "parents": r"(?:.*\.|\A)", "boundary": r"(?![^\.])"}[self.kind]
 
 
-@dataclass(frozen=True, slots=True)
-class _Choice:
+class _Choice(NamedTuple):
     branches: tuple[tuple[_Atom, ...], ...]
 
     @property
@@ -57,8 +53,7 @@ class _Choice:
 _Atom = _Text | _Wild | _Choice
 
 
-@dataclass(frozen=True, slots=True)
-class TagPattern:
+class TagPattern(NamedTuple):
     """The alternatives of one section's argument."""
 
     text: str

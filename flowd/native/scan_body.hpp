@@ -327,9 +327,12 @@ static size_t scan_lines(const Plan &plan, const uint8_t **cursor, const uint8_t
         line->p = p;
         const uint8_t *line_end;
         uint8_t first = *p;
+        bool is_text = first > ' ' && plan.format != FORMAT_JSON && (first != '{' || plan.format > FORMAT_JSON);
         // A text line's columns fill all values where every field has a column.
-        if (first <= ' ' || first == '{' || !texts_fill_all) forget_values(plan, values);
-        if (first == '{' && plan.format <= FORMAT_JSON) {
+        if (!is_text || !texts_fill_all) forget_values(plan, values);
+        if (is_text) {
+            line_end = scan_text(needles, plan, p, end, values, &text_form, line);
+        } else if (first == '{' && plan.format <= FORMAT_JSON) {
             line_end = scan_json(needles, probes, plan, p, end, values);
             line->form = FORM_JSON;
             if (__builtin_expect(line_end == nullptr, 0)) {
@@ -337,8 +340,6 @@ static size_t scan_lines(const Plan &plan, const uint8_t **cursor, const uint8_t
                 line_end = find_line_end(needles, p, end);
                 line->form = FORM_JSON_ODD;
             }
-        } else if (first > ' ' && plan.format != FORMAT_JSON) {
-            line_end = scan_text(needles, plan, p, end, values, &text_form, line);
         } else {
             line_end = find_line_end(needles, p, end);
             line->form = plan.format == FORMAT_JSON ? FORM_JSON_ODD : FORM_TEXT_ODD;

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from flowd.errors import FlowdError
 
@@ -30,8 +29,7 @@ def _rebuild_error(message: str, offset: int, hint: str) -> PatternError:
     return PatternError(message, offset, hint=hint)
 
 
-@dataclass(frozen=True, slots=True)
-class CompiledPattern:
+class CompiledPattern(NamedTuple):
     """A pattern, understood: the cheapest way to answer "is it found in this value?", and the reference for the rest.
 
     `kind` is the cheapest way. The literal kinds hold `literals` (any one of them suffices; `any` has none) and are
