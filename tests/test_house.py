@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 # Lower floors first. A module may import its own floor and those below.
 FLOORS = (
-    ("flowd.errors", "flowd._core", "flowd._version", "flowd.corpus"),
+    ("flowd.errors", "flowd.memory", "flowd._core", "flowd._version", "flowd.corpus"),
     ("flowd.patterns",),
     ("flowd.filters",),
     ("flowd.program", "flowd.explanation", "flowd.filterset"),
@@ -23,7 +23,15 @@ FLOORS = (
     ("flowd.cli",),
 )
 # The clients run where no filter is compiled: they reach the wire and the errors only.
-CLIENT_MAY_IMPORT = ("flowd.client", "flowd.aio", "flowd.wire", "flowd.records", "flowd.errors", "flowd._version")
+CLIENT_MAY_IMPORT = (
+    "flowd.client",
+    "flowd.aio",
+    "flowd.wire",
+    "flowd.records",
+    "flowd.errors",
+    "flowd.memory",
+    "flowd._version",
+)
 
 
 def module_name(path: Path) -> str:

@@ -20,6 +20,7 @@ from flowd.cli.progress import Progress
 from flowd.cli.stats import Totals
 from flowd.cli.talk import say_error, say_failure
 from flowd.errors import EXIT_IO, FlowdError
+from flowd.memory import keep_freed_memory
 
 if TYPE_CHECKING:
     from concurrent.futures import Future, ThreadPoolExecutor
@@ -31,8 +32,6 @@ MUCH_BYTES = 64 << 20
 """Less than this is filtered before a second thread has paid for itself."""
 THREADS_MAX = 4
 """More threads than these wait for the one that reads and writes."""
-LEARNT_BYTES = 16 << 20
-"""Far above the kept lines of all batches under way."""
 
 
 class MalformedLine(FlowdError):
@@ -195,16 +194,6 @@ class Filtering:
         raise MalformedLine(
             f"{name}:{lines_before + at + 1}: a malformed line", hint="--malformed keep or drop goes on past it"
         )
-
-
-def keep_freed_memory() -> None:
-    """Lets the C library keep the memory of one batch's kept lines for the next one's.
-
-    glibc gives freed blocks of such sizes back to the system, and every batch would fault its pages in again (a fifth
-    of the whole run). It stops doing so up to the size of the largest block it has seen freed; this one is never
-    touched, so it costs nothing. Other libraries take no notice.
-    """
-    bytes(LEARNT_BYTES)
 
 
 def choose_threads(size_bytes: int | None) -> int:

@@ -17,6 +17,7 @@ from zmq.utils.monitor import recv_monitor_message
 
 from flowd.client.window import Window
 from flowd.errors import FlowdError, Refused, WireError
+from flowd.memory import keep_freed_memory
 from flowd.wire import Ack, Buffer, Bye, Data, Err, Header, Hello, Nak, Welcome, checksum, encode, parse
 from flowd.wire.limits import VERSION
 from flowd.wire.sockets import Wake, open_socket
@@ -90,6 +91,7 @@ class Conversation(threading.Thread):
             self._fail(FlowdError(f"{self._endpoint}: the producer failed: {error}"))
 
     def _talk(self) -> None:
+        keep_freed_memory()
         socket = open_socket(self._context, zmq.DEALER)
         monitor = socket.get_monitor_socket(zmq.EVENT_DISCONNECTED)
         try:

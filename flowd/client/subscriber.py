@@ -14,6 +14,7 @@ import zmq
 from flowd.client.continuity import Continuity
 from flowd.client.unavailable import refuse_unavailable
 from flowd.errors import FlowdError, Unreachable, WireError
+from flowd.memory import keep_freed_memory
 from flowd.wire import Heartbeat, Live, open_payload, parse
 from flowd.wire.limits import HEARTBEAT_MS, is_stream_name
 from flowd.wire.sockets import check_endpoint, open_socket
@@ -191,6 +192,7 @@ class Subscriber:
 
     def _open(self) -> zmq.Socket[bytes]:
         if self._socket is None:
+            keep_freed_memory()
             self._socket = open_socket(zmq.Context.instance(), zmq.SUB)
             self._socket.subscribe(self._topic)
             self._socket.connect(self.endpoint)

@@ -16,13 +16,13 @@ from typing import TYPE_CHECKING, Any
 import zmq
 
 from flowd.errors import EXIT_DONE, EXIT_INTERRUPTED, EXIT_NO, FlowdError
+from flowd.memory import keep_freed_memory
 from flowd.relay.admin import AdminLane
 from flowd.relay.config import Config
 from flowd.relay.directories import RUNTIME_MODE, STATE_MODE, DirectoryLock, file_mode
 from flowd.relay.ingest import Ingest
 from flowd.relay.lanes import Lanes
 from flowd.relay.live import LiveLane
-from flowd.relay.memory import keep_freed_memory
 from flowd.relay.metrics import Counters
 from flowd.relay.status import describe_daemon, describe_streams, describe_version
 from flowd.relay.streams import Streams

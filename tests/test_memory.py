@@ -1,4 +1,4 @@
-"""flowd.relay.memory: the allocator keeps what batches leave."""
+"""flowd.memory: the allocator keeps what batches leave."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import pytest
 
 SCRIPT = """
 import resource
-from flowd.relay.memory import keep_freed_memory
-assert keep_freed_memory()
+from flowd.memory import keep_freed_memory
+keep_freed_memory()
 bytes(300_000)
 before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 for _ in range(200):
@@ -21,7 +21,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 """
 
 
-@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="mallopt is glibc's")
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc learns so")
 def test_freed_batches_are_not_faulted_in_again() -> None:
     done = subprocess.run(
         [sys.executable, "-c", SCRIPT],
