@@ -15,6 +15,7 @@ help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 build: $(VENV)/built ## system libraries, .venv/, flowd installed in it; does again only what changed
+	@$(RUN) -m compileall -q flowd
 
 $(VENV)/ready: pyproject.toml tools/setup-venv tools/system-packages
 	@tools/system-packages $(SYSTEM)

@@ -96,7 +96,7 @@ cdef void copy_runs(Context self, const Batch* batch, uint8_t* out) noexcept nog
 
 
 cdef size_t write_runs(Context self, const Batch* batch, int fd) noexcept nogil:
-    """Writes the kept lines from where they lie; returns how many bytes went. Stops at the first short or failed write."""
+    """Writes the kept lines from where they lie, up to the first short or failed write; returns how many bytes went."""
     cdef iovec pieces[PIECES_A_WRITE]
     cdef size_t done = 0, i = 0
     cdef ssize_t written, wanted
@@ -252,9 +252,9 @@ cdef class Evaluator:
     def write(self, int fd, lines, form="auto", bint drop_malformed=False, bint invert=False):
         """Filters like `apply`, but writes the kept lines to a descriptor from where they lie in the input.
 
-        Returns (rest, kept bytes, is the last kept line unfinished, lines, kept lines' number, malformed lines, errors):
-        `rest` is what the descriptor did not take at once, for whatever reason, to be written by the caller, who then
-        sees that reason.
+        Returns (rest, kept bytes, is the last kept line unfinished, lines, kept lines' number, malformed lines,
+        errors): `rest` is what the descriptor did not take at once, for whatever reason, to be written by the caller,
+        who then sees that reason.
         """
         cdef Py_buffer view
         cdef const uint8_t* p
