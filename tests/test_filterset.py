@@ -118,6 +118,27 @@ def test_hits_name_every_decider_and_add_up(namespaces: flowd.FilterSet) -> None
     assert sum(hits.bytes for hits in namespaces.hits.values()) == len(SOME_LINES)
 
 
+def test_hits_never_show_half_a_batch(namespaces: flowd.FilterSet) -> None:
+    lines = SOME_LINES * 4_000
+    ended = threading.Event()
+
+    def work() -> None:
+        for _ in range(60):
+            namespaces.filter(lines)
+        ended.set()
+
+    worker = threading.Thread(target=work)
+    worker.start()
+    seen = set()
+    while not ended.is_set():
+        hits = namespaces.hits
+        seen.add(hits["default"].lines)
+        assert (hits["filter1.exclude1"].lines * 3, hits["filter1.exclude2"].lines * 3) == (hits["default"].lines,) * 2
+    worker.join()
+    assert {number % 12_000 for number in seen} == {0}
+    assert namespaces.hits["default"].lines == 60 * 12_000
+
+
 def test_rules_say_where_they_stand_and_who_evaluates_them() -> None:
     fs = flowd.compile(NAMESPACES.replace("pattern dev", r"pattern /(\w)\1/i"), origin="flow")
     first, second = fs.rules

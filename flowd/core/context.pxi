@@ -27,8 +27,12 @@ cdef class Context:
     cdef LinearScratch* scratch
     cdef Run* runs                   # the kept lines of a batch
     cdef size_t runs_room
-    cdef uint64_t* hit_lines         # for each rule
+    cdef uint64_t* hit_lines         # for each rule, what it decided in the batch under way
     cdef uint64_t* hit_bytes
+    cdef uint32_t* hit_rules         # the rules that decided anything in it
+    cdef uint32_t n_hit_rules
+    cdef uint64_t* total_lines       # for each rule, in all batches that are done
+    cdef uint64_t* total_bytes
     cdef uint64_t resets
 
     def __cinit__(self, Program program not None):
@@ -50,9 +54,13 @@ cdef class Context:
         self.block_classes = <uint32_t*> calloc(self.lines_a_block * (n_fields + 1), sizeof(uint32_t))
         self.hit_lines = <uint64_t*> calloc(program.n_rules + 1, sizeof(uint64_t))
         self.hit_bytes = <uint64_t*> calloc(program.n_rules + 1, sizeof(uint64_t))
+        self.hit_rules = <uint32_t*> calloc(program.n_rules + 1, sizeof(uint32_t))
+        self.total_lines = <uint64_t*> calloc(program.n_rules + 1, sizeof(uint64_t))
+        self.total_bytes = <uint64_t*> calloc(program.n_rules + 1, sizeof(uint64_t))
         if (self.tables == NULL or self.missing == NULL or self.tuple_ == NULL or self.words == NULL
                 or self.block_classes == NULL or self.states == NULL or self.linear_ids == NULL
-                or self.lines == NULL or self.spans == NULL or self.hit_lines == NULL or self.hit_bytes == NULL):
+                or self.lines == NULL or self.spans == NULL or self.hit_lines == NULL or self.hit_bytes == NULL
+                or self.hit_rules == NULL or self.total_lines == NULL or self.total_bytes == NULL):
             raise MemoryError()
         self.match_param = new_match_param(STEP_LIMIT)
         self.small_match_param = new_match_param(SMALL_STEP_LIMIT)
@@ -80,6 +88,9 @@ cdef class Context:
         free(self.runs)
         free(self.hit_lines)
         free(self.hit_bytes)
+        free(self.hit_rules)
+        free(self.total_lines)
+        free(self.total_bytes)
         if self.match_param != NULL:
             onig_free_match_param(self.match_param)
         if self.small_match_param != NULL:
@@ -94,6 +105,26 @@ cdef class Context:
         for f in range(self.program.n_fields):
             total += self.tables[f].bytes()
         return total
+
+
+cdef inline void count_hit(Context self, uint32_t rule, uint64_t line_bytes) noexcept nogil:
+    if self.hit_lines[rule] == 0:
+        self.hit_rules[self.n_hit_rules] = rule
+        self.n_hit_rules += 1
+    self.hit_lines[rule] += 1
+    self.hit_bytes[rule] += line_bytes
+
+
+cdef void add_up_hits(Context self) noexcept:
+    """The batch is done: its counts join the totals, in time that goes by the rules it met."""
+    cdef uint32_t i, rule
+    for i in range(self.n_hit_rules):
+        rule = self.hit_rules[i]
+        self.total_lines[rule] += self.hit_lines[rule]
+        self.total_bytes[rule] += self.hit_bytes[rule]
+        self.hit_lines[rule] = 0
+        self.hit_bytes[rule] = 0
+    self.n_hit_rules = 0
 
 
 cdef uint32_t NO_CLASS = 0xFFFFFFFF

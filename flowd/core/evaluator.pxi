@@ -65,8 +65,7 @@ cdef int run_batch(Context self, const uint8_t* p, const uint8_t* end, uint32_t 
                     find_classes(self.tables, self.missing, values, n - i, n_fields, end,
                                  self.block_classes + i * n_fields)
             line_bytes = line.n + line.newlines
-            self.hit_lines[decision.rule] += 1
-            self.hit_bytes[decision.rule] += line_bytes
+            count_hit(self, decision.rule, line_bytes)
             batch.errors += decision.errors
             if decision.verdict == c"M":
                 batch.malformed += 1
@@ -188,6 +187,7 @@ cdef class Evaluator:
 
     cdef int give_back(self, Context context) except -1:
         with self.lock:
+            add_up_hits(context)
             self.idle.append(context)
         self.slots.release()
         return 0
@@ -294,17 +294,16 @@ cdef class Evaluator:
             PyBuffer_Release(&view)
 
     def counters(self):
-        """For each rule (lines, bytes) decided so far, by all threads."""
+        """For each rule (lines, bytes) decided so far, by all threads, in batches that are done."""
         cdef Context context
         cdef uint32_t r
         lines = [0] * self.program.n_rules
         sizes = [0] * self.program.n_rules
         with self.lock:
-            made = list(self.made)
-        for context in made:
-            for r in range(self.program.n_rules):
-                lines[r] += context.hit_lines[r]
-                sizes[r] += context.hit_bytes[r]
+            for context in self.made:
+                for r in range(self.program.n_rules):
+                    lines[r] += context.total_lines[r]
+                    sizes[r] += context.total_bytes[r]
         return list(zip(lines, sizes))
 
     def cache_stat(self):
