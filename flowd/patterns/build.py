@@ -45,12 +45,12 @@ class TreeBuilder:
         self.flags = flags
         self.stack: list[Frame] = [Frame("pattern", flags, 0)]
 
-    def fail(self, message: str, position: int | None = None, hint: str = "") -> PatternError:
+    def fail(self, message: str, position: int | None, hint: str) -> PatternError:
         return self.scanner.error(message, position, hint)
 
     def add(self, node: Node, depth: int = 1, *, run: bool = False) -> None:
         if depth > DEPTH_LIMIT:
-            raise self.fail("parse depth limit over", hint=f"flowd takes groups and repeats nested {DEPTH_LIMIT} deep")
+            raise self.fail("parse depth limit over", None, f"flowd takes groups and repeats nested {DEPTH_LIMIT} deep")
         branch = self.stack[-1].branch
         if branch:
             branch[-1].open = False

@@ -102,14 +102,17 @@ def _check_calls(tree: Tree, captures: dict[int, Capture]) -> None:
         if node.name:
             numbers = tree.names.get(node.name, ())
             if not numbers:
-                raise PatternError(f"undefined name <{node.name}> reference", node.offset)
+                hint = f"name the group that is meant: (?<{node.name}>...)"
+                raise PatternError(f"undefined name <{node.name}> reference", node.offset, hint=hint)
             if len(numbers) > 1:
-                raise PatternError(f"multiplex definition name <{node.name}> call", node.offset)
+                hint = "give each of the groups a name of its own"
+                raise PatternError(f"multiplex definition name <{node.name}> call", node.offset, hint=hint)
         elif node.number:
             if tree.names:
                 raise _numbers_not_allowed(node)
             if node.number not in captures:
-                raise PatternError(f"undefined group <{node.number}> reference", node.offset)
+                hint = f"the pattern has {tree.group_count} groups"
+                raise PatternError(f"undefined group <{node.number}> reference", node.offset, hint=hint)
 
 
 def _check_reference(node: Backref | Conditional, tree: Tree) -> None:

@@ -288,7 +288,7 @@ class _Body:
     def escape(self, position: int) -> None:
         scanner = self.scanner
         if scanner.at_end:
-            raise scanner.error("end pattern at escape", position)
+            raise scanner.error("end pattern at escape", position, "write \\\\ for a backslash")
         char = scanner.take()
         lower = char.lower()
         if char in "dDwWsShH":

@@ -11,6 +11,8 @@ from flowd.patterns.model import PatternError
 _ONE_LETTER = {"n": 10, "t": 9, "r": 13, "f": 12, "v": 11, "a": 7, "e": 27, "\\": 92}
 _HEX_DIGITS = "0123456789abcdefABCDEF"
 _BLANKS = " \t\n\v\f\r"
+_META_HINT = "patterns are UTF-8; name a character as \\u00e9"
+_CONTROL_HINT = "write \\C-a or \\ca"
 
 
 class Unescaped:
@@ -156,7 +158,7 @@ class _Unescaper:
         meta = control = False
         while True:
             if i >= end:
-                raise PatternError("too short escape sequence", start)
+                raise PatternError("too short escape sequence", start, hint="write \\\\ for a backslash")
             char = source[i]
             i += 1
             if char in _ONE_LETTER:
@@ -174,23 +176,23 @@ class _Unescaper:
                 break
             if char == "M":
                 if meta:
-                    raise PatternError("duplicate meta escape", start)
+                    raise PatternError("duplicate meta escape", start, hint=_META_HINT)
                 meta = True
                 if i + 1 >= end or source[i] != "-" or not source[i + 1].isascii():
-                    raise PatternError("too short meta escape", start)
+                    raise PatternError("too short meta escape", start, hint=_META_HINT)
                 i += 1
             elif char in "Cc":
                 if char == "C":
                     if i >= end or source[i] != "-":
-                        raise PatternError("too short control escape", start)
+                        raise PatternError("too short control escape", start, hint=_CONTROL_HINT)
                     i += 1
                 if control:
-                    raise PatternError("duplicate control escape", start)
+                    raise PatternError("duplicate control escape", start, hint=_CONTROL_HINT)
                 control = True
                 if i >= end or not source[i].isascii():
-                    raise PatternError("too short control escape", start)
+                    raise PatternError("too short control escape", start, hint=_CONTROL_HINT)
             else:
-                raise PatternError("unexpected escape sequence", start)
+                raise PatternError("unexpected escape sequence", start, hint="name a character as \\u00e9")
             if source[i] != "\\":
                 code, i = ord(source[i]), i + 1
                 break
@@ -207,7 +209,7 @@ class _Unescaper:
         source, end = self.source, self.end
         i = start + 2
         if i >= end:
-            raise PatternError("too short escape sequence", start)
+            raise PatternError("too short escape sequence", start, hint="write \\\\ for a backslash")
         if source[i] != "{":
             digits = _digits(source, i, 4, _HEX_DIGITS)
             if len(digits) < 4:

@@ -25,7 +25,7 @@ def read_name(scanner: Scanner, opener: str, *, numbers: bool) -> Name:
     closer = _CLOSERS[opener]
     start = scanner.position
     if scanner.at_end or scanner.peek() == closer:
-        raise scanner.error("group name is empty", start)
+        raise scanner.error("group name is empty", start, "name it, as in (?<name>...)")
     first = scanner.take()
     digits = first if _is_digit(first) else ""
     is_number = numbers and (bool(digits) or first == "-")
@@ -59,7 +59,7 @@ def read_reference(scanner: Scanner, opener: str) -> Name:
     closer = _CLOSERS[opener]
     start = scanner.position
     if scanner.at_end or scanner.peek() == closer:
-        raise scanner.error("group name is empty", start)
+        raise scanner.error("group name is empty", start, "name the group that is meant, as in \\k<name>")
     first = scanner.take()
     is_number = _is_digit(first) or first == "-"
     bad = False
@@ -98,7 +98,7 @@ def _is_digit(char: str) -> bool:
 
 def _bounded(scanner: Scanner, text: str, start: int) -> int:
     if abs(int(text[:14])) > _NUMBER_LIMIT:
-        raise scanner.error("too big number", start)
+        raise scanner.error("too big number", start, f"numbers here end at {_NUMBER_LIMIT}")
     return int(text)
 
 

@@ -195,7 +195,7 @@ class _Parser(TreeBuilder):
             self.open("capture", start, number=self.group_count)
             return
         if scanner.at_end:
-            raise self.fail("end pattern in group", start)
+            raise self.fail("end pattern in group", start, "close the group or escape it as \\(")
         char = scanner.take()
         if char == "#":
             self.skip_comment(start)
@@ -206,7 +206,7 @@ class _Parser(TreeBuilder):
             self.open_named(start, "'")
         elif char == "<":
             if scanner.at_end:
-                raise self.fail("end pattern with unmatched parenthesis", start)
+                raise self.fail("end pattern with unmatched parenthesis", start, "close the group or escape it as \\(")
             if scanner.accept("="):
                 self.open("behind", start)
             elif scanner.accept("!"):
@@ -246,7 +246,7 @@ class _Parser(TreeBuilder):
             else:
                 number, name = self.named_groups(reference, start)[0], reference.text
             if not scanner.accept(")"):
-                raise self.fail("undefined group option", start)
+                raise self.fail("undefined group option", start, "close the condition: (?(<name>)yes|no)")
         else:
             raise self.fail("invalid conditional pattern", start, "write (?(1)yes|no) or (?(<name>)yes|no)")
         self.open("condition", start, number=number, name=name)
@@ -264,10 +264,10 @@ class _Parser(TreeBuilder):
             else:
                 flags = changed
             if scanner.at_end:
-                raise self.fail("end pattern in group", start)
+                raise self.fail("end pattern in group", start, "close it with ) or, for a group, with : and )")
             char = scanner.take()
         if scanner.position - start == 3:
-            raise self.fail("undefined group option", start)
+            raise self.fail("undefined group option", start, "name an option, as in (?i), or write (?:...)")
         self.open("options" if char == ":" else "tail", start, flags=flags)
 
     # -- escapes -------------------------------------------------------------------------------------------------------
@@ -337,13 +337,14 @@ class _Parser(TreeBuilder):
         if number < 0:
             number += self.group_count + 1
             if number <= 0:
-                raise self.fail("invalid backref number/name", start)
+                raise self.fail("invalid backref number/name", start, f"{self.group_count} groups stand before it")
         return number
 
     def named_groups(self, reference: Name, start: int) -> tuple[int, ...]:
         numbers = self.names.get(reference.text)
         if not numbers:
-            raise self.fail(f"undefined name <{reference.text}> reference", start)
+            hint = f"a group of this name must stand before it: (?<{reference.text}>...)"
+            raise self.fail(f"undefined name <{reference.text}> reference", start, hint)
         return tuple(numbers)
 
     def read_call(self, start: int) -> None:
@@ -364,7 +365,7 @@ class _Parser(TreeBuilder):
         elif number < 0:
             number += self.group_count + 1
             if number <= 0:
-                raise self.fail("invalid backref number/name", start)
+                raise self.fail("invalid backref number/name", start, f"{self.group_count} groups stand before it")
         self.add(Call(number, "" if number else called.text, offset))
 
     def read_class(self, start: int) -> None:
@@ -375,5 +376,5 @@ def _option_hint(char: str) -> str:
     return {
         "s": "Ruby spells it (?m): the dot matches a newline",
         "P": "Ruby spells a named group (?<name>...)",
-        "#": "",
+        "#": "a comment is a group of its own: (?#...)",
     }.get(char, "the options are i, m, x, a, d and u")

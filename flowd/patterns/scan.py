@@ -9,6 +9,8 @@ from flowd.patterns.model import Dialect, PatternError
 _CONTROLS = {"n": "\n", "t": "\t", "r": "\r", "f": "\f", "v": "\v", "a": "\a", "e": "\x1b"}
 _HEX_DIGITS = "0123456789abcdefABCDEF"
 _OCTAL_DIGITS = "01234567"
+_LAST_HINT = "the last character is \\x{10FFFF}, and surrogates are none"
+_CONTROL_HINT = "write \\C-a or \\ca"
 
 
 class Scanner:
@@ -26,7 +28,7 @@ class Scanner:
     def at_end(self) -> bool:
         return self.position >= len(self.text)
 
-    def error(self, message: str, position: int | None = None, hint: str = "") -> PatternError:
+    def error(self, message: str, position: int | None, hint: str) -> PatternError:
         return PatternError(message, self.source_offset(self.position if position is None else position), hint=hint)
 
     def take(self) -> str:
@@ -113,7 +115,7 @@ class Scanner:
         self.position += len(digits)
         value = int(digits or "0", base)
         if value > 0xFF:
-            raise self.error("too big number", start)
+            raise self.error("too big number", start, "octal escapes end at \\377")
         if value < 0x80:
             return chr(value)
         return self._multibyte(value, start)
@@ -138,7 +140,7 @@ class Scanner:
         digits = self.digits(self.position + 1, 8, _HEX_DIGITS)
         after = self.position + 1 + len(digits)
         if self.text[after : after + 1] in tuple(_HEX_DIGITS):
-            raise self.error("too long wide-char value", start)
+            raise self.error("too long wide-char value", start, _LAST_HINT)
         if not digits or not self.text.startswith("}", after):
             return None
         self.position = after + 1
@@ -146,21 +148,23 @@ class Scanner:
 
     def _char_of(self, code: int, start: int) -> str:
         if code > 0x10FFFF or 0xD800 <= code <= 0xDFFF:
-            raise self.error("too big wide-char value" if code > 0x10FFFF else "invalid code point value", start)
+            message = "too big wide-char value" if code > 0x10FFFF else "invalid code point value"
+            raise self.error(message, start, _LAST_HINT)
         return chr(code)
 
     def _onigmo_char(self, char: str, start: int) -> str | None:
         if char == "u":
             digits = self.digits(self.position, 4, _HEX_DIGITS)
             if len(digits) < 4:
-                raise self.error("too short digits", start)
+                raise self.error("too short digits", start, "four hexadecimal digits follow \\u")
             self.position += 4
             return self._char_of(int(digits, 16), start)
         if char in "cC":
             if char == "C" and not self.accept("-"):
-                raise self.error("end pattern at control" if self.at_end else "invalid control-code syntax", start)
+                message = "end pattern at control" if self.at_end else "invalid control-code syntax"
+                raise self.error(message, start, _CONTROL_HINT)
             if self.at_end:
-                raise self.error("end pattern at control", start)
+                raise self.error("end pattern at control", start, _CONTROL_HINT)
             control = self.take()
             if control == "\\" and not self.at_end:
                 control = self.numbered_char(escaped := self.take(), start, in_class=True) or escaped
