@@ -104,6 +104,48 @@ def test_check_passes_warnings_unless_denied(tmp_path: Path) -> None:
     assert flowd("check", path, extra={"FLOWD_DENY_WARNINGS": "1"}).returncode == 78
 
 
+def test_check_tries_a_sample(tmp_path: Path, filters: Path) -> None:
+    sample = tmp_path / "flows.log"
+    sample.write_bytes(KEPT + DROPPED + b"no record\n")
+    done = flowd("check", "--sample", sample, filters)
+    assert (done.returncode, done.stdout.decode().splitlines(), done.stderr) == (
+        0,
+        [
+            f"{filters}: fluentd, 1 rule for flows, 0 rules for dns",
+            f"{sample}: 3 lines of flows, 2 kept, 1 malformed, 0 with errors while matching",
+        ],
+        b"",
+    )
+
+
+def test_check_warns_of_rules_that_decide_nothing_in_a_sample(filters: Path) -> None:
+    idle = DEV_FILTER.replace("dev", "nosuch") + DEV_FILTER.replace("source_namespace", "process_name")
+    filters.write_text(DEV_FILTER + idle)
+    done = flowd("check", "-o", "json", "--deny-warnings", "--sample", "-", filters, lines=KEPT + DROPPED)
+    report = json.loads(done.stdout)
+    assert (done.returncode, report["sample"]) == (
+        78, {"file": "-", "stream": "flows", "lines": 2, "kept_lines": 1, "malformed": 0, "errors": 0},
+    )  # fmt: skip
+    assert [(warning["line"], warning["message"], warning["hint"]) for warning in report["warnings"]] == [
+        (
+            10,
+            "filter2.exclude1 decides none of the sample's 2 lines",
+            "try `flowd explain` on a line that it is meant for",
+        ),
+        (
+            17,
+            "filter3.exclude1 decides none of the sample's 2 lines",
+            "none of the first 2 lines has a value for process_name",
+        ),
+    ]
+
+
+def test_check_says_which_sample_cannot_be_read(tmp_path: Path, filters: Path) -> None:
+    done = flowd("check", "--sample", "nosuch", filters, cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (74, b"flowd: nosuch: No such file or directory\n")
+    assert flowd("check", "--sample", "-", filters, filters).returncode == 2
+
+
 def test_check_of_what_is_missing_ends_with_74(tmp_path: Path, filters: Path) -> None:
     done = flowd("check", "nosuch", filters, cwd=tmp_path)
     assert (done.returncode, done.stderr) == (74, b"flowd: nosuch: No such file or directory\n")

@@ -20,11 +20,11 @@ def warn_unknown_parameters(element: Element, known: Collection[str], report: Re
     for parameter in element.parameters.values():
         if parameter.name in known or parameter.value is Unset.BROKEN:
             continue
-        where = f"<{element.name}>" if element.name != "ROOT" else "any section"
+        where = f"in <{element.name}>" if element.name != "ROOT" else "outside all sections"
         suggested = suggest_name(parameter.name, known)
         report.warning(
             parameter.place,
-            f"parameter '{parameter.name}' in {where} is not used",
+            f"parameter '{parameter.name}' {where} is not used",
             hint=f"did you mean {suggested}? names are case sensitive" if suggested else "remove it",
             code="unknown-parameter",
         )
