@@ -38,7 +38,7 @@ def try_sample(filters: FilterSet, file: str) -> Sampled:
         for batch in read_batches(source):
             try:
                 if len(first) < LOOKED_AT_LINES:
-                    first += islice(bytes(batch.lines).split(b"\n"), LOOKED_AT_LINES - len(first))
+                    first += islice(bytes(batch.lines).removesuffix(b"\n").split(b"\n"), LOOKED_AT_LINES - len(first))
                 applied = filters.apply(batch.lines)
             finally:
                 batch.release()
