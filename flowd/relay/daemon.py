@@ -19,6 +19,7 @@ from flowd.errors import EXIT_DONE, EXIT_INTERRUPTED, EXIT_NO, FlowdError
 from flowd.memory import keep_freed_memory
 from flowd.relay.admin import AdminLane
 from flowd.relay.config import Config
+from flowd.relay.descriptors import raise_limit
 from flowd.relay.directories import RUNTIME_MODE, STATE_MODE, DirectoryLock, file_mode
 from flowd.relay.ingest import Ingest
 from flowd.relay.lanes import Lanes
@@ -166,6 +167,7 @@ def run(config: Config) -> int:
     A second signal ends the process at once with exit code 130: what is under way is not finished.
     """
     keep_freed_memory()
+    raise_limit()
     daemon = Daemon(config, filter_compiler(config))
     signals = 0
 

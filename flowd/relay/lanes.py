@@ -12,6 +12,7 @@ import time
 
 import zmq
 
+from flowd.relay.descriptors import DescriptorWatch
 from flowd.relay.ingest import Ingest, Misplaced
 from flowd.relay.live import LiveLane
 from flowd.relay.metrics import Counters
@@ -51,6 +52,7 @@ class Lanes(threading.Thread):
         self._ingest = ingest
         self._live = live
         self._reception = Reception(router, "ingest", counters)
+        self._descriptors = DescriptorWatch(counters)
         self._owed: dict[bytes, Ack] = {}
         self._wake = Wake()
         self._drain_until_s: float | None = None
@@ -89,7 +91,9 @@ class Lanes(threading.Thread):
         poller.register(self._wake.fd, zmq.POLLIN)
         while not self.is_draining:
             self._live.read_subscriptions()
-            wait_s = self._live.beat(time.monotonic())
+            now_s = time.monotonic()
+            self._descriptors.check(now_s)
+            wait_s = self._live.beat(now_s)
             if not self._take_turn():
                 poller.poll(int(wait_s * 1000) + 1)
 
