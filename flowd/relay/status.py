@@ -55,7 +55,8 @@ def describe_streams(
 
 def describe_rules(filter_set: FilterSet) -> list[dict[str, Any]]:
     """The lines and bytes that each rule has decided, in the rules' order, with `default` at the end."""
-    places = {rule.name: rule for rule in filter_set.rules}
+    # A group decides as a whole: it is found where its first rule stands.
+    places = {rule.group: rule for rule in reversed(filter_set.rules)} | {rule.name: rule for rule in filter_set.rules}
     hits = sorted(filter_set.hits.items(), key=lambda decided: decided[0] == "default")
     return [
         {
