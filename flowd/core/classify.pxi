@@ -107,6 +107,7 @@ cdef int read_subject(Context self, const Subject* subject, const uint8_t* p, si
     cdef int reached
     text[0] = EMPTY
     text_n[0] = 0
+    self.text.clear()
     if p == NULL:
         return REACHED_NOTHING
     if subject.reading == READ_STRING:
@@ -121,7 +122,6 @@ cdef int read_subject(Context self, const Subject* subject, const uint8_t* p, si
         text[0] = p + 1
         text_n[0] = n - 2
         return REACHED_VALUE
-    self.text.clear()
     self.printer.print_value(p, n, self.text)
     if self.text.size():
         text[0] = self.text.data()
@@ -162,7 +162,7 @@ cdef int set_field_states(Context self, uint32_t field, const Span* value) noexc
     for i in range(f.n_subjects):
         subject = &self.program.subjects[f.subjects[i]]
         reached = read_subject(self, subject, p, n, &text, &text_n)
-        if self.text.failed() or self.printer.failed():
+        if self.text.failed():
             return -1
         if reached == REACHED_ERROR:
             set_states(subject, self.states, STATE_ERROR)

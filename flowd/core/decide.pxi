@@ -10,18 +10,15 @@ cdef enum Outcome:
     OUTCOME_KEEP = 3     # the section ends at once, keeping the line
 
 
-cdef uint8_t state_of(Context self, uint32_t predicate) noexcept nogil:
-    """What a predicate says of the line: its class lists those that say yes or error."""
-    cdef uint32_t value_class = self.tuple_[self.program.subjects[self.program.predicates[predicate].subject].field]
-    cdef uint32_t i, n = self.classes.count(value_class)
+cdef void spread_states(Context self) noexcept nogil:
+    """Sets the state of every predicate for the line, whose classes list those that say yes or error."""
+    cdef uint32_t f, i
     cdef const uint32_t* words
-    if n == 0:
-        return STATE_NO
-    words = self.classes.words(value_class)
-    for i in range(n):
-        if words[i] >> 1 == predicate:
-            return STATE_ERROR if words[i] & 1 else STATE_YES
-    return STATE_NO
+    memset(self.states, STATE_NO, self.program.n_predicates)
+    for f in range(self.program.n_fields):
+        words = self.classes.words(self.tuple_[f])
+        for i in range(self.classes.count(self.tuple_[f])):
+            self.states[words[i] >> 1] = STATE_ERROR if words[i] & 1 else STATE_YES
 
 
 cdef uint8_t first_not_no(Context self, const Step* step, uint32_t number, uint32_t* place) noexcept nogil:
@@ -53,7 +50,7 @@ cdef Outcome run_step(Context self, const Step* step, uint32_t number, uint32_t*
     cdef uint8_t state
     if step.kind == STEP_ALL:
         for i in range(step.n_rules):
-            state = state_of(self, step.rules[i].predicate)
+            state = self.states[step.rules[i].predicate]
             if state == STATE_ERROR:
                 return OUTCOME_ERROR
             if state == STATE_NO:
@@ -68,7 +65,7 @@ cdef Outcome run_step(Context self, const Step* step, uint32_t number, uint32_t*
         return OUTCOME_ERROR if state == STATE_ERROR else OUTCOME_PASS
     if step.kind == STEP_NOT_ALL:
         for i in range(step.n_rules):
-            state = state_of(self, step.rules[i].predicate)
+            state = self.states[step.rules[i].predicate]
             if state == STATE_ERROR:
                 return OUTCOME_ERROR
             if state == STATE_NO:
@@ -82,7 +79,7 @@ cdef Outcome run_step(Context self, const Step* step, uint32_t number, uint32_t*
             return OUTCOME_DROP
         return OUTCOME_ERROR if state == STATE_ERROR else OUTCOME_PASS
     for i in range(step.n_rules):
-        state = state_of(self, step.rules[i].predicate)
+        state = self.states[step.rules[i].predicate]
         if state == STATE_ERROR:
             return OUTCOME_ERROR
         if step.rules[i].is_exclude:
@@ -113,6 +110,7 @@ cdef Decision decide(Context self) noexcept nogil:
         if is_invalid(self, self.tuple_[f]):
             decision.verdict = c"M"
             return decision
+    spread_states(self)
     for s in range(self.program.n_sections):
         for t in range(self.program.sections[s].n_steps):
             rule = DEFAULT_RULE

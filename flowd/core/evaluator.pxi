@@ -173,16 +173,16 @@ cdef class Evaluator:
     cdef Context take_context(self):
         cdef Context context
         self.slots.acquire()
-        with self.lock:
-            if self.idle:
-                return self.idle.pop()
         try:
+            with self.lock:
+                if self.idle:
+                    return self.idle.pop()
             context = Context(self.program)
+            with self.lock:
+                self.made.append(context)
         except BaseException:
             self.slots.release()
             raise
-        with self.lock:
-            self.made.append(context)
         return context
 
     cdef int give_back(self, Context context) except -1:

@@ -12,6 +12,9 @@ cdef unsigned long SMALL_STEP_LIMIT = 10_000
 # Entries of Oniguruma's own backtrack stack (about 40 bytes each): it would else grow to the process's memory.
 cdef unsigned int MATCH_STACK_LIMIT = 1_000_000
 
+# Oniguruma gives places in a text as an int; a longer value gets an error verdict.
+cdef size_t MOST_SEARCHED_BYTES = 0x7FFFFFFF
+
 # Lines that are walked before they are decided: their spans stay in the first-level cache.
 cdef size_t LINES_A_BLOCK = 128
 # Spans a block holds at most; with many fields it holds fewer lines.

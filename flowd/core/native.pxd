@@ -110,7 +110,6 @@ cdef extern from "ruby_print.hpp" namespace "flowd" nogil:
     cdef cppclass RubyPrinter:
         RubyPrinter() except +
         void print_value "print"(const uint8_t* p, size_t n, Bytes& out)
-        bint failed()
 
 cdef extern from "value_table.hpp" namespace "flowd" nogil:
     cdef cppclass ValueTable:

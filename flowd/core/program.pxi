@@ -170,6 +170,11 @@ cdef class Program:
             memset(mask, 0, 8)
             memcpy(head, <const char*> quoted, min(8, len(quoted)))
             memset(mask, 255, min(8, len(quoted)))
+            if b'"' in key:
+                # Lines write such a key with a backslash, so the exact way alone finds it: the quick look must not take
+                # `"a":1,"b"` for one key. No byte is looked at, and none equals 1.
+                memset(mask, 0, 8)
+                memset(head, 1, 8)
             memcpy(&keys[self.plan.n_keys].head, head, 8)
             memcpy(&keys[self.plan.n_keys].head_mask, mask, 8)
             keys[self.plan.n_keys].quoted = self.keep(quoted)

@@ -34,7 +34,10 @@ cdef OnigMatchParam* new_match_param(unsigned long step_limit) except NULL:
 
 cdef int reference_search(OnigRegex regex, const uint8_t* text, size_t n, OnigMatchParam* param) noexcept nogil:
     """1 where the pattern is found anywhere in the text, 0 where not, -1 at the step limit (or any engine error)."""
-    cdef int rc = onig_search_with_param(regex, text, text + n, text, text + n, NULL, ONIG_OPTION_NONE, param)
+    cdef int rc
+    if n > MOST_SEARCHED_BYTES:
+        return -1
+    rc = onig_search_with_param(regex, text, text + n, text, text + n, NULL, ONIG_OPTION_NONE, param)
     if rc >= 0:
         return 1
     return 0 if rc == ONIG_MISMATCH else -1

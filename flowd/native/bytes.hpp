@@ -24,6 +24,7 @@ class Bytes {
     size_t size() const { return n_; }
     size_t room() const { return room_; }
     bool failed() const { return failed_; }
+    void fail() { failed_ = true; }  // what belongs here could not be made
 
     void push(uint8_t c) {
         if (n_ == room_ && !grow(1)) return;

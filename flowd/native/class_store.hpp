@@ -7,6 +7,8 @@
 #include <new>
 #include <vector>
 
+#include "value_table.hpp"
+
 namespace flowd {
 
 class ClassStore {
@@ -42,6 +44,7 @@ class ClassStore {
             if (size() * 2 > slots_.size()) rehash();
             return id;
         } catch (const std::bad_alloc &) {
+            if (!starts_.empty()) words_.resize(starts_.back());  // no class's words may be left at the end
             return NONE;
         }
     }
@@ -54,11 +57,9 @@ class ClassStore {
 
   private:
     static size_t hash(const uint32_t *words, uint32_t n) {
-        uint64_t h = 0x9E3779B97F4A7C15u + n;
-        for (uint32_t i = 0; i < n; i++) {
-            h = (h ^ words[i]) * 0xFF51AFD7ED558CCDu;
-            h ^= h >> 32;
-        }
+        const HashSeeds &seeds = hash_seeds();  // which predicates say yes is the sender's choice
+        uint64_t h = seeds.s[0] + n;
+        for (uint32_t i = 0; i < n; i++) h = mix(h ^ words[i], seeds.s[1]);
         return h;
     }
 

@@ -5,6 +5,8 @@
 #include <charconv>
 #include <cmath>
 #include <cstdio>
+#include <cstdlib>
+#include <limits>
 #include <new>
 
 #include "json.hpp"
@@ -15,17 +17,31 @@ namespace flowd {
 
 namespace {
 
+// Is a number that no double holds too large, rather than too small? By the place of its first digit that is not 0,
+// since strtod would read the dot as the process's locale does.
+bool is_too_large(const uint8_t *p, const uint8_t *end) {
+    int64_t places = 0, power = 0;
+    bool is_begun = false, is_fraction = false;
+    for (; p < end && *p != 'e' && *p != 'E'; p++) {
+        if (*p == '.') is_fraction = true;
+        if (*p < '0' || *p > '9') continue;
+        is_begun |= *p != '0';
+        if (is_begun && !is_fraction) places++;
+        if (!is_begun && is_fraction) places--;
+    }
+    bool is_negative = end - p > 1 && p[1] == '-';
+    for (; p < end; p++)
+        if (*p >= '0' && *p <= '9' && power < int64_t(1) << 56) power = power * 10 + (*p - '0');
+    return places + (is_negative ? -power : power) > 0;
+}
+
 void print_float(const uint8_t *p, size_t n, Bytes &out) {
     const char *text = reinterpret_cast<const char *>(p);
     double value = 0;
     auto read = std::from_chars(text, text + n, value);
     if (read.ec == std::errc::result_out_of_range) {
-        // Too large or too small for a double: strtod says which (the text is a valid JSON number, so no locale shows
-        // in it but the dot, and the process keeps the numeric locale "C").
-        Bytes copy;
-        copy.append(p, n);
-        copy.push(0);
-        value = copy.failed() ? 0 : std::strtod(reinterpret_cast<const char *>(copy.data()), nullptr);
+        value = is_too_large(p, p + n) ? std::numeric_limits<double>::infinity() : 0;
+        if (p[0] == '-') value = -value;
     }
     if (std::isinf(value)) {
         out.append(value < 0 ? "-Infinity" : "Infinity");
@@ -147,12 +163,18 @@ void RubyPrinter::print(const uint8_t *p, size_t n, Bytes &out) {
         break;
     case '{':
     case '[':
+        failed_ = false;
         try {
-            read_nodes(p, n);
+            if (n > LONGEST) throw std::bad_alloc();
+            start_ = p;
+            read_nodes(n);
             print_nodes(out);
+            if (nodes_.capacity() > KEPT_NODES) give_back();
         } catch (const std::bad_alloc &) {
             failed_ = true;
+            give_back();
         }
+        if (failed_) out.fail();
         break;
     case 't':
     case 'f':
@@ -163,8 +185,24 @@ void RubyPrinter::print(const uint8_t *p, size_t n, Bytes &out) {
     }
 }
 
+void RubyPrinter::give_back() {
+    std::vector<Node>().swap(nodes_);
+    std::vector<uint32_t>().swap(open_);
+    std::vector<Key>().swap(keys_);
+    std::vector<Level>().swap(levels_);
+}
+
+// The text of a string's node.
+void RubyPrinter::decode(const Node &node, Bytes &out) {
+    const uint8_t *p = start_ + node.at;
+    out.clear();
+    unescape(p + 1, p + node.n - 1, out);
+    if (out.failed()) failed_ = true;
+}
+
 // One pass over the text: every key, value and container becomes a node that knows where its subtree ends.
-void RubyPrinter::read_nodes(const uint8_t *p, size_t n) {
+void RubyPrinter::read_nodes(size_t n) {
+    const uint8_t *p = start_;
     const uint8_t *end = p + n;
     nodes_.clear();
     open_.clear();
@@ -175,32 +213,33 @@ void RubyPrinter::read_nodes(const uint8_t *p, size_t n) {
             continue;
         }
         if (c == '}' || c == ']') {
-            size_t container = open_.back();
+            uint32_t container = open_.back();
             open_.pop_back();
-            nodes_[container].next = nodes_.size();
+            nodes_[container].next = static_cast<uint32_t>(nodes_.size());
             if (c == '}') merge_equal_keys(container);
             p++;
             continue;
         }
         const uint8_t *from = p;
+        uint32_t node = static_cast<uint32_t>(nodes_.size());
         if (c == '{' || c == '[') {
-            open_.push_back(nodes_.size());
+            open_.push_back(node);
             p++;
         } else {
             p = skip_value(p, end);
             // skip_value stops at a blank, a comma or a bracket; a key's string ends at its quote.
         }
-        nodes_.push_back(Node{from, static_cast<size_t>(p - from), nodes_.size() + 1, 0, false});
+        nodes_.push_back(
+            Node{static_cast<uint32_t>(from - start_), static_cast<uint32_t>(p - from), node + 1, 0, false});
     }
 }
 
 // Equal keys: the first keeps its place and takes the last one's value, as in a Ruby Hash.
-void RubyPrinter::merge_equal_keys(size_t container) {
+void RubyPrinter::merge_equal_keys(uint32_t container) {
     keys_.clear();
-    for (size_t key = container + 1; key < nodes_[container].next; key = nodes_[key + 1].next) {
+    for (uint32_t key = container + 1; key < nodes_[container].next; key = nodes_[key + 1].next) {
         nodes_[key].value = key + 1;
-        text_.clear();
-        unescape(nodes_[key].p + 1, nodes_[key].p + nodes_[key].n - 1, text_);
+        decode(nodes_[key], text_);
         keys_.push_back(Key{hash_bytes(text_.data(), text_.size()), key});
     }
     if (keys_.size() < 2) return;
@@ -220,28 +259,26 @@ void RubyPrinter::merge_equal_keys(size_t container) {
 }
 
 bool RubyPrinter::equal_keys(const Node &a, const Node &b) {
-    text_.clear();
-    other_.clear();
-    unescape(a.p + 1, a.p + a.n - 1, text_);
-    unescape(b.p + 1, b.p + b.n - 1, other_);
+    decode(a, text_);
+    decode(b, other_);
     return text_.size() == other_.size() && std::memcmp(text_.data(), other_.data(), text_.size()) == 0;
 }
 
 void RubyPrinter::print_string(const Node &node, Bytes &out) {
-    text_.clear();
-    unescape(node.p + 1, node.p + node.n - 1, text_);
+    decode(node, text_);
     inspect_string(text_.data(), text_.data() + text_.size(), out);
 }
 
 void RubyPrinter::print_nodes(Bytes &out) {
     levels_.clear();
-    size_t node = 0;
+    uint32_t node = 0;
     for (;;) {
         const Node &value = nodes_[node];
-        switch (value.p[0]) {
+        const uint8_t *p = start_ + value.at;
+        switch (p[0]) {
         case '{':
         case '[':
-            out.push(value.p[0]);
+            out.push(p[0]);
             levels_.push_back(Level{node, node + 1, true});
             break;
         case '"':
@@ -252,17 +289,17 @@ void RubyPrinter::print_nodes(Bytes &out) {
             break;
         case 't':
         case 'f':
-            out.append(value.p, value.n);
+            out.append(p, value.n);
             break;
         default:
-            print_number(value.p, value.n, out);
+            print_number(p, value.n, out);
         }
         // On to the next value, closing what has ended.
         for (;;) {
             if (levels_.empty()) return;
             Level &level = levels_.back();
             const Node &container = nodes_[level.container];
-            bool is_map = container.p[0] == '{';
+            bool is_map = start_[container.at] == '{';
             while (is_map && level.child < container.next && nodes_[level.child].is_repeated)
                 level.child = nodes_[level.child + 1].next;
             if (level.child >= container.next) {
