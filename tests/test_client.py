@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -261,6 +263,78 @@ def test_closed_producer_says_so(config: Config) -> None:
     producer.close()
     with pytest.raises(FlowdError, match="closed"):
         producer.send(KEPT)
+
+
+@pytest.mark.parametrize("call", ["send", "flush"])
+def test_close_ends_a_call_that_blocks_in_another_thread(tmp_path: Path, call: str) -> None:
+    batch = b"x" * (BATCH_BYTES - 1) + b"\n"
+    producer = Producer(f"ipc://{tmp_path}/absent.sock")
+    raised: list[FlowdError] = []
+    is_entered = threading.Event()
+
+    def block() -> None:
+        try:
+            producer.send(KEPT)
+            is_entered.set()
+            if call == "flush":
+                producer.flush()
+            while True:
+                producer.send(batch)
+        except FlowdError as error:
+            raised.append(error)
+
+    thread = threading.Thread(target=block, daemon=True)
+    thread.start()
+    assert is_entered.wait(DEADLINE_S)
+    if call == "send":
+        wait_until(lambda: producer.unacknowledged_lines > WAITING_MAX_BYTES // BATCH_BYTES, "a full window")
+    producer.close()
+    thread.join(DEADLINE_S)
+    assert [str(error) for error in raised] == ["the producer is closed"]
+
+
+def test_flush_does_not_wait_for_what_others_send_meanwhile(config: Config) -> None:
+    is_over = threading.Event()
+    with Producer(config.endpoint("ingest")) as producer:
+
+        def keep_sending() -> None:
+            while not is_over.is_set():
+                producer.send(DROPPED * 5_000)
+
+        thread = threading.Thread(target=keep_sending, daemon=True)
+        thread.start()
+        try:
+            for _ in range(5):
+                producer.flush(DEADLINE_S)
+        finally:
+            is_over.set()
+            thread.join()
+
+
+def test_who_drops_every_connection_is_not_hammered(tmp_path: Path) -> None:
+    path = f"{tmp_path}/rude.sock"
+    with socket.socket(socket.AF_UNIX) as rude:
+        rude.bind(path)
+        rude.listen()
+        times: list[float] = []
+        thread = threading.Thread(target=drop_connections, args=(rude, times), daemon=True)
+        thread.start()
+        with Producer(f"ipc://{path}") as producer:
+            producer.send(KEPT)
+            with pytest.raises(NotAcknowledged):
+                producer.flush(1)
+            producer.close()
+        lasted_s = times[-1] - times[0]
+        assert 2 <= len(times) < 2 + 40 * lasted_s
+        rude.shutdown(socket.SHUT_RDWR)
+        thread.join(DEADLINE_S)
+
+
+def drop_connections(rude: socket.socket, times: list[float]) -> None:
+    with suppress(OSError):
+        while True:
+            rude.accept()[0].close()
+            times.append(time.monotonic())
 
 
 def test_refusal_is_raised_to_the_caller(by_hand: DaemonByHand) -> None:

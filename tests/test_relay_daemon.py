@@ -29,11 +29,19 @@ from relay_bed import (
 
 from flowd.client import Producer, Subscriber, request
 from flowd.errors import EXIT_CONFIG, EXIT_DONE, EXIT_INTERRUPTED, FilterError, FlowdError
+from flowd.relay.admin import AdminLane
 from flowd.relay.config import load_config
 from flowd.relay.daemon import Daemon, filter_compiler
 from flowd.relay.directories import AlreadyRunning
 from flowd.relay.metrics import Counters
-from flowd.relay.reception import IGNORED_S, OFFENCE_WINDOW_S, OFFENCES_MAX, Offenders
+from flowd.relay.reception import (
+    DISCARDED_MAX,
+    IGNORED_S,
+    OFFENCE_WINDOW_S,
+    OFFENCES_MAX,
+    Offenders,
+    Reception,
+)
 from flowd.wire import Ack, Data, Nak, Reply, Request, checksum, encode, parse
 from flowd.wire.limits import CREDIT_MESSAGES
 
@@ -343,6 +351,43 @@ def test_admin_lane_survives_what_is_no_request(tmp_path: Path) -> None:
     )
     lane = 'flowd_malformed_messages_total{{lane="admin",reason="{}"}}'
     assert (found[lane.format("frames")], found[lane.format("type")]) == (1, 1)
+
+
+def test_answer_that_cannot_be_written_does_not_end_the_admin_lane(tmp_path: Path) -> None:
+    def nameless(_: object) -> dict[str, object]:
+        return {"path": "\udc80"}
+
+    endpoint = f"ipc://{tmp_path}/admin.sock"
+    socket: zmq.Socket[bytes] = zmq.Context.instance().socket(zmq.ROUTER)
+    socket.bind(endpoint)
+    lane = AdminLane(socket, {"nameless": nameless, "health": lambda _: {"state": "ok"}}, Counters())
+    lane.start()
+    try:
+        with pytest.raises(FlowdError, match="cannot be written: UnicodeEncodeError"):
+            request(endpoint, "nameless", DEADLINE_S)
+        assert request(endpoint, "health", DEADLINE_S) == {"state": "ok"}
+    finally:
+        lane.end()
+
+
+def test_flood_of_noise_does_not_hold_the_reader(tmp_path: Path) -> None:
+    """However fast strangers send, their reader comes back to see to heartbeats and to its end."""
+    endpoint = f"ipc://{tmp_path}/noise.sock"
+    router: zmq.Socket[bytes] = zmq.Context.instance().socket(zmq.ROUTER)
+    with router, Peer(endpoint) as noise, Peer(endpoint) as other:
+        router.bind(endpoint)
+        for _ in range(4 * DISCARDED_MAX):
+            noise.socket.send(b"noise")
+        counters = Counters()
+        reception = Reception(router, "admin", counters)
+        assert router.poll(DEADLINE_S * 1000)
+        assert reception.receive(0.0) is None
+        assert 0 < sum(counters.snapshot().values()) <= DISCARDED_MAX
+        wait_until(lambda: reception.receive(0.0) is None and not router.poll(50), "the end of the noise")
+        assert sum(counters.snapshot().values()) == 4 * DISCARDED_MAX
+        other.say(Request(1, "health"))
+        _, message = wait_until(lambda: reception.receive(0.0), "what is no noise")
+        assert message.header == Request(1, "health")
 
 
 def test_idle_connections_leave_others_served(daemon: DaemonProcess) -> None:

@@ -27,6 +27,8 @@ WELCOME_WAIT_S = 1.0
 WELCOME_WAIT_MAX_S = 5.0
 SILENCE_S = 5.0
 """How long a daemon that owes an answer may say nothing: several of its drains, far less than a person's patience."""
+AGAIN_S = 0.1
+"""The pause after a conversation that nobody welcomed: who accepts connections and drops them is not hammered."""
 IDLE_S = 1.0
 """How often an idle conversation looks at its clock."""
 BAD_MAX = 3
@@ -74,23 +76,36 @@ class Conversation(threading.Thread):
         self._bad: tuple[int, int] = (0, 0)
 
     def end(self) -> None:
-        """Says BYE and ends the thread; what is not acknowledged by now stays so."""
+        """Says BYE and ends the thread; what is not acknowledged by now stays so, and who waits for it is told."""
         self._is_ending = True
         self.wake.ring()
         if self.is_alive():
             self.join()
         self.wake.close()
+        if self.failure is None:
+            self._fail(FlowdError("the producer is closed"))
 
     def run(self) -> None:
         """Talks until `end`, or until the daemon refuses for good."""
         try:
             while not self._is_ending and self.failure is None:
-                self._talk()
+                if not self._talk():
+                    self._pause(AGAIN_S)
         except Exception as error:  # whatever it is, a caller that blocks must hear of it
             log.exception("producer: the thread that talks to %s failed", self._endpoint)
             self._fail(FlowdError(f"{self._endpoint}: the producer failed: {error}"))
 
-    def _talk(self) -> None:
+    def _pause(self, pause_s: float) -> None:
+        """Waits, unless the end comes first."""
+        poller = zmq.Poller()
+        poller.register(self.wake.fd, zmq.POLLIN)
+        until_s = time.monotonic() + pause_s
+        while not self._is_ending and (left_s := until_s - time.monotonic()) > 0:
+            if poller.poll(ceil(left_s * 1000)):
+                self.wake.clear()
+
+    def _talk(self) -> bool:
+        """One conversation with a socket of its own; says whether the daemon welcomed us."""
         keep_freed_memory()
         socket = open_socket(self._context, zmq.DEALER)
         monitor = socket.get_monitor_socket(zmq.EVENT_DISCONNECTED)
@@ -101,6 +116,7 @@ class Conversation(threading.Thread):
             if self._is_ending and self.is_welcome:
                 socket.setsockopt(zmq.LINGER, BYE_LINGER_MS)
                 self._say(socket, Bye())
+            return self.is_welcome
         finally:
             self.is_welcome = False
             socket.disable_monitor()

@@ -92,21 +92,27 @@ class Producer:
         """Returns when everything sent so far is acknowledged; raises NotAcknowledged with `.count` lines if that takes
         longer than `timeout_s` (by default the producer's own, and without that for ever)."""
         timeout_s = self.timeout_s if timeout_s is None else timeout_s
-        if self._conversation is None:
-            return
         with self._lock:
+            conversation = self._conversation
+            if conversation is None:
+                return
             for stream in list(self._open):
                 self._seal(stream)
-            self._conversation.wake.ring()
-            if not self._wait_for(lambda: self._window.is_empty, timeout_s):
+            conversation.wake.ring()
+            wanted = self._window.added  # what other threads send meanwhile is not waited for
+            if not self._wait_for(conversation, lambda: self._window.acknowledged >= wanted, timeout_s):
                 raise self._not_acknowledged(timeout_s)
 
     def close(self) -> None:
-        """Ends the conversation. Does not wait for acknowledgements: `flush` does. May be called twice."""
-        self._is_closed = True
-        if self._conversation is not None:
-            self._conversation.end()
-            self._conversation = None
+        """Ends the conversation. Does not wait for acknowledgements: `flush` does. May be called twice.
+
+        A `send` or `flush` that blocks in another thread raises FlowdError.
+        """
+        with self._lock:
+            self._is_closed = True
+            conversation, self._conversation = self._conversation, None
+        if conversation is not None:
+            conversation.end()
         self._identity.release()
 
     def __enter__(self) -> Producer:
@@ -122,18 +128,22 @@ class Producer:
             self.close()
 
     def _converse(self) -> Conversation:
-        if self._is_closed:
-            raise FlowdError("the producer is closed")
-        if self._conversation is None:
-            self._conversation = Conversation(self.endpoint, self.id, self._window, self._lock, self._seal_due)
-            self._conversation.start()
-        return self._conversation
+        with self._lock:
+            if self._is_closed:
+                raise FlowdError("the producer is closed")
+            if self._conversation is None:
+                self._conversation = Conversation(self.endpoint, self.id, self._window, self._lock, self._seal_due)
+                self._conversation.start()
+            return self._conversation
 
     def _add(self, conversation: Conversation, lines: bytes, start: int, end: int, stream: str) -> None:
         """Adds one run of lines: a full one as a batch of its own, a smaller one to the stream's open batch."""
         size_bytes, count = end - start, count_lines(memoryview(lines)[start:end])
         with self._lock:
-            if not self._wait_for(lambda: self._window.waiting_bytes < WAITING_MAX_BYTES, self.timeout_s):
+            has_room = self._wait_for(
+                conversation, lambda: self._window.waiting_bytes < WAITING_MAX_BYTES, self.timeout_s
+            )
+            if not has_room:
                 raise self._late(self.timeout_s)
             opened = self._open.get(stream)
             if opened is not None and opened.size_bytes + size_bytes <= BATCH_BYTES and size_bytes:
@@ -158,10 +168,8 @@ class Producer:
                 self._seal(opened.stream)
         return min(((opened.due_ns - now_ns) / 1e9 for opened in self._open.values()), default=None)
 
-    def _wait_for(self, is_done: Callable[[], bool], timeout_s: float | None) -> bool:
+    def _wait_for(self, conversation: Conversation, is_done: Callable[[], bool], timeout_s: float | None) -> bool:
         """Waits with the lock held; raises what made the conversation fail."""
-        assert self._conversation is not None
-        conversation = self._conversation
         done = self._lock.wait_for(lambda: is_done() or conversation.failure is not None, timeout_s)
         if conversation.failure is not None:
             raise conversation.failure

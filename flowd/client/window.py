@@ -32,6 +32,10 @@ class Window:
         self.waiting_bytes = 0
         self.lines = 0
         """Lines handed over and not acknowledged."""
+        self.added = 0
+        """Batches handed over so far."""
+        self.acknowledged = 0
+        """Those of them, the oldest, that the daemon has acknowledged."""
 
     @property
     def is_empty(self) -> bool:
@@ -46,6 +50,7 @@ class Window:
     def add(self, batch: Outgoing) -> None:
         """Takes a batch to be sent."""
         self._waiting.append(batch)
+        self.added += 1
         self.waiting_bytes += len(batch.payload)
         self.lines += batch.lines
 
@@ -103,6 +108,7 @@ class Window:
         while self._sent and self._sent[0].sequence <= sequence:
             batch = self._sent.popleft()
             self.lines -= batch.lines
+            self.acknowledged += 1
             if self._under_way:
                 self._under_way -= 1
                 self._under_way_bytes -= len(batch.payload)

@@ -56,7 +56,7 @@ class AdminLane(threading.Thread):
 
     def _answer_all(self) -> None:
         now_s = time.monotonic()
-        while (received := self._reception.receive(now_s)) is not None:
+        while not self._is_ending and (received := self._reception.receive(now_s)) is not None:
             peer, message = received
             if not isinstance(message.header, Request):
                 self._reception.blame(peer, "type", now_s)
@@ -65,6 +65,10 @@ class AdminLane(threading.Thread):
                 self._reception.reply(peer, self._answer(message.header))
             except WireError as error:
                 self._reception.reply(peer, _refuse(message.header, "too_big", error.message, ""))
+            except (TypeError, ValueError, OverflowError) as error:  # a path that is not UTF-8, say
+                log.exception("admin: the answer to %s cannot be written", message.header.op[:80])
+                text = f"the answer cannot be written: {type(error).__name__}"
+                self._reception.reply(peer, _refuse(message.header, "failed", text, "see the daemon's log"))
 
     def _answer(self, request: Request) -> Reply:
         operation = self._operations.get(request.op)

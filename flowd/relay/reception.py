@@ -17,6 +17,8 @@ from flowd.wire import Buffer, Header, Message, encode, parse
 
 FRAMES_READ = 4
 """One more than a message can have: enough to see that there are too many; the others are dropped unread."""
+DISCARDED_MAX = 64
+"""Useless messages read in one go: a flood of them must not keep heartbeats, or the end, waiting."""
 OFFENCES_MAX = 10
 OFFENCE_WINDOW_S = 60.0
 IGNORED_S = 60.0
@@ -66,8 +68,11 @@ class Reception:
         self._offenders = Offenders()
 
     def receive(self, now_s: float) -> tuple[bytes, Message[Header]] | None:
-        """The next message that waits, or None. A large third frame is not copied."""
-        while True:
+        """The next message that waits, or None: there is none, or only strangers' noise was read so far.
+
+        A large third frame is not copied.
+        """
+        for _ in range(DISCARDED_MAX):
             try:
                 peer = self._socket.recv(zmq.NOBLOCK)
             except zmq.Again:
@@ -80,6 +85,7 @@ class Reception:
                 return peer, parse(frames)
             except WireError as error:
                 self.blame(peer, error.reason, now_s)
+        return None
 
     def blame(self, peer: bytes, reason: str, now_s: float) -> None:
         """Counts a malformed message of this peer."""
