@@ -100,6 +100,17 @@ a{,} a{} a{ a{b a{1 {a } ] a{3,1} a{100000} a{100001} a{99999999999} [ [] []a [^
 """
 
 
+@pytest.mark.parametrize(
+    "source",
+    [r"(?<!b)\z", r"\z(?<!b)", r"(?<!b)\Z", r"(?<=b)\z", r"(?<=b)\Z+", r"(?<!ab)\z", r"(?:(?<=a)|(?<!b))\z",
+     r"(?a)\b\z", r"(?a)\B\Z", r"(?<!a)b?\z", r"(?<!b)\z{2}", r"[a-z](?<!b)\z", r"(?=(?<!b)\z)"],
+)  # fmt: skip
+def test_look_behind_at_the_end_means_what_ruby_says(ruby: Ruby, source: str) -> None:
+    values = [*VALUES, "ab", "a.b", "xb", "a\nb", "ab\n", "éb", "cc"]
+    regex = Regex(compile_pattern(source).reference, compile_pattern(source).reference_options)
+    assert [regex.search(value.encode()) for value in values] == ruby.ask(source, values)
+
+
 def test_each_spelling_is_taken_or_refused_in_rubys_words(ruby: Ruby) -> None:
     differences = []
     for source in SPELLINGS.split():

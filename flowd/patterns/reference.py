@@ -93,6 +93,10 @@ class _Writer:
         self.any_char = "[^\\x0A]" if hidden else "."
         self.any_or_newline = "[\\x00-\\x{10FFFF}]" if hidden else "(?m:.)"
         self.whole_alias = "whole" if tree.names else "0"
+        # For an end that all matches have Oniguruma begins near the value's end, and then looks behind at the wrong
+        # place: `(?<!b)\z` is found in `ab`. It does not do so for an end inside a look-ahead. (None stands in a
+        # look-behind, which would take no look-ahead: Ruby refuses that.)
+        self.hides_ends = any(_looks_behind(node) for node in walk(tree.root))
 
     def whole(self) -> str:
         """The pattern; beside named groups a call of the whole needs a name, too."""
@@ -114,7 +118,10 @@ class _Writer:
             case PropertyClass():
                 return self.property_class(node)
             case Anchor(kind, ascii_only):
-                return _ascii_boundary(kind == "not_word") if ascii_only else _ANCHORS[kind]
+                if ascii_only:
+                    return _ascii_boundary(kind == "not_word")
+                is_hidden = self.hides_ends and kind in ("text_end", "text_end_newline")
+                return f"(?={_ANCHORS[kind]})" if is_hidden else _ANCHORS[kind]
             case Keep():
                 return "(?:)"
             case Linebreak():
@@ -311,6 +318,10 @@ def _union(union: Union) -> str:
     for other in union.intersected:
         inner = f"[{inner}]&&{_union(other)}"
     return f"[^[{inner}]]" if union.negated else f"[{inner}]"
+
+
+def _looks_behind(node: Node) -> bool:
+    return (isinstance(node, Look) and not node.ahead) or (isinstance(node, Anchor) and node.ascii_only)
 
 
 def _ascii_boundary(negated: bool) -> str:
