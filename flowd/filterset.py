@@ -72,8 +72,8 @@ class FilterSet:
         """The kept lines, byte for byte and in order.
 
         `lines` is any object with the buffer protocol that holds whole lines ending in newlines; the last may lack it,
-        and none is added; what it holds must not change while the call runs. Malformed lines and lines on which matching
-        failed are kept. `format` fixes the lines' form.
+        and none is added; what it holds must not change while the call runs. Malformed lines and lines on which
+        matching failed are kept. `format` fixes the lines' form.
         """
         kept: bytes = self._evaluator.apply(lines, format or self._format)[0]
         return kept

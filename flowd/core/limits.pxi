@@ -23,7 +23,7 @@ cdef size_t SPANS_A_BLOCK = 4096
 # Bytes for the caches of one context, of which there is one for each thread at work: the value tables of all fields
 # together, the classes, the decisions. A flood of new values costs time, never more memory than this.
 cdef size_t VALUE_TABLE_BYTES = 16 << 20
-# A field's table gets at least this, so that a filter set with thousands of fields stays within some ten megabytes more.
+# A field's table gets at least this, so that thousands of fields stay within some ten megabytes more.
 cdef size_t LEAST_VALUE_TABLE_BYTES = 16 << 10
 cdef size_t CLASS_BYTES = 8 << 20
 cdef size_t DECISION_BYTES = 8 << 20
