@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import secrets
 import signal
@@ -36,12 +37,13 @@ DROP_DEV = """\
 KEPT = b'{"source_namespace":"prod"}\n'
 DROPPED = b'{"source_namespace":"dev"}\n'
 RUN = """
+import json
 import sys
 from flowd.errors import FlowdError
 from flowd.relay.config import load_config
 from flowd.relay.daemon import run
 try:
-    sys.exit(run(load_config(None, dict(pair.split("=", 1) for pair in sys.argv[1:]))))
+    sys.exit(run(load_config(None, json.loads(sys.argv[1]))))
 except FlowdError as error:
     print(error, "|", error.hint, file=sys.stderr)
     sys.exit(error.exit_code)
@@ -99,9 +101,8 @@ class DaemonProcess:
     def spawn(self) -> subprocess.Popen[str]:
         """Starts the process and does not wait."""
         root = str(Path(flowd.__file__).parent.parent)
-        arguments = [f"{key}={value}" for key, value in self.settings.items()]
         return subprocess.Popen(
-            [sys.executable, "-c", RUN, *arguments],
+            [sys.executable, "-c", RUN, json.dumps(self.settings, default=str)],
             env={**os.environ, "PYTHONPATH": root},
             stderr=subprocess.PIPE,
             text=True,

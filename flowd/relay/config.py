@@ -18,6 +18,7 @@ import msgspec
 from flowd.errors import ConfigError, FlowdError, Problem
 from flowd.relay.places import find_key
 from flowd.relay.units import parse_size, parse_time
+from flowd.wire.limits import is_stream_name
 from flowd.wire.sockets import check_endpoint
 
 ENVIRONMENT = {
@@ -29,7 +30,7 @@ ENVIRONMENT = {
 """Which variable sets which key."""
 
 UNAVAILABLE = (
-    "views", "sources.tail", "sources.raw", "sources.forward", "journal", "consume", "curve", "sinks", "http",
+    "views", "sources.tail", "sources.forward", "journal", "consume", "curve", "sinks", "http",
 )  # fmt: skip
 """Sections of flowd's configuration that this version does not serve: refused, never ignored."""
 
@@ -59,10 +60,18 @@ class Lane(msgspec.Struct, frozen=True):
     bind: tuple[str, ...] = ()
 
 
+class Raw(msgspec.Struct, frozen=True):
+    """Endpoints for senders that know nothing of FLW, and the stream that their lines belong to."""
+
+    bind: tuple[str, ...] = ()
+    stream: str = "flows"
+
+
 class Sources(msgspec.Struct, frozen=True):
     """Where lines come from."""
 
     ingest: Lane = Lane()
+    raw: Raw = Raw()
 
 
 class Config(msgspec.Struct, frozen=True):
@@ -195,6 +204,7 @@ class _Reading:
         for key, lane in (("sources.ingest.bind", config.sources.ingest), ("live.bind", config.live)):
             for endpoint in lane.bind:
                 self._check_endpoint(key, endpoint)
+        self._check_raw(config)
         if config.runtime.drain_s < 0:
             self.add("runtime.drain_s", f"drain_s = {config.runtime.drain_s:g} is negative", "write 30 or 5m")
         path = config.filters.path
@@ -202,6 +212,23 @@ class _Reading:
             self.add("filters.path", f"filters path {path!r} does not exist", "give a file or a folder")
         if config.filters.watch:
             self.add("filters.watch", "watch = true is not available in this version", "restart to load new filters")
+
+    def _check_raw(self, config: Config) -> None:
+        raw = config.sources.raw
+        others = {config.endpoint(Path(socket).stem) for socket in SOCKETS}
+        others.update(config.sources.ingest.bind, config.live.bind)
+        for endpoint in raw.bind:
+            if endpoint.startswith("tcp://"):
+                self.add(
+                    "sources.raw.bind", f"{endpoint}: raw ingest has no keys and is local", "use an ipc:// endpoint"
+                )
+            elif endpoint in others:
+                self.add("sources.raw.bind", f"{endpoint}: another lane has this endpoint", "give it one of its own")
+            else:
+                self._check_endpoint("sources.raw.bind", endpoint)
+        if not is_stream_name(raw.stream):
+            hint = "1 to 128 of the characters A-Z a-z 0-9 . _ -"
+            self.add("sources.raw.stream", f"stream {raw.stream!r} is no legal name", hint)
 
     def add(self, key: str, message: str, hint: str = "") -> None:
         """A problem with a key, at the place it was written."""

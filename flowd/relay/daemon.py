@@ -24,6 +24,7 @@ from flowd.relay.ingest import Ingest
 from flowd.relay.lanes import Lanes
 from flowd.relay.live import LiveLane
 from flowd.relay.metrics import Counters
+from flowd.relay.raw import RawLane
 from flowd.relay.status import describe_daemon, describe_streams, describe_version
 from flowd.relay.streams import Streams
 from flowd.wire.limits import ID_BYTES
@@ -111,9 +112,23 @@ class Daemon:
         self._live = LiveLane(publisher, self._epoch, self._counters)
         self._live.open_view(FIRST_STREAM)
         self._ingest = Ingest(self._streams, self._live, self._counters)
-        self._lanes = Lanes(router, publisher, self._ingest, self._live, self._counters)
+        raw = self._open_raw()
+        self._lanes = Lanes(router, publisher, self._ingest, self._live, self._counters, raw)
         operations = {"health": self._health, "status": self._status, "version": lambda _: describe_version()}
         self._admin = AdminLane(admin, operations, self._admin_counters)
+
+    def _open_raw(self) -> RawLane | None:
+        """The raw lane, where one is configured: its stream's filters are compiled before anything is promised."""
+        raw = self._config.sources.raw
+        if not raw.bind:
+            return None
+        stream = self._streams.get(raw.stream)
+        assert stream is not None, "the first streams are always taken"
+        self._live.open_view(raw.stream)
+        puller = open_socket(self._context, zmq.PULL)
+        with file_mode(SOCKET_MODE):
+            self._bind(puller, *raw.bind)
+        return RawLane(puller, stream, self._live, self._counters)
 
     def _bind(self, socket: zmq.Socket[bytes], *endpoints: str) -> None:
         for endpoint in endpoints:

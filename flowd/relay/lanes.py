@@ -1,4 +1,4 @@
-"""The thread that carries lines: it owns the ingest and live sockets, and waits on nothing but them.
+"""The thread that carries lines: it owns the ingest, raw and live sockets, and waits on nothing but them.
 
 Receive, decide, publish, acknowledge, one batch after the other: a batch is in the cache while all of it happens, and
 each producer's order is kept by itself.
@@ -15,6 +15,7 @@ import zmq
 from flowd.relay.ingest import Ingest, Misplaced
 from flowd.relay.live import LiveLane
 from flowd.relay.metrics import Counters
+from flowd.relay.raw import RawLane
 from flowd.relay.reception import Reception
 from flowd.wire import Ack
 from flowd.wire.sockets import Wake
@@ -23,6 +24,8 @@ TURN_BATCHES = 16
 """Messages taken before heartbeats and subscriptions get their turn: a few milliseconds of work."""
 ACKNOWLEDGED_TOGETHER = 4
 """Batches that one acknowledgement covers while more wait: half a producer's window, so that it never runs dry."""
+RAW_DRAIN_S = 1.0
+"""How long a draining daemon takes what raw senders go on sending: nothing tells them to stop."""
 QUIET_MS = 50
 """A draining daemon has finished what it received when nothing came for so long."""
 
@@ -32,8 +35,9 @@ log = logging.getLogger(__name__)
 class Lanes(threading.Thread):
     """Runs until `drain`; then finishes what was received, for at most the seconds that it is given.
 
-    Owns both sockets from `start` on, and closes them at the end with what is left of that time to flush them.
-    `failure` is what ended it otherwise.
+    Owns its sockets from `start` on, and closes them at the end with what is left of that time to flush them.
+    `failure` is what ended it otherwise, `unfinished` what there was no time for. `turned_s` is when the loop last
+    turned, which it does once a second where nothing comes.
     """
 
     def __init__(
@@ -43,13 +47,17 @@ class Lanes(threading.Thread):
         ingest: Ingest,
         live: LiveLane,
         counters: Counters,
+        raw: RawLane | None = None,
     ) -> None:
         super().__init__(name="flowd-lanes", daemon=True)
         self.failure: Exception | None = None
+        self.unfinished: list[str] = []
+        self.turned_s = time.monotonic()
         self._router = router
         self._publisher = publisher
         self._ingest = ingest
         self._live = live
+        self._raw = raw
         self._reception = Reception(router, "ingest", counters)
         self._owed: dict[bytes, Ack] = {}
         self._wake = Wake()
@@ -87,10 +95,17 @@ class Lanes(threading.Thread):
         poller.register(self._router, zmq.POLLIN)
         poller.register(self._publisher, zmq.POLLIN)
         poller.register(self._wake.fd, zmq.POLLIN)
+        if self._raw is not None:
+            poller.register(self._raw.socket, zmq.POLLIN)
         while not self.is_draining:
+            self.turned_s = now_s = time.monotonic()
             self._live.read_subscriptions()
-            wait_s = self._live.beat(time.monotonic())
-            if not self._take_turn():
+            wait_s = self._live.beat(now_s)
+            is_busy = self._take_turn()
+            if self._raw is not None:
+                is_busy |= self._raw.take_turn(now_s)
+                wait_s = min(wait_s, self._raw.wait_s(now_s))
+            if not is_busy:
                 poller.poll(int(wait_s * 1000) + 1)
 
     def _take_turn(self) -> bool:
@@ -124,16 +139,40 @@ class Lanes(threading.Thread):
         self._owed.clear()
 
     def _finish(self) -> None:
-        """Takes what was sent on credit given before, until none comes any more or the time is over."""
+        """Takes what was sent on credit given before, until none comes any more or the time is over.
+
+        Raw senders have no credit that could end: they are given a second, or less where they are silent.
+        """
         self._ingest.drain()
-        while self._take_turn() or self._router.poll(QUIET_MS):
+        raw = self._raw
+        raw_until_s = time.monotonic() + RAW_DRAIN_S
+        receiving = zmq.Poller()
+        receiving.register(self._router, zmq.POLLIN)
+        if raw is not None:
+            receiving.register(raw.socket, zmq.POLLIN)
+        while self._take_turn() or receiving.poll(QUIET_MS):
+            self.turned_s = now_s = time.monotonic()
             if self.is_late:
-                log.warning("drain: time is over, and producers still had batches under way; they will send them again")
+                self._give_up("producers still had batches under way; they will send them again")
                 break
+            if raw is not None and raw.socket in receiving:
+                raw.take_turn(now_s)
+                if now_s >= raw_until_s:
+                    receiving.unregister(raw.socket)
+        if raw is not None:
+            raw.flush()
+            if raw.socket.poll(0):
+                self._give_up("raw senders were still sending; what they had sent is lost")
         self._live.beat_all()
+
+    def _give_up(self, what: str) -> None:
+        self.unfinished.append(what)
+        log.warning("drain: time is over, and %s", what)
 
     def _close(self) -> None:
         left_s = 0.0 if self._drain_until_s is None else max(0.0, self._drain_until_s - time.monotonic())
         for socket in (self._router, self._publisher):
             socket.close(linger=int(left_s * 1000))
+        if self._raw is not None:
+            self._raw.socket.close()
         self._wake.close()
