@@ -14,7 +14,7 @@ from relay_bed import DEADLINE_S, DROPPED, KEPT, DaemonProcess, Listener, Peer, 
 from flowd.client import request
 from flowd.errors import ConfigError, FilterError
 from flowd.relay.config import Config, load_config
-from flowd.relay.daemon import Daemon, filter_compiler
+from flowd.relay.daemon import Daemon
 from flowd.wire import Ack
 from flowd.wire.limits import BATCH_BYTES, FRAME_MAX_BYTES, LINE_MAX_BYTES, PAYLOAD_MAX_BYTES
 
@@ -161,7 +161,7 @@ def test_filters_that_cannot_be_compiled_end_the_start(tmp_path: Path, raw_path:
     }
     config = load_config(None, overrides, {})
     with pytest.raises(FilterError):
-        Daemon(config, filter_compiler(config))
+        Daemon(config)
     assert not raw_path.exists()
 
 

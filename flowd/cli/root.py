@@ -20,6 +20,7 @@ COMMANDS = {
     "send": "Send lines into the daemon, acknowledged.",
     "observe": "Follow what the daemon keeps.",
     "status": "Ask the daemon how it is.",
+    "drain": "End the daemon in order.",
     "bench": "Measure this machine on a seeded corpus.",
     "completion": "Print the shell's completion script.",
 }

@@ -38,8 +38,9 @@ def render_status(status: dict[str, Any]) -> str:
         f"flowd {status['version']} is {status['state']}: process {status['process_id']}, "
         f"up {show_duration(status['uptime_s'])}\n"
         f"sockets in {status['runtime_dir']}, filters: {status['filters'] or 'none, everything is kept'}\n"
-        f"producers: {status['producers']}\n\n"
+        f"producers: {status['producers']}\n"
     )
+    text += "".join(f"degraded: {reason}\n" for reason in status.get("reasons", ())) + "\n"
     text += _render_streams(status["streams"])
     rules = _render_rules(status["streams"])
     if rules:
