@@ -115,12 +115,25 @@ def test_reloading_carries_the_steady_clock(manager: Manager) -> None:
     notifier = Notifier(manager.address)
     before_us = time.monotonic_ns() // 1000
     notifier.reloading()
-    notifier.ready("ok")
+    notifier.reloaded()
     heard = manager.hear()
     assert heard.pop("RELOADING") == "1"
     assert before_us <= int(heard.pop("MONOTONIC_USEC")) <= time.monotonic_ns() // 1000
     assert heard == {}
-    assert manager.hear() == {"READY": "1", "STATUS": "ok"}
+    assert manager.hear() == {"READY": "1"}
+
+
+def test_reload_by_signal_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, manager: Manager) -> None:
+    with managed(tmp_path, monkeypatch, NOTIFY_SOCKET=manager.address) as daemon:
+        assert daemon.process is not None
+        assert manager.hear_with("READY")["STATUS"].startswith("ok")
+        (tmp_path / "flow").write_text("<filter")  # a failed reload ends as well: the old filters go on
+        daemon.process.send_signal(signal.SIGHUP)
+        assert set(manager.hear()) == {"RELOADING", "MONOTONIC_USEC"}
+        assert manager.hear() == {"READY": "1"}
+        health = request(daemon.endpoint("admin"), "health")
+        assert health["state"] == "degraded"
+        assert health["reasons"][0].startswith(f"filters: {tmp_path / 'flow'}:1:")
 
 
 def test_manager_that_does_not_listen_is_no_reason_to_end(tmp_path: Path, manager: Manager) -> None:

@@ -26,8 +26,8 @@ LOOK_S = 0.01
 def command(runtime_dir: str | None, timeout_s: float, quiet: bool) -> int:
     """End the daemon in order, and wait until it has ended.
 
-    It takes no new batches, finishes what it has received within its own --drain-s, and gives its directories back. Exits
-    with 1 where it could not finish everything in that time and says what, with 69 where no daemon answers.
+    It takes no new batches, finishes what it has received within its own --drain-s, and gives its directories back.
+    Exits with 1 where it could not finish everything in that time and says what, with 69 where no daemon answers.
     """
     endpoint = find_endpoint(runtime_dir, "admin")
     require_socket(endpoint)

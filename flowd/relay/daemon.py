@@ -78,7 +78,7 @@ class Daemon:
         if self._remote is not None:
             self._remote.start()
         self._lanes.start()
-        self._reloader.begin(self._lanes.between_batches)
+        self._reloader.begin(self._lanes.between_batches, self._notifier)
 
     def announce(self) -> None:
         """Tells the service manager, where there is one, that the daemon is ready, and from now on that it is well."""

@@ -40,12 +40,16 @@ class Notifier:
         return bool(self._address)
 
     def ready(self, status: str) -> None:
-        """The sockets are there, or new filters decide."""
+        """Producers and subscribers may come."""
         self._send("READY=1", f"STATUS={status}")
 
     def reloading(self) -> None:
-        """New filters are being loaded; `ready` follows."""
+        """New filters are being loaded; `reloaded` follows, whatever comes of it."""
         self._send("RELOADING=1", f"MONOTONIC_USEC={time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000}")
+
+    def reloaded(self) -> None:
+        """The new filters decide, or the old ones go on."""
+        self._send("READY=1")
 
     def stopping(self) -> None:
         """The end has begun."""
