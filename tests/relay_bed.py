@@ -21,7 +21,7 @@ import flowd
 from flowd.client import request
 from flowd.errors import Unreachable
 from flowd.relay.config import Config, load_config
-from flowd.relay.daemon import Daemon, filter_compiler
+from flowd.relay.daemon import Daemon
 from flowd.wire import Data, Header, Hello, Live, Message, checksum, encode, parse
 
 DEADLINE_S = 20.0
@@ -79,7 +79,7 @@ def settings(directory: Path, **overrides: Any) -> dict[str, Any]:
 def running(directory: Path, **overrides: Any) -> Iterator[tuple[Daemon, Config]]:
     """A daemon in this process, drained at the end."""
     config = load_config(None, settings(directory, **overrides), {})
-    daemon = Daemon(config, filter_compiler(config))
+    daemon = Daemon(config)
     try:
         yield daemon, config
     finally:

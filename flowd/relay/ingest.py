@@ -47,6 +47,7 @@ def carry(stream: Stream, lines: Buffer, live: LiveLane) -> int:
     """Decides a batch and publishes what is kept: the one way of all lines. Returns how many lines it had."""
     applied = stream.filter_set.apply(lines)
     stream.account(len(lines), applied)
+    stream.sample.add_from(lines, applied.lines)
     live.publish(stream.name, applied.kept, applied.kept_lines, time.time_ns(), stream.generation)
     return applied.lines
 
