@@ -81,6 +81,15 @@ def runtime_option() -> Callable[[F], F]:
     return option("--runtime-dir", metavar="DIR", help="Where the daemon's sockets are.")
 
 
+def endpoint_options() -> Callable[[F], F]:
+    """A daemon elsewhere, and the keys to speak with it."""
+    return compose(
+        option("--endpoint", metavar="ENDPOINT", help="Another address than the runtime directory's: tcp://HOST:PORT."),
+        option("--server-key", metavar="KEY", help="The daemon's public key, or the file that holds it; for TCP."),
+        option("--secret-file", metavar="FILE", help="The file with this client's secret key; for TCP."),
+    )
+
+
 def timeout_option(default_s: float) -> Callable[[F], F]:
     """How long to wait for a daemon."""
     return option(

@@ -65,15 +65,17 @@ def parse_grant(path: Path, certificate: Certificate) -> Grant:
 
 
 def check_folder(directory: str | os.PathLike[str]) -> None:
-    """Raises FlowdError where this is no folder of allowed keys: it must be there, and only its owner's to write."""
+    """Raises FlowdError where this is no folder of allowed keys: it must be there, and only its owner's to write (or
+    nobody's, as a Secret's mount is)."""
     try:
         mode = os.stat(directory).st_mode
+        is_read_only = os.statvfs(directory).f_flag & os.ST_RDONLY
         os.scandir(directory).close()
     except OSError as error:
         raise FlowdError(
             f"{directory}: {error.strerror}", hint="make a folder for the public keys of clients"
         ) from error
-    if mode & 0o022:
+    if mode & 0o022 and not is_read_only:
         raise FlowdError(f"{directory}: others than its owner may write there", hint=f"chmod go-w {directory}")
 
 
