@@ -123,8 +123,8 @@ sync = "commit"
         (
             str(path),
             10,
-            "tcp://0.0.0.0:5755: TCP needs CURVE keys, which this version does not have",
-            "use an ipc:// endpoint on this node",
+            "tcp://0.0.0.0:5755: TCP needs CURVE keys",
+            "give server_secret_file and allowed_keys_dir under [curve]; `flowd keys new` makes keys",
         ),
         (str(path), 12, "[sources.tail] is not available in this version", "remove the section"),
         (str(path), 16, "live.bind: Expected `str`, got `int` - at `$[0]`", ""),

@@ -117,8 +117,10 @@ class Reloader(threading.Thread):
             self._notifier.reloading()
             try:
                 self._reload(by, is_guarded=False, is_dry=False)
-            except Exception:  # whatever it was, the next change is to be seen
-                log.exception("filters: reloading failed; the old ones go on")
+            except Exception as error:  # whatever it was, the next change is to be seen
+                log.exception("filters: reloading failed")
+                self._watch.take(self._state())
+                self._note("failed", by, [f"{type(error).__name__}: {error}"])
             finally:
                 self._notifier.reloaded()
 
