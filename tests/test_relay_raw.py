@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import stat
+import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -22,10 +23,10 @@ REFUSED = 'flowd_raw_refused_messages_total{{reason="{}"}}'
 
 
 @contextmanager
-def pushing(path: Path) -> Iterator[zmq.Socket[bytes]]:
+def pushing(path: Path, high_water_mark: int = 0) -> Iterator[zmq.Socket[bytes]]:
     """A bare PUSH at the raw socket."""
     with zmq.Context.instance().socket(zmq.PUSH) as pusher:
-        pusher.setsockopt(zmq.SNDHWM, 0)
+        pusher.setsockopt(zmq.SNDHWM, high_water_mark)
         pusher.linger = 0
         pusher.connect(f"ipc://{path}")
         yield pusher
@@ -175,6 +176,29 @@ def test_drain_takes_what_was_pushed(tmp_path: Path, raw_path: Path) -> None:
             code, said = daemon.terminate()
             heard = hear_lines(listener, 2 * len(KEPT))
         assert (code, "WARNING" in said, b"".join(heard)) == (0, False, KEPT * 2)
+
+
+def test_drain_does_not_wait_for_senders_that_go_on(tmp_path: Path, raw_path: Path) -> None:
+    is_over = threading.Event()
+
+    def push() -> None:
+        with pushing(raw_path, 100) as pusher:
+            pusher.setsockopt(zmq.SNDTIMEO, 100)
+            while not is_over.is_set():
+                with suppress(zmq.Again):
+                    pusher.send(KEPT * 100)
+
+    with DaemonProcess(tmp_path, runtime__drain_s=60, sources__raw__bind=[f"ipc://{raw_path}"]) as daemon:
+        sender = threading.Thread(target=push)
+        sender.start()
+        try:
+            wait_until(lambda: daemon.status()["streams"]["flows"]["lines"], "the first lines")
+            code, said = daemon.terminate()
+        finally:
+            is_over.set()
+            sender.join()
+    assert code == 0
+    assert "raw senders were still sending; what they had sent is lost" in said
 
 
 @pytest.mark.parametrize(

@@ -44,7 +44,7 @@ def command(runtime_dir: str | None, timeout_s: float, quiet: bool) -> int:
             raise Unreachable(f"process {status['process_id']} has not ended", hint="see its log; SIGKILL ends it")
         time.sleep(LOOK_S)
     for what in unfinished:
-        say(f"flowd: time was over, and {what}")
+        say(f"flowd: not finished: {what}")
     if not quiet:
         say(f"flowd: process {status['process_id']} has ended, after {time.monotonic() - began_s:.1f} s")
     return EXIT_NO if unfinished else EXIT_DONE

@@ -166,6 +166,8 @@ class Lanes(threading.Thread):
         raw_until_s = time.monotonic() + RAW_DRAIN_S
         receiving = zmq.Poller()
         receiving.register(self._router, zmq.POLLIN)
+        if self._remote is not None:
+            self._remote.register_ingest(receiving)
         if raw is not None:
             receiving.register(raw.socket, zmq.POLLIN)
         while self._take_turn() or receiving.poll(QUIET_MS):
@@ -185,7 +187,7 @@ class Lanes(threading.Thread):
 
     def _give_up(self, what: str) -> None:
         self.unfinished.append(what)
-        log.warning("drain: time is over, and %s", what)
+        log.warning("drain: %s", what)
 
     def _close(self) -> None:
         left_s = 0.0 if self._drain_until_s is None else max(0.0, self._drain_until_s - time.monotonic())

@@ -72,9 +72,13 @@ class Remote:
 
     def register(self, poller: zmq.Poller) -> None:
         """Has the poller of the thread that carries lines wake for what comes here."""
-        poller.register(self._router, zmq.POLLIN)
+        self.register_ingest(poller)
         if self._publisher is not None:
             self._publisher.register(poller)
+
+    def register_ingest(self, poller: zmq.Poller) -> None:
+        """The same for what producers send only."""
+        poller.register(self._router, zmq.POLLIN)
 
     def close(self, linger_s: float) -> None:
         """Closes the lanes' sockets, with so much time for what they still hold."""

@@ -278,7 +278,7 @@ def test_drain_says_what_was_not_finished(tmp_path: Path) -> None:
         assert flowd("send", *where, lines=KEPT * 200_000).returncode == 0
         done = flowd("drain", "-q", *where)
         assert done.stderr == (
-            b"flowd: time was over, and subscribers had not taken everything published; they will see the gap\n"
+            b"flowd: not finished: subscribers had not taken everything published; they will see the gap\n"
         )
         assert (done.returncode, child.wait(DEADLINE_S)) == (1, 0)
 
