@@ -9,17 +9,25 @@ from pathlib import Path
 
 import click
 
-from flowd.cli.command import Command, F, compose, option, output_option
+from flowd.cli.command import Command, F, Group, compose, option, output_option
 from flowd.cli.output import write_text
 from flowd.cli.table import render_table
 from flowd.cli.talk import say, say_error
 from flowd.errors import EXIT_CONFIG, EXIT_DONE, FlowdError
 
 EXAMPLES = (
+    "flowd keys new agent --role produce --keys-dir keys --allowed-keys-dir allowed",
+    "flowd keys list --allowed-keys-dir allowed",
+)
+NEW_EXAMPLES = (
     "flowd keys new server --server --keys-dir keys",
     "flowd keys new siem --role consume --stream flows --keys-dir keys --allowed-keys-dir allowed",
 )
 LIST_EXAMPLES = (
+    "flowd keys new agent --role produce --keys-dir keys --allowed-keys-dir allowed",
+    "flowd keys list --allowed-keys-dir allowed",
+)
+NEW_EXAMPLES = (
     "flowd keys list --allowed-keys-dir allowed",
     "flowd keys list --allowed-keys-dir allowed -o json",
 )
@@ -32,7 +40,7 @@ def allowed_option() -> Callable[[F], F]:
     return option("--allowed-keys-dir", metavar="DIR", required=True, help="The folder of keys that are let in.")
 
 
-@click.group(name="keys")
+@click.group(cls=Group, name="keys", examples=EXAMPLES)
 def command() -> None:
     """Make, list and revoke the CURVE keys that TCP needs.
 
@@ -40,7 +48,7 @@ def command() -> None:
     """
 
 
-@command.command(cls=Command, name="new", examples=EXAMPLES)
+@command.command(cls=Command, name="new", examples=NEW_EXAMPLES)
 @click.argument("name")
 @option("--server", "is_server", is_flag=True, help="A daemon's own key, which has no roles.")
 @option("--role", "roles", type=click.Choice(ROLES), multiple=True, help="What the key is good for; may be repeated.")
