@@ -14,11 +14,13 @@ from pathlib import Path
 
 import pytest
 import zmq
-from relay_bed import DEADLINE_S, DROPPED, KEPT, DaemonProcess, Listener, Peer, batch, wait_until
+from relay_bed import DEADLINE_S, DROPPED, KEPT, DaemonProcess, Listener, Peer, batch, settings, wait_until
 
 from flowd.client import request
+from flowd.relay.config import load_config
+from flowd.relay.daemon import Daemon
 from flowd.relay.health import Health
-from flowd.relay.notify import TURN_S, Notifier, Watchdog
+from flowd.relay.notify import TURN_S, Notifier
 
 
 class Manager:
@@ -95,20 +97,29 @@ def test_watchdog_of_another_process_is_not_petted(tmp_path: Path) -> None:
     assert Notifier.from_environment({}).is_heard is False
 
 
-def test_stopped_loop_is_not_called_well(manager: Manager) -> None:
-    turned = [time.monotonic()]
-    notifier = Notifier(manager.address, 0.1)
-    watchdog = Watchdog(notifier, lambda: turned[0], lambda: "ok")
-    watchdog.start()
+def test_loop_that_stands_still_is_not_called_well(tmp_path: Path, manager: Manager) -> None:
+    notifier = Notifier(manager.address, 0.2)
+    may_go_on = threading.Event()
+    daemon = Daemon(load_config(None, settings(tmp_path), {}), notifier)
+    held = threading.Thread(target=daemon._lanes.between_batches, args=(lambda: int(may_go_on.wait(DEADLINE_S)),))
     try:
+        daemon.announce()
         manager.hear_with("WATCHDOG")
-        turned[0] -= 2 * TURN_S
-        manager.hear_with("STATUS")  # one that may still belong to the turn before
-        assert [manager.hear() for _ in range(5)] == [{"STATUS": "ok"}] * 5
-        turned[0] = time.monotonic()
+        held.start()
+        held_s = time.monotonic()
+        while time.monotonic() < held_s + TURN_S + 0.5:  # what comes until then may still be due to earlier turns
+            manager.hear()
+        while not manager.is_silent():
+            pass
+        heard = [manager.hear() for _ in range(5)]
+        assert heard == [{"STATUS": "ok; 0 producers, 0 lines so far"}] * 5
+        may_go_on.set()
         manager.hear_with("WATCHDOG")
     finally:
-        watchdog.end()
+        may_go_on.set()
+        daemon.drain()
+        assert daemon.join() == 0
+        held.join()
 
 
 def test_reloading_carries_the_steady_clock(manager: Manager) -> None:
