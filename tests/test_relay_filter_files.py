@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from flowd.relay.filter_files import FilterFiles, Watch
-from flowd.relay.sample import FIRST_LINES, SAMPLE_BYTES, SAMPLE_LINES, WINDOW_BYTES, Sample
+from flowd.relay.sample import FIRST_LINES, LINES_BETWEEN, SAMPLE_BYTES, SAMPLE_LINES, WINDOW_BYTES, Sample
 
 
 def test_half_written_file_is_not_taken(tmp_path: Path) -> None:
@@ -69,15 +69,25 @@ def test_sample_holds_whole_lines_of_all_batches() -> None:
 def test_sample_is_bounded_and_recent() -> None:
     sample = Sample()
     for number in range(20 * SAMPLE_LINES):
-        sample.add_from(b"%d\n" % number, 1)
+        sample.add_from(b"%d\n" % number * LINES_BETWEEN, LINES_BETWEEN)
     held = [int(line) for line in sample.lines()]
     assert len(held) == SAMPLE_LINES
     assert sum(number > 10 * SAMPLE_LINES for number in held) > 0.95 * SAMPLE_LINES
     wide = Sample()
     for number in range(1000):
-        wide.add_from(b"x" * (4000 + number) + b"\n", 1)
+        wide.add_from(b"x" * (4000 + number) + b"\n", LINES_BETWEEN)
     assert sum(map(len, wide.lines())) <= SAMPLE_BYTES
     assert len(wide.lines()) > 200
+
+
+def test_small_batches_are_passed_over_once_there_are_enough_lines() -> None:
+    sample = Sample()
+    for _ in range(SAMPLE_LINES):
+        sample.add_from(b"old\n", 1)
+    assert len(sample.lines()) == SAMPLE_LINES // 2 + 1
+    for _ in range(10 * LINES_BETWEEN):
+        sample.add_from(b"new\n", 1)
+    assert sample.lines().count(b"new\n") == 10
 
 
 def test_sample_passes_over_what_is_no_line_of_reasonable_size() -> None:

@@ -1,7 +1,7 @@
 """A few of a stream's recent lines, in memory: what new filters are tried on before they decide.
 
-One line of each batch replaces one that was picked at random, so that the sample reaches back over many batches and
-costs next to nothing a batch. Bounded in lines and bytes.
+Of every thousand lines one replaces one that was picked at random, so that the sample reaches back over a million lines
+and costs a batch next to nothing. Bounded in lines and bytes.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ SAMPLE_LINES = 1024
 """A share of a thousand lines is known to some percent; that is what a warning needs."""
 SAMPLE_BYTES = 1 << 20
 """A stream's sample: 64 streams hold 64 MiB at the very most, and 1 MiB as a rule."""
+LINES_BETWEEN = 1000
+"""Lines that pass between two that are remembered, once there are enough: small batches cost nothing then."""
 FIRST_LINES = 8
 """Lines of a batch while there are few yet: a sample soon after the start."""
 WINDOW_BYTES = 16384
@@ -28,18 +30,22 @@ class Sample:
     def __init__(self) -> None:
         self._lines: list[bytes] = []
         self._bytes = 0
+        self._pass_lines = 0
 
     def add_from(self, batch: Buffer, lines: int) -> None:
-        """Takes one line of a batch (some, while there are few), each from its own part of it."""
-        picks = 1 if len(self._lines) >= SAMPLE_LINES // 2 else min(FIRST_LINES, lines)
-        if not picks or not lines:
+        """Takes one line of a batch if it is time for one; some, while there are few, each from its own part of it."""
+        self._pass_lines -= lines
+        if self._pass_lines > 0 or not lines:
             return
+        are_few = len(self._lines) < SAMPLE_LINES // 2 and self._bytes < SAMPLE_BYTES // 2
+        picks = min(FIRST_LINES, lines) if are_few else 1
         view = memoryview(batch)
         part = max(1, len(view) // picks)
-        for number in range(picks):
-            line = _line_from(view, number * part + randrange(part))
+        found = [_line_from(view, number * part + randrange(part)) for number in range(picks)]
+        for line in found:
             if line is not None:
                 self._put(line)
+        self._pass_lines = 0 if are_few and any(found) else LINES_BETWEEN
 
     def lines(self) -> list[bytes]:
         """The lines, with their newlines, in no order."""
