@@ -5,14 +5,15 @@ from __future__ import annotations
 import asyncio
 import os
 import random
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import zmq
 from cli_bed import flowd, started
-from curve_bed import Node, plain_socket, serving
-from relay_bed import DEADLINE_S, DROPPED, KEPT, batch, wait_until
+from curve_bed import Keys, Node, plain_socket, serving
+from relay_bed import DEADLINE_S, DROPPED, KEPT, batch, running, wait_until
 
 from flowd import aio
 from flowd.client import Producer, request
@@ -279,6 +280,9 @@ def test_a_dead_gate_lets_nothing_in_or_out(node: Node) -> None:
         assert not agent.socket.poll(0)
     assert lines_in(node) == 2
     assert node.count("flowd_authenticated_connections_total", lane="ingest") == 1
+    status = node.status()
+    assert (status["state"], len(status["reasons"])) == ("degraded", 1)
+    assert status["reasons"][0].startswith("tcp: the gate is dead")
 
 
 @pytest.mark.parametrize("lane", LANES)
@@ -302,6 +306,17 @@ def test_what_is_not_zmtp_is_counted_and_dropped(node: Node, lane: str, form: st
     assert node.count("flowd_authenticated_connections_total", lane=lane) == 0
     assert node.count("flowd_malformed_messages_total") == 0
     assert_serves(node)
+
+
+@pytest.mark.parametrize("setting", ["sources__ingest__bind", "live__bind"])
+def test_a_port_that_is_taken_ends_the_start(tmp_path: Path, setting: str) -> None:
+    keys = Keys(tmp_path)
+    curve = {"curve__server_secret_file": str(keys.server_file), "curve__allowed_keys_dir": str(keys.allowed)}
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        binds = {setting: [f"tcp://127.0.0.1:{taken.getsockname()[1]}"]}
+        with pytest.raises(FlowdError, match="cannot be bound"), running(tmp_path, **binds, **curve):
+            pass
+    assert [path.name for path in (tmp_path / "run").iterdir()] == ["flowd.lock"]
 
 
 def test_half_open_connections_are_bounded_and_others_served(node: Node) -> None:

@@ -181,6 +181,8 @@ class Daemon:
             self._bound.append(Path(endpoint.removeprefix("ipc://")))
 
     def _health(self, _: Mapping[str, Any]) -> dict[str, Any]:
+        if self._remote is not None and not self._remote.is_guarded:
+            self._condition.degrade("tcp", "the gate is dead: nothing goes in or out over TCP; restart the daemon")
         return self._condition.describe(is_alive=self._lanes.is_alive(), is_draining=self._lanes.is_draining)
 
     def _describe(self) -> str:

@@ -26,6 +26,8 @@ CHECK_S = 0.1
 """How long what a key may do is taken for granted: a revocation is seen at most so much later."""
 RETRY_S = 0.005
 """How soon an endpoint is bound again that ZeroMQ has not given back yet."""
+PATIENCE_S = 5.0
+"""When an endpoint that cannot be bound again is said in the log, once."""
 SUBSCRIPTIONS_READ = 256
 TOPICS_MAX = 1024
 """Topics of one key: a subscription beyond them is refused."""
@@ -58,6 +60,7 @@ class RemotePublisher:
         self._lost: list[bytes] = []
         self._checked_s = 0.0
         self._unbound: list[str] = []
+        self._patient_until_s = 0.0
         self._poller: zmq.Poller | None = None
         self._socket = open_socket()
         self.endpoints = [bind_tcp(self._socket, endpoint) for endpoint in endpoints]
@@ -156,6 +159,7 @@ class RemotePublisher:
         self._taken.clear()
         self._refused.clear()
         self._unbound = list(self.endpoints)
+        self._patient_until_s = time.monotonic() + PATIENCE_S
         self._socket = self._open_socket()
         if self._poller is not None:
             self._poller.register(self._socket, zmq.POLLIN)
@@ -167,8 +171,9 @@ class RemotePublisher:
             try:
                 self._socket.bind(self._unbound[-1])
             except zmq.ZMQError as error:
-                if error.errno != zmq.EADDRINUSE:
-                    log.error("live: %s cannot be bound again: %s", self._unbound[-1], error)
+                if time.monotonic() >= self._patient_until_s:
+                    self._patient_until_s = float("inf")
+                    log.error("live: %s cannot be bound again: %s; still trying", self._unbound[-1], error)
                 return
             self._unbound.pop()
 
