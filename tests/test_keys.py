@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import stat
+import time
 from pathlib import Path
 
 import pytest
@@ -121,6 +123,20 @@ def test_the_folder_is_the_truth_at_every_moment(tmp_path: Path) -> None:
     assert allowed.find(two) is None
     tmp_path.rename(tmp_path.with_name("gone"))
     assert allowed.find(two) is None
+
+
+def test_asking_for_a_key_that_is_not_there_is_cheap(tmp_path: Path) -> None:
+    unknown, _ = make_key_pair()
+    for number in range(200):
+        write_grant(tmp_path / f"{number}.key", make_key_pair()[0])
+    os.utime(tmp_path, (1, 1))
+    allowed = AllowedKeys(tmp_path)
+    began_s = time.monotonic()
+    for _ in range(2_000):
+        assert allowed.find(unknown) is None
+    assert time.monotonic() - began_s < 1, "2,000 readings of 200 files take longer"
+    write_grant(tmp_path / "new.key", unknown)
+    assert allowed.find(unknown) is not None
 
 
 def configure(folder: Path, curve: str, endpoint: str = "tcp://127.0.0.1:5755") -> Path:

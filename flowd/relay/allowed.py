@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import time
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,6 +21,8 @@ ROLES = (PRODUCE, CONSUME, ADMIN)
 ANY_STREAM = "*"
 KEYS_MAX = 4096
 """Certificates read from one folder: whoever needs more has another way to tell clients apart."""
+FRESH_S = 0.1
+"""How long a key that was not there is taken to be still not there, unless files came or went."""
 
 log = logging.getLogger(__name__)
 
@@ -86,20 +89,37 @@ class AllowedKeys:
         self._directory = Path(directory)
         self._grants: dict[str, tuple[Path, Signature, Grant]] = {}
         self._files: dict[Path, tuple[Signature, Grant | None]] = {}
+        self._read_s = float("-inf")
+        self._changed_ns = 0
 
     def find(self, key: str) -> Grant | None:
         """What this key is allowed now; None where it is not let in."""
         known = self._grants.get(key)
         if known is not None and _sign(known[0]) == known[1]:
             return known[2]
+        if known is None and self._is_fresh():
+            return None
         self._read_folder()
         known = self._grants.get(key)
         return None if known is None else known[2]
 
+    def _is_fresh(self) -> bool:
+        """Whether the folder was read just now: who asks again and again for a key that is not there must not cost a
+        reading each time. Times of change are coarse, so a folder that changed just now is always read."""
+        if time.monotonic() - self._read_s >= FRESH_S:
+            return False
+        try:
+            changed_ns = os.stat(self._directory).st_mtime_ns
+        except OSError:
+            return False
+        return changed_ns == self._changed_ns and time.time_ns() - changed_ns >= FRESH_S * 1e9
+
     def _read_folder(self) -> None:
         """Reads what is new or changed. Where two files hold one key, the first by name counts."""
         before, self._files, self._grants = self._files, {}, {}
+        self._read_s = time.monotonic()
         try:
+            self._changed_ns = os.stat(self._directory).st_mtime_ns
             names = sorted(name for name in os.listdir(self._directory) if name.endswith(PUBLIC_SUFFIX))
         except OSError as error:
             log.error("%s: %s: no key is let in", self._directory, error.strerror)
