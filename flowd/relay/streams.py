@@ -11,11 +11,11 @@ from collections import defaultdict
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
 
+from flowd.relay.rulebook import Rulebook, RuleKey, keep_everything, key_deciders
 from flowd.relay.sample import Sample
 
 if TYPE_CHECKING:
     from flowd.filterset import Applied, FilterSet, Hits
-    from flowd.relay.rulebook import Rulebook, RuleKey
 
 STREAMS_MAX = 64
 """Streams of one node: Calico writes a dozen. Each may hold tables of some MiB."""
@@ -94,8 +94,6 @@ class Stream:
     def decided(self) -> list[Decided]:
         """What each loaded rule has decided since the daemon began, in the rules' order; `default`, and where there
         are such lines, what was kept by bypassing and what was decided by rules that are no more."""
-        from flowd.relay.rulebook import key_deciders
-
         with self._lock:
             loaded = self.loaded
             sums = {key: (lines, size_bytes) for key, (lines, size_bytes) in self._earlier.items()}
@@ -117,8 +115,6 @@ class Stream:
 
     def _hits(self) -> dict[RuleKey, Hits]:
         """What the deciding set has decided, by what its rules say. To be called with the lock."""
-        from flowd.relay.rulebook import key_deciders
-
         hits = self.filter_set.hits
         if self.filter_set is not self.loaded:
             return {((BYPASS,), 0): hits["default"]}
@@ -164,6 +160,4 @@ class Streams:
 
 
 def _bypass_set(stream: str, is_bypassed: bool) -> FilterSet | None:
-    from flowd.relay.rulebook import keep_everything
-
     return keep_everything(stream) if is_bypassed else None
