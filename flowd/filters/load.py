@@ -30,9 +30,7 @@ def read_path(
     return open_path(path, dialect, skip_unsupported).resolve(stream)
 
 
-def open_path(
-    path: str | os.PathLike[str], dialect: str | None = None, skip_unsupported: bool = False
-) -> FluentdText:
+def open_path(path: str | os.PathLike[str], dialect: str | None = None, skip_unsupported: bool = False) -> FluentdText:
     """What `read_path` reads, once for all streams: the files are not looked at again. Raises as `read_path` does."""
     _check_dialect(dialect)
     shown = os.fspath(path)
