@@ -73,9 +73,11 @@ class Reloader(threading.Thread):
             try:
                 if not self._asked.get(timeout=INTERVAL_S if is_watching else None):
                     return
-                self._reload_quietly("signal")
             except Empty:
                 self._look()
+                continue
+            with self._lock:
+                self._reload_quietly("signal")
 
     def reload(self, *, dry: bool = False, force: bool = False) -> dict[str, Any]:
         """Loads the filters as they are now and says what came of it; `dry` only says what would change.
@@ -109,20 +111,21 @@ class Reloader(threading.Thread):
 
     def _look(self) -> None:
         """Reloads where the files have changed and are finished."""
-        if self._watch.is_due(self._state()):
-            self._reload_quietly("watch")
+        with self._lock:  # a command that is reading them takes the change itself
+            if self._watch.is_due(self._state()):
+                self._reload_quietly("watch")
 
     def _reload_quietly(self, by: str) -> None:
-        with self._lock:
-            self._notifier.reloading()
-            try:
-                self._reload(by, is_guarded=False, is_dry=False)
-            except Exception as error:  # whatever it was, the next change is to be seen
-                log.exception("filters: reloading failed")
-                self._watch.take(self._state())
-                self._note("failed", by, [f"{type(error).__name__}: {error}"])
-            finally:
-                self._notifier.reloaded()
+        """Reloads where nobody waits for the answer. To be called with the lock."""
+        self._notifier.reloading()
+        try:
+            self._reload(by, is_guarded=False, is_dry=False)
+        except Exception as error:  # whatever it was, the next change is to be seen
+            log.exception("filters: reloading failed")
+            self._watch.take(self._state())
+            self._note("failed", by, [f"{type(error).__name__}: {error}"])
+        finally:
+            self._notifier.reloaded()
 
     def _reload(self, by: str, *, is_guarded: bool, is_dry: bool) -> dict[str, Any]:
         state = self._state()
