@@ -86,7 +86,8 @@ class Watch(threading.Thread):
         """Counts what a monitor tells; False when the socket it watched was closed."""
         lane = self._lanes[monitor]
         while monitor.poll(0):
-            event = recv_monitor_message(monitor)["event"]
+            told = recv_monitor_message(monitor)
+            event = told["event"]
             if event == zmq.EVENT_MONITOR_STOPPED:
                 return False
             if event == zmq.EVENT_ACCEPTED:
@@ -96,5 +97,8 @@ class Watch(threading.Thread):
             elif event == zmq.EVENT_ACCEPT_FAILED:
                 self._counters.add("flowd_failed_accepts_total", lane=lane)
             elif event in _FAILURES:
-                self._counters.add("flowd_refused_handshakes_total", lane=lane, reason=_FAILURES[event])
+                # Without keys on one side, whoever sees it first hangs up: one reason, whichever side that was.
+                is_keyless = told["value"] == zmq.PROTOCOL_ERROR_ZMTP_MECHANISM_MISMATCH
+                reason = "handshake" if is_keyless else _FAILURES[event]
+                self._counters.add("flowd_refused_handshakes_total", lane=lane, reason=reason)
         return True
