@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import secrets
 import signal
@@ -20,7 +21,7 @@ import flowd
 from flowd.client import request
 from flowd.errors import Unreachable
 from flowd.relay.config import Config, load_config
-from flowd.relay.daemon import Daemon, filter_compiler
+from flowd.relay.daemon import Daemon
 from flowd.wire import Data, Header, Hello, Live, Message, checksum, encode, parse
 
 DEADLINE_S = 20.0
@@ -36,12 +37,13 @@ DROP_DEV = """\
 KEPT = b'{"source_namespace":"prod"}\n'
 DROPPED = b'{"source_namespace":"dev"}\n'
 RUN = """
+import json
 import sys
 from flowd.errors import FlowdError
 from flowd.relay.config import load_config
 from flowd.relay.daemon import run
 try:
-    sys.exit(run(load_config(None, dict(pair.split("=", 1) for pair in sys.argv[1:]))))
+    sys.exit(run(load_config(None, json.loads(sys.argv[1]))))
 except FlowdError as error:
     print(error, "|", error.hint, file=sys.stderr)
     sys.exit(error.exit_code)
@@ -77,7 +79,7 @@ def settings(directory: Path, **overrides: Any) -> dict[str, Any]:
 def running(directory: Path, **overrides: Any) -> Iterator[tuple[Daemon, Config]]:
     """A daemon in this process, drained at the end."""
     config = load_config(None, settings(directory, **overrides), {})
-    daemon = Daemon(config, filter_compiler(config))
+    daemon = Daemon(config)
     try:
         yield daemon, config
     finally:
@@ -99,9 +101,8 @@ class DaemonProcess:
     def spawn(self) -> subprocess.Popen[str]:
         """Starts the process and does not wait."""
         root = str(Path(flowd.__file__).parent.parent)
-        arguments = [f"{key}={value}" for key, value in self.settings.items()]
         return subprocess.Popen(
-            [sys.executable, "-c", RUN, *arguments],
+            [sys.executable, "-c", RUN, json.dumps(self.settings, default=str)],
             env={**os.environ, "PYTHONPATH": root},
             stderr=subprocess.PIPE,
             text=True,

@@ -303,7 +303,7 @@ def examples_of(name: str) -> list[str]:
     return [line.strip() for line in text.rpartition("Examples:\n")[2].strip().splitlines()]
 
 
-@pytest.mark.parametrize("name", ["check", "filter", "explain", "bench", "completion"])
+@pytest.mark.parametrize("name", ["check", "filter", "explain", "keys", "bench", "completion"])
 def test_the_examples_run(tmp_path: Path, name: str) -> None:
     prepare_examples(tmp_path)
     for example in examples_of(name):

@@ -58,6 +58,7 @@ path = "{filters}"
 dialect = "fluentd"
 skip_unsupported = true
 watch = false
+reload_max_extra_drop = 0.5
 
 [sources.ingest]
 bind = ["ipc:///run/x/more.sock"]
@@ -68,7 +69,7 @@ bind = []
     )
     assert load_config(path, None, {}) == Config(
         Runtime("/run/x", "/var/x", 60.0),
-        Filters(str(filters), "fluentd", True, False),
+        Filters(str(filters), "fluentd", True, False, 0.5),
         Sources(Lane(("ipc:///run/x/more.sock",))),
         Lane(()),
     )
@@ -99,7 +100,7 @@ drain_s = "5 parsecs"
 
 [filters]
 path = "/nonexistent/flow"
-watch = true
+reload_max_extra_drop = 20
 
 [sources.ingest]
 bind = ["tcp://0.0.0.0:5755"]
@@ -118,12 +119,12 @@ sync = "commit"
         (str(path), 2, "unknown key 'runtime.dirr'", "did you mean 'dir'?"),
         (str(path), 3, "runtime.drain_s: '5 parsecs' is no time; write 30, 500ms, 5m or 24h", ""),
         (str(path), 6, "filters path '/nonexistent/flow' does not exist", "give a file or a folder"),
-        (str(path), 7, "watch = true is not available in this version", "restart to load new filters"),
+        (str(path), 7, "reload_max_extra_drop = 20 is no share", "write 0 to 1"),
         (
             str(path),
             10,
-            "tcp://0.0.0.0:5755: TCP needs CURVE keys, which this version does not have",
-            "use an ipc:// endpoint on this node",
+            "tcp://0.0.0.0:5755: TCP needs CURVE keys",
+            "give server_secret_file and allowed_keys_dir under [curve]; `flowd keys new` makes keys",
         ),
         (str(path), 12, "[sources.tail] is not available in this version", "remove the section"),
         (str(path), 16, "live.bind: Expected `str`, got `int` - at `$[0]`", ""),

@@ -31,7 +31,7 @@ from flowd.client import Producer, Subscriber, request
 from flowd.errors import EXIT_CONFIG, EXIT_DONE, EXIT_INTERRUPTED, FilterError, FlowdError
 from flowd.relay.admin import AdminLane
 from flowd.relay.config import load_config
-from flowd.relay.daemon import Daemon, filter_compiler
+from flowd.relay.daemon import Daemon
 from flowd.relay.directories import AlreadyRunning
 from flowd.relay.metrics import Counters
 from flowd.relay.reception import (
@@ -42,6 +42,7 @@ from flowd.relay.reception import (
     Offenders,
     Reception,
 )
+from flowd.relay.rulebook import read_rulebook
 from flowd.wire import Ack, Data, Nak, Reply, Request, checksum, encode, parse
 from flowd.wire.limits import CREDIT_MESSAGES
 
@@ -216,12 +217,12 @@ def test_failed_start_gives_its_directories_back(tmp_path: Path) -> None:
     config = load_config(None, given, {})
     for _ in range(2):
         with pytest.raises(FlowdError, match=r"/nonexistent/live\.sock"):
-            Daemon(config, filter_compiler(config))
+            Daemon(config)
     given = settings(tmp_path)
     config = load_config(None, given, {})
-    daemon = Daemon(config, filter_compiler(config))
+    daemon = Daemon(config)
     with pytest.raises(AlreadyRunning):
-        Daemon(config, filter_compiler(config))
+        Daemon(config)
     daemon.drain()
     assert daemon.join() == EXIT_DONE
 
@@ -242,18 +243,13 @@ def test_more_endpoints_are_bound(tmp_path: Path) -> None:
         assert request(config.endpoint("admin"), "status")["streams"]["flows"]["lines"] == 1
 
 
-def test_filters_that_broke_later_keep_a_new_stream_waiting(tmp_path: Path) -> None:
-    with running(tmp_path) as (_, config), Peer(config.endpoint("ingest")) as peer:
+def test_new_stream_is_decided_by_the_filters_that_were_read(tmp_path: Path) -> None:
+    with running(tmp_path, filters__watch=False) as (_, config), Peer(config.endpoint("ingest")) as peer:
         peer.hello()
-        text = (tmp_path / "flow").read_text()
         (tmp_path / "flow").write_text("<filter")
-        assert peer.send(1, KEPT, stream="dns").code == "busy"
-        assert peer.send(1, KEPT, stream="flows").s == 1
-        (tmp_path / "flow").write_text(text)
-        assert peer.send(2, KEPT, stream="dns") == peer.send(2, KEPT, stream="dns")
-        (tmp_path / "flow").write_text("<filter")
+        assert peer.send(1, KEPT, stream="dns").s == 1
         with pytest.raises(FilterError):
-            filter_compiler(config)("flows")
+            read_rulebook(config.filters).compile("flows")
 
 
 def test_killed_producer_and_subscriber_do_not_disturb_others(daemon: DaemonProcess) -> None:

@@ -1,9 +1,9 @@
-"""flowd.relay.status: what the admin lane tells of a filter set."""
+"""flowd.relay.streams: what the admin lane tells of a stream's rules."""
 
 from __future__ import annotations
 
 import flowd
-from flowd.relay.status import describe_rules
+from flowd.relay.streams import Stream
 
 FILTERS = """\
 <filter flows>
@@ -30,8 +30,8 @@ def test_rules_and_groups_are_told_with_their_places_and_default_at_the_end() ->
     filter_set = flowd.compile(FILTERS, origin="flow")
     line = b'{"source_namespace":"dev","dest_namespace":"dev"}\n'
     filter_set.filter(line + b"{}\n")
-    assert describe_rules(filter_set) == [
-        {"name": "filter1.and", "lines": 1, "bytes": len(line), "file": "flow", "line": 8},
-        {"name": "filter1.exclude1", "lines": 0, "bytes": 0, "file": "flow", "line": 3},
-        {"name": "default", "lines": 1, "bytes": 3, "file": "", "line": 0},
+    assert Stream("flows", filter_set, 1, None).decided() == [
+        ("filter1.and", 1, len(line), "flow", 8),
+        ("filter1.exclude1", 0, 0, "flow", 3),
+        ("default", 1, 3, "", 0),
     ]

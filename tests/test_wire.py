@@ -256,12 +256,26 @@ def test_illegal_stream_name(name: str) -> None:
     assert not is_stream_name(name)
 
 
-def test_tcp_endpoint_is_refused_with_its_reason() -> None:
-    with pytest.raises(FlowdError, match="CURVE"):
-        check_endpoint("tcp://127.0.0.1:5755")
+@pytest.mark.parametrize("endpoint", ["tcp://127.0.0.1:5755", "tcp://*:*", "tcp://[::1]:1", "tcp://node.example:65535"])
+def test_tcp_endpoint_is_one(endpoint: str) -> None:
+    check_endpoint(endpoint)
 
 
-@pytest.mark.parametrize("endpoint", ["", "ipc://", "/run/x.sock", "inproc://x", "nats://x"])
+@pytest.mark.parametrize(
+    "endpoint",
+    [
+        "",
+        "ipc://",
+        "/run/x.sock",
+        "inproc://x",
+        "nats://x",
+        "tcp://",
+        "tcp://x",
+        "tcp://:1",
+        "tcp://x:70000",
+        "tcp://::1:5",
+    ],
+)
 def test_what_is_no_endpoint_is_refused(endpoint: str) -> None:
     with pytest.raises(FlowdError):
         check_endpoint(endpoint)

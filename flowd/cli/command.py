@@ -19,10 +19,26 @@ class Command(click.Command):
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
         """Writes the examples."""
-        if self.examples:
-            with formatter.section("Examples"):
-                for example in self.examples:
-                    formatter.write(f"  {example}\n")
+        _write_examples(formatter, self.examples)
+
+
+class Group(click.Group):
+    """A subcommand with subcommands of its own, whose help ends in examples that run."""
+
+    def __init__(self, *args: Any, examples: Sequence[str] = (), **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.examples = tuple(examples)
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        """Writes the examples."""
+        _write_examples(formatter, self.examples)
+
+
+def _write_examples(formatter: click.HelpFormatter, examples: Sequence[str]) -> None:
+    if examples:
+        with formatter.section("Examples"):
+            for example in examples:
+                formatter.write(f"  {example}\n")
 
 
 def option(*names: str, **settings: Any) -> Callable[[F], F]:
@@ -79,6 +95,15 @@ def output_option(*choices: str) -> Callable[[F], F]:
 def runtime_option() -> Callable[[F], F]:
     """Where the daemon's sockets are."""
     return option("--runtime-dir", metavar="DIR", help="Where the daemon's sockets are.")
+
+
+def endpoint_options() -> Callable[[F], F]:
+    """A daemon elsewhere, and the keys to speak with it."""
+    return compose(
+        option("--endpoint", metavar="ENDPOINT", help="Another address than the runtime directory's: tcp://HOST:PORT."),
+        option("--server-key", metavar="KEY", help="The daemon's public key, or the file that holds it; for TCP."),
+        option("--secret-file", metavar="FILE", help="The file with this client's secret key; for TCP."),
+    )
 
 
 def timeout_option(default_s: float) -> Callable[[F], F]:

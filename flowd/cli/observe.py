@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from flowd.cli.command import Command, compose, option, output_option, runtime_option, timeout_option
+from flowd.cli.command import Command, compose, endpoint_options, option, output_option, runtime_option, timeout_option
 from flowd.cli.output import write_bytes, write_text
 from flowd.cli.runtime import find_endpoint, require_stream_name
 from flowd.cli.table import render_row, shorten
@@ -29,11 +29,21 @@ _RIGHT = [name in ("PORT", "BYTES") for name, _ in COLUMNS]
 
 
 @click.command(cls=Command, name="observe", examples=EXAMPLES)
-@compose(runtime_option(), timeout_option(10.0), output_option("raw", "json", "table"))
+@compose(runtime_option(), endpoint_options(), timeout_option(10.0), output_option("raw", "json", "table"))
 @option("-n", "--lines", "limit", type=click.IntRange(min=1), metavar="N", help="End after N lines.")
 @option("-q", "--quiet", is_flag=True, help="Say nothing but errors.")
 @click.argument("view", default="flows")
-def command(view: str, runtime_dir: str | None, timeout_s: float, output: str, limit: int | None, quiet: bool) -> int:
+def command(
+    view: str,
+    runtime_dir: str | None,
+    endpoint: str | None,
+    server_key: str | None,
+    secret_file: str | None,
+    timeout_s: float,
+    output: str,
+    limit: int | None,
+    quiet: bool,
+) -> int:
     """Follow the kept lines of VIEW (a stream, `flows` if not given) as the daemon publishes them.
 
     Live is best effort: what a slow reader misses is said on standard error, in lines. Exits with 69 where nothing is
@@ -42,7 +52,8 @@ def command(view: str, runtime_dir: str | None, timeout_s: float, output: str, l
     require_stream_name(view, "view")
     from flowd.client import Subscriber
 
-    with Subscriber(find_endpoint(runtime_dir, "live"), view) as subscriber:
+    endpoint = endpoint or find_endpoint(runtime_dir, "live")
+    with Subscriber(endpoint, view, server_key=server_key, secret_file=secret_file) as subscriber:
         subscriber.connect(timeout_s)
         if not quiet:
             say(f"flowd: following {view}")

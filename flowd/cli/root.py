@@ -20,6 +20,10 @@ COMMANDS = {
     "send": "Send lines into the daemon, acknowledged.",
     "observe": "Follow what the daemon keeps.",
     "status": "Ask the daemon how it is.",
+    "reload": "Have the daemon read its filters again.",
+    "bypass": "Have the daemon keep every line, for emergencies.",
+    "drain": "End the daemon in order.",
+    "keys": "Make, list and revoke the keys that TCP needs.",
     "bench": "Measure this machine on a seeded corpus.",
     "completion": "Print the shell's completion script.",
 }

@@ -61,9 +61,10 @@ def command(
     }
     config = load_config(config_path, overrides)
     if check:
-        from flowd.relay.daemon import FIRST_STREAM, filter_compiler
+        from flowd.relay.daemon import FIRST_STREAM
+        from flowd.relay.rulebook import read_rulebook
 
-        filters = filter_compiler(config)(FIRST_STREAM)
+        filters = read_rulebook(config.filters).compile(FIRST_STREAM)
         say_warnings(filters.warnings)
         write_text(f"the configuration is valid: {show_number(len(filters.rules), 'rule')} for {FIRST_STREAM}\n")
         return EXIT_DONE

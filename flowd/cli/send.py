@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from flowd.cli.archives import BadArchive
-from flowd.cli.command import Command, compose, option, runtime_option, stream_option, timeout_option
+from flowd.cli.command import Command, compose, endpoint_options, option, runtime_option, stream_option, timeout_option
 from flowd.cli.lines import STDIN, Input, known_size, read_batches
 from flowd.cli.outcome import describe_os_error
 from flowd.cli.progress import Progress
@@ -32,7 +32,7 @@ PACES_A_SECOND = 20
 
 
 @click.command(cls=Command, name="send", examples=EXAMPLES)
-@compose(stream_option(), runtime_option(), timeout_option(10.0))
+@compose(stream_option(), runtime_option(), endpoint_options(), timeout_option(10.0))
 @option("--rate", type=click.FloatRange(min=0, min_open=True), metavar="LINES/S", help="Send no faster than this.")
 @option("-q", "--quiet", is_flag=True, help="Show no progress and no summary.")
 @click.argument("files", nargs=-1, metavar="[FILE]...")
@@ -40,6 +40,9 @@ def command(
     files: tuple[str, ...],
     stream: str,
     runtime_dir: str | None,
+    endpoint: str | None,
+    server_key: str | None,
+    secret_file: str | None,
     timeout_s: float,
     rate: float | None,
     quiet: bool,
@@ -55,7 +58,12 @@ def command(
     names = files or (STDIN,)
     began_s = time.monotonic()
     progress = Progress(known_size(names), is_shown=not quiet)
-    producer = Producer(find_endpoint(runtime_dir, "ingest"), timeout_s=timeout_s)
+    producer = Producer(
+        endpoint or find_endpoint(runtime_dir, "ingest"),
+        timeout_s=timeout_s,
+        server_key=server_key,
+        secret_file=secret_file,
+    )
     sending = _Sending(producer, stream, _Pace(rate) if rate else None, progress)
     try:
         for name in names:

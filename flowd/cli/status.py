@@ -38,8 +38,10 @@ def render_status(status: dict[str, Any]) -> str:
         f"flowd {status['version']} is {status['state']}: process {status['process_id']}, "
         f"up {show_duration(status['uptime_s'])}\n"
         f"sockets in {status['runtime_dir']}, filters: {status['filters'] or 'none, everything is kept'}\n"
-        f"producers: {status['producers']}\n\n"
+        f"producers: {status['producers']}\n"
     )
+    text += "".join(f"degraded: {reason}\n" for reason in status.get("reasons", ()))
+    text += _render_reload(status) + "\n"
     text += _render_streams(status["streams"])
     rules = _render_rules(status["streams"])
     if rules:
@@ -48,6 +50,15 @@ def render_status(status: dict[str, Any]) -> str:
     if refused:
         text += "\n" + render_table(("COUNTER", "VALUE"), refused, ("VALUE",))
     return text
+
+
+def _render_reload(status: dict[str, Any]) -> str:
+    """What became of the filters that were not loaded; nothing as a rule."""
+    last = status["last_reload"]
+    if last["result"] not in ("failed", "refused"):
+        return ""
+    text = f"last reload {last['result']} ({last['by']}); generation {status['generation']} decides:\n"
+    return text + "".join(f"  {problem}\n" for problem in last["problems"])
 
 
 def _render_streams(streams: dict[str, Any]) -> str:

@@ -8,9 +8,9 @@ from typing import Any
 
 import zmq
 
-from flowd.errors import Refused, Unreachable
+from flowd.errors import FlowdError, Refused, Unreachable
 from flowd.wire import Reply, Request, encode, parse
-from flowd.wire.sockets import check_endpoint, open_socket
+from flowd.wire.sockets import check_endpoint, is_tcp, open_socket
 
 
 def request(endpoint: str, op: str, timeout_s: float = 10.0, **args: Any) -> dict[str, Any]:
@@ -20,6 +20,8 @@ def request(endpoint: str, op: str, timeout_s: float = 10.0, **args: Any) -> dic
     came is no message.
     """
     check_endpoint(endpoint)
+    if is_tcp(endpoint):
+        raise FlowdError(f"{endpoint}: the admin lane is local", hint="use the ipc:// endpoint on the daemon's node")
     asked = secrets.randbits(63)
     deadline_s = time.monotonic() + timeout_s
     with open_socket(zmq.Context.instance(), zmq.DEALER) as socket:

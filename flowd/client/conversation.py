@@ -15,12 +15,14 @@ from math import ceil
 import zmq
 from zmq.utils.monitor import recv_monitor_message
 
+from flowd.client.refusal import is_key_refused, key_refused
 from flowd.client.window import Window
 from flowd.errors import FlowdError, Refused, WireError
 from flowd.memory import keep_freed_memory
 from flowd.wire import Ack, Buffer, Bye, Data, Err, Header, Hello, Nak, Welcome, checksum, encode, parse
+from flowd.wire.keys import ClientKeys
 from flowd.wire.limits import VERSION
-from flowd.wire.sockets import Wake, open_socket
+from flowd.wire.sockets import Wake, open_socket, secure_client
 
 WELCOME_WAIT_S = 1.0
 """How long a HELLO may stay unanswered before it is said again on a new socket; doubled up to the next one."""
@@ -57,12 +59,14 @@ class Conversation(threading.Thread):
         window: Window,
         lock: threading.Condition,
         seal_due: Callable[[int], float | None],
+        keys: ClientKeys | None = None,
     ) -> None:
         super().__init__(name="flowd-producer", daemon=True)
         self.failure: FlowdError | None = None
         self.is_welcome = False
         self.wake = Wake()
         self._endpoint = endpoint
+        self._keys = keys
         self._identity = identity
         self._incarnation = time.time_ns()
         self._window = window
@@ -108,7 +112,8 @@ class Conversation(threading.Thread):
         """One conversation with a socket of its own; says whether the daemon welcomed us."""
         keep_freed_memory()
         socket = open_socket(self._context, zmq.DEALER)
-        monitor = socket.get_monitor_socket(zmq.EVENT_DISCONNECTED)
+        secure_client(socket, self._keys, self._endpoint)
+        monitor = socket.get_monitor_socket(zmq.EVENT_DISCONNECTED | zmq.EVENT_HANDSHAKE_FAILED_AUTH)
         try:
             socket.connect(self._endpoint)
             self._say_hello(socket)
@@ -147,8 +152,13 @@ class Conversation(threading.Thread):
                 self.wake.clear()
             if socket in ready and not self._listen(socket):
                 return
-            if monitor in ready and recv_monitor_message(monitor)["event"] == zmq.EVENT_DISCONNECTED:
-                log.info("producer: %s closed the connection", self._endpoint)
+            if monitor in ready:
+                if is_key_refused(recv_monitor_message(monitor)):
+                    self._fail(key_refused(self._endpoint))
+                elif self.is_welcome or self._keys is None:
+                    log.info("producer: %s closed the connection", self._endpoint)
+                else:
+                    continue  # a handshake came to nothing: ZeroMQ tries again by itself, and slower each time
                 return
 
     def _next_wait_s(self, open_s: float | None) -> float | None:

@@ -15,6 +15,7 @@ from flowd.client.unavailable import refuse_unavailable
 from flowd.client.window import Window
 from flowd.errors import FlowdError, NotAcknowledged, Unreachable
 from flowd.wire import Buffer, count_lines
+from flowd.wire.keys import load_client_keys
 from flowd.wire.limits import BATCH_BYTES, BATCH_DELAY_S, is_stream_name
 from flowd.wire.sockets import check_endpoint
 
@@ -26,7 +27,9 @@ WAITING_MAX_BYTES = 4 * BATCH_BYTES
 class Producer:
     """Sends lines to a daemon's ingest socket and knows which of them were acknowledged.
 
-    `endpoint` is an ipc:// address. `id_file` keeps the producer's id over restarts, so that the daemon recognises it.
+    `endpoint` is an ipc:// address, or a tcp:// one with keys: `server_key` (the daemon's public key, or the name of
+    its certificate) and `secret_file` (this client's). `id_file` keeps the producer's id over restarts, so that the
+    daemon recognises it.
     The connection is made at the first `send` and made again for ever: an absent or restarting daemon only blocks the
     caller, unless `timeout_s` is given. Batches that were not acknowledged are sent again after a restart.
     Methods may be called from several threads; the lines of one call stay together in order.
@@ -42,8 +45,9 @@ class Producer:
         server_key: str | None = None,
         secret_file: str | os.PathLike[str] | None = None,
     ) -> None:
-        refuse_unavailable(spool_dir=spool_dir, server_key=server_key, secret_file=secret_file)
+        refuse_unavailable(spool_dir=spool_dir)
         check_endpoint(endpoint)
+        self._keys = load_client_keys(endpoint, server_key, secret_file)
         self.endpoint = endpoint
         self.timeout_s = timeout_s
         self._identity = Identity(id_file)
@@ -132,7 +136,9 @@ class Producer:
             if self._is_closed:
                 raise FlowdError("the producer is closed")
             if self._conversation is None:
-                self._conversation = Conversation(self.endpoint, self.id, self._window, self._lock, self._seal_due)
+                self._conversation = Conversation(
+                    self.endpoint, self.id, self._window, self._lock, self._seal_due, self._keys
+                )
                 self._conversation.start()
             return self._conversation
 

@@ -10,14 +10,17 @@ from types import TracebackType
 from typing import Any
 
 import zmq
+from zmq.utils.monitor import recv_monitor_message
 
 from flowd.client.continuity import Continuity
+from flowd.client.refusal import is_key_refused, key_refused
 from flowd.client.unavailable import refuse_unavailable
 from flowd.errors import FlowdError, Unreachable, WireError
 from flowd.memory import keep_freed_memory
 from flowd.wire import Heartbeat, Live, open_payload, parse
+from flowd.wire.keys import load_client_keys
 from flowd.wire.limits import HEARTBEAT_MS, is_stream_name
-from flowd.wire.sockets import check_endpoint, open_socket
+from flowd.wire.sockets import check_endpoint, open_socket, secure_client
 
 log = logging.getLogger(__name__)
 
@@ -56,7 +59,8 @@ class Subscriber:
     Live is best effort: a subscriber that is too slow loses batches, and is told how many lines. The connection is
     made at the first iteration (or by `connect`) and made again for ever. With `timeout_s`, iteration ends when no
     batch came for so long, and raises Unreachable when nothing at all was heard of the view. Batches of which nothing
-    was kept are not yielded. For one thread at a time.
+    was kept are not yielded. A tcp:// endpoint takes `server_key` (the daemon's public key, or the name of its
+    certificate) and `secret_file` (this client's); a key that is not let in raises Refused. For one thread at a time.
     """
 
     def __init__(
@@ -71,10 +75,9 @@ class Subscriber:
         server_key: str | None = None,
         secret_file: str | os.PathLike[str] | None = None,
     ) -> None:
-        refuse_unavailable(
-            filter=filter, dialect=dialect, consume=consume, server_key=server_key, secret_file=secret_file
-        )
+        refuse_unavailable(filter=filter, dialect=dialect, consume=consume)
         check_endpoint(endpoint)
+        self._keys = load_client_keys(endpoint, server_key, secret_file)
         if not is_stream_name(view):
             raise FlowdError(f"view {view!r} is no legal name", hint="use 1 to 128 of the characters A-Z a-z 0-9 . _ -")
         self.endpoint = endpoint
@@ -86,6 +89,7 @@ class Subscriber:
         """Publications heard so far, heartbeats included."""
         self._topic = view.encode() + b"\0"
         self._socket: zmq.Socket[bytes] | None = None
+        self._monitor: zmq.Socket[bytes] | None = None
         self._continuity = Continuity()
         self._reported = 0
         self._early: Batch | None = None
@@ -132,6 +136,10 @@ class Subscriber:
     def close(self) -> None:
         """Disconnects. May be called twice."""
         if self._socket is not None:
+            if self._monitor is not None:
+                self._socket.disable_monitor()
+                self._monitor.close()
+                self._monitor = None
             self._socket.close()
             self._socket = None
 
@@ -160,15 +168,31 @@ class Subscriber:
         socket = self._open()
         while True:
             left_ms = None if deadline_s is None else max(0, int((deadline_s - time.monotonic()) * 1000))
-            if not socket.poll(left_ms):
+            if not self._wait(socket, left_ms):
                 return None
             publication = self._read(socket)
             if publication is not None:
                 return publication
 
+    def _wait(self, socket: zmq.Socket[bytes], left_ms: int | None) -> bool:
+        """Whether something came in this time. Raises Refused where the daemon does not let this key in."""
+        if self._monitor is None:
+            return bool(socket.poll(left_ms))
+        poller = zmq.Poller()
+        poller.register(socket, zmq.POLLIN)
+        poller.register(self._monitor, zmq.POLLIN)
+        ready = dict(poller.poll(left_ms))
+        if self._monitor in ready and is_key_refused(recv_monitor_message(self._monitor)):
+            self.close()
+            raise key_refused(self.endpoint)
+        return bool(ready)
+
     def _read(self, socket: zmq.Socket[bytes]) -> Batch | Heartbeat | None:
         """One message read; None for an empty batch, and for what is no publication (which is counted)."""
-        frames = socket.recv_multipart()
+        try:
+            frames = socket.recv_multipart(zmq.NOBLOCK)
+        except zmq.Again:  # it was not a message that came
+            return None
         try:
             header, flags, payload = parse(frames[1:])
             if isinstance(header, Heartbeat):
@@ -194,6 +218,9 @@ class Subscriber:
         if self._socket is None:
             keep_freed_memory()
             self._socket = open_socket(zmq.Context.instance(), zmq.SUB)
+            secure_client(self._socket, self._keys, self.endpoint)
+            if self._keys is not None:
+                self._monitor = self._socket.get_monitor_socket(zmq.EVENT_HANDSHAKE_FAILED_AUTH)
             self._socket.subscribe(self._topic)
             self._socket.connect(self.endpoint)
         return self._socket

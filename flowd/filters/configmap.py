@@ -22,7 +22,7 @@ from flowd.filters.source import Place, Source
 KEYS = ("flow", "dns")
 
 _CONFIGMAP_MARK = re.compile(r"""["']?kind["']?[ \t]*:[ \t]*["']?(?:ConfigMap(?:List)?|List)\b""")
-_DATA_LINK = "..data"
+DATA_LINK = "..data"
 _DEEPEST_NESTING = 100  # a ConfigMap in a List needs 5; composing recurses in C and would end the program
 
 
@@ -70,9 +70,9 @@ def read_folder(path: str) -> list[KeyText]:
     Raises OSError or UnreadableText.
     """
     folder = path
-    if os.path.islink(os.path.join(path, _DATA_LINK)):
+    if os.path.islink(os.path.join(path, DATA_LINK)):
         # A mounted ConfigMap is replaced by moving this link: following it once reads both keys of one version.
-        folder = os.path.realpath(os.path.join(path, _DATA_LINK))
+        folder = os.path.realpath(os.path.join(path, DATA_LINK))
     texts = [
         KeyText(key, Source(os.path.join(path, key), read_text_file(os.path.join(folder, key))))
         for key in KEYS

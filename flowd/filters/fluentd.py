@@ -32,18 +32,27 @@ class _Section(NamedTuple):
     skipped_in: str
 
 
-def read_fluentd(sources: list[tuple[Source, str]], stream: str, *, skip_unsupported: bool = False) -> FilterText:
-    """The filters of a text (given in parts, each with the folder of its includes) for a stream.
+class FluentdText:
+    """A text (given in parts, each with the folder of its includes) that was read once, to be asked for any stream.
 
-    Raises FilterError with all problems, ordered by file and place.
+    `includes` are the paths, with wildcards, that its includes name: what is behind them belongs to the text.
     """
-    report = Report()
-    root = read_elements(sources, report)
-    reader = _RootReader(stream, skip_unsupported, report)
-    filters = reader.read(root)
-    if report.problems:
-        raise FilterError(_sort(report.problems), _sort(report.warnings))
-    return FilterText("fluentd", stream, filters, tuple(_sort(report.warnings)))
+
+    def __init__(self, sources: list[tuple[Source, str]], *, skip_unsupported: bool = False) -> None:
+        self._report = Report()
+        self._root = read_elements(sources, self._report)
+        self._skip_unsupported = skip_unsupported
+        self.includes = tuple(dict.fromkeys(self._report.includes))
+
+    def resolve(self, stream: str) -> FilterText:
+        """The filters for a stream. Reads no file. Raises FilterError with all problems, ordered by file and place."""
+        report = Report()
+        report.problems += self._report.problems
+        report.warnings += self._report.warnings
+        filters = _RootReader(stream, self._skip_unsupported, report).read(self._root)
+        if report.problems:
+            raise FilterError(_sort(report.problems), _sort(report.warnings))
+        return FilterText("fluentd", stream, filters, tuple(_sort(report.warnings)))
 
 
 def _sort(problems: list[Problem]) -> list[Problem]:

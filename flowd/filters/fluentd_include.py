@@ -33,6 +33,13 @@ class IncludeError(ValueError):
 
 def find_included(uri: str, base_dir: str) -> list[str]:
     """The paths that an `@include` stands for, sorted; none if nothing is there. Raises IncludeError."""
+    from pathlib import PurePosixPath
+
+    return sorted(str(PurePosixPath(found)) for found in glob(include_pattern(uri, base_dir), recursive=True))
+
+
+def include_pattern(uri: str, base_dir: str) -> str:
+    """The path, with wildcards, that an `@include` names. Raises IncludeError."""
     escaped = uri.replace(" ", "+")
     if wrong := _FORBIDDEN.search(escaped):
         raise IncludeError(
@@ -51,14 +58,12 @@ def find_included(uri: str, base_dir: str) -> list[str]:
             f"include error {uri} - No such file or directory",
             "`?` and `#` end a path here; escape them as %3F and %23",
         )
-    from pathlib import PurePosixPath
     from urllib.parse import unquote_plus
 
     path = unquote_plus(path)
     if "\0" in path:
         raise IncludeError(f"include error {uri} - the path holds a NUL", "remove %00 from the path")
-    pattern = path if path.startswith("/") else f"{base_dir}/{path}" if base_dir else path
-    return sorted(str(PurePosixPath(found)) for found in glob(pattern, recursive=True))
+    return path if path.startswith("/") else f"{base_dir}/{path}" if base_dir else path
 
 
 def _path_of_file_uri(rest: str) -> str:

@@ -12,7 +12,7 @@ import re
 
 from flowd.filters.elements import Element, Parameter, Unset, Value
 from flowd.filters.files import UnreadableText
-from flowd.filters.fluentd_include import IncludeError, Reading, find_included
+from flowd.filters.fluentd_include import IncludeError, Reading, find_included, include_pattern
 from flowd.filters.fluentd_values import Broken, ValueReader
 from flowd.filters.source import Place, Report, Source
 
@@ -336,6 +336,7 @@ class _FileReader(ValueReader):
 
     def _include_files(self, uri: str, container: Element, place: Place) -> None:
         try:
+            self.report.includes.append(include_pattern(uri, self._base_dir))
             paths = find_included(uri, self._base_dir)
         except IncludeError as error:
             self._problem(place, error.message, error.hint, "include")

@@ -6,11 +6,15 @@ Reads files and finds out the dialect; what the text says is the dialect's reade
 from __future__ import annotations
 
 import os
+from typing import TYPE_CHECKING
 
 from flowd.errors import FilterError, Problem
 from flowd.filters.files import UnreadableText, check_text, read_text_file
 from flowd.filters.model import FilterText
 from flowd.filters.source import Place, Source
+
+if TYPE_CHECKING:
+    from flowd.filters.fluentd import FluentdText
 
 _DIALECTS = ("fluentd", "fluentbit-yaml", "fluentbit-classic", "fluentbit-configmap", "flowd")
 _MANIFEST_DIALECTS = (None, "fluentd", "fluentbit-configmap")
@@ -23,6 +27,11 @@ def read_path(
 
     `dialect` None finds it out. Raises FileNotFoundError (and other OSErrors), or FilterError with every problem.
     """
+    return open_path(path, dialect, skip_unsupported).resolve(stream)
+
+
+def open_path(path: str | os.PathLike[str], dialect: str | None = None, skip_unsupported: bool = False) -> FluentdText:
+    """What `read_path` reads, once for all streams: the files are not looked at again. Raises as `read_path` does."""
     _check_dialect(dialect)
     shown = os.fspath(path)
     try:
@@ -31,7 +40,7 @@ def read_path(
 
             texts = read_folder(shown)
             parts = [(text.source, shown) for text in texts]
-            return _read_parts(parts, stream, dialect, skip_unsupported, from_configmap=True)
+            return _open_parts(parts, dialect, skip_unsupported, from_configmap=True)
         text = read_text_file(shown)
         base_dir = os.path.dirname(shown)
         if dialect in _MANIFEST_DIALECTS and not _begins_like_fluentd(text):
@@ -40,8 +49,8 @@ def read_path(
             keys = find_configmap(text, shown)
             if keys is not None:
                 parts = [(key.source, base_dir) for key in keys]
-                return _read_parts(parts, stream, dialect, skip_unsupported, from_configmap=True)
-        return _read_parts([(Source(shown, text), base_dir)], stream, dialect, skip_unsupported, from_configmap=False)
+                return _open_parts(parts, dialect, skip_unsupported, from_configmap=True)
+        return _open_parts([(Source(shown, text), base_dir)], dialect, skip_unsupported, from_configmap=False)
     except UnreadableText as error:
         raise FilterError([_as_problem(error)]) from None
 
@@ -53,6 +62,13 @@ def read_text(
 
     With `dialect` None the text may be a ConfigMap's manifest.
     """
+    return open_text(text, dialect, origin, skip_unsupported).resolve(stream)
+
+
+def open_text(
+    text: str, dialect: str | None = "fluentd", origin: str = "<text>", skip_unsupported: bool = False
+) -> FluentdText:
+    """What `read_text` reads, once for all streams. Raises FilterError."""
     _check_dialect(dialect)
     try:
         check_text(text, origin)
@@ -62,8 +78,8 @@ def read_text(
             keys = find_configmap(text, origin)
             if keys is not None:
                 parts = [(key.source, "") for key in keys]
-                return _read_parts(parts, stream, dialect, skip_unsupported, from_configmap=True)
-        return _read_parts([(Source(origin, text), "")], stream, dialect, skip_unsupported, from_configmap=False)
+                return _open_parts(parts, dialect, skip_unsupported, from_configmap=True)
+        return _open_parts([(Source(origin, text), "")], dialect, skip_unsupported, from_configmap=False)
     except UnreadableText as error:
         raise FilterError([_as_problem(error)]) from None
 
@@ -82,9 +98,9 @@ def _check_dialect(dialect: str | None) -> None:
         raise ValueError(f"unknown dialect {dialect!r}: one of {', '.join(_DIALECTS)}, or None to find it out")
 
 
-def _read_parts(
-    parts: list[tuple[Source, str]], stream: str, dialect: str | None, skip_unsupported: bool, *, from_configmap: bool
-) -> FilterText:
+def _open_parts(
+    parts: list[tuple[Source, str]], dialect: str | None, skip_unsupported: bool, *, from_configmap: bool
+) -> FluentdText:
     """Read texts that together are one, each with the folder of its includes; all must be of one dialect."""
     problems = []
     for source, base_dir in parts:
@@ -93,9 +109,9 @@ def _read_parts(
             problems.append(problem)
     if problems:
         raise FilterError(problems)
-    from flowd.filters.fluentd import read_fluentd
+    from flowd.filters.fluentd import FluentdText
 
-    return read_fluentd(parts, stream, skip_unsupported=skip_unsupported)
+    return FluentdText(parts, skip_unsupported=skip_unsupported)
 
 
 def _refuse_other_dialect(source: Source, base_dir: str, dialect: str | None, from_configmap: bool) -> Problem | None:

@@ -53,13 +53,17 @@ class Source:
 
 
 class Report:
-    """What is found wrong or doubtful while a text is read: reading goes on, and all of it is told at once."""
+    """What is found wrong or doubtful while a text is read: reading goes on, and all of it is told at once.
 
-    __slots__ = ("problems", "warnings")
+    `includes` collects the paths, with wildcards, that were looked for.
+    """
+
+    __slots__ = ("includes", "problems", "warnings")
 
     def __init__(self) -> None:
         self.problems: list[Problem] = []
         self.warnings: list[Problem] = []
+        self.includes: list[str] = []
 
     def problem(self, place: Place, message: str, *, hint: str, code: str) -> None:
         """Add what makes the text unusable."""

@@ -20,10 +20,22 @@ from flowd.relay.reception import Reception
 from flowd.wire import Reply, Request
 from flowd.wire.sockets import Wake
 
-Operation = Callable[[Mapping[str, Any]], dict[str, Any]]
-"""Takes the request's arguments, returns the answer's body; raises FlowdError to say no."""
+Operation = Callable[[Mapping[str, Any]], dict[str, Any] | None]
+"""Takes the request's arguments, returns the answer's body; raises FlowdError to say no. None: answered at the end."""
+WAITING_MAX = 64
+"""Requests that may wait for the end; more are refused."""
+LINGER_MS = 1000
+"""How long the last answers may take to leave."""
 
 log = logging.getLogger(__name__)
+
+
+def read_switch(arguments: Mapping[str, Any], name: str, *, is_required: bool = False) -> bool:
+    """A request's argument that is true or false; false where it may be missing. Raises FlowdError."""
+    value = arguments.get(name, None if is_required else False)
+    if not isinstance(value, bool):
+        raise FlowdError(f"{name} is {value!r}"[:200], hint=f"give {name} as true or false")
+    return value
 
 
 class AdminLane(threading.Thread):
@@ -36,9 +48,12 @@ class AdminLane(threading.Thread):
         self._reception = Reception(socket, "admin", counters)
         self._wake = Wake()
         self._is_ending = False
+        self._waiting: list[tuple[bytes, Request]] = []
+        self._last_words: dict[str, Any] = {}
 
-    def end(self) -> None:
-        """Ends the thread and waits for it."""
+    def end(self, last_words: dict[str, Any]) -> None:
+        """Answers those who wait for the end, ends the thread, and waits for it."""
+        self._last_words = last_words
         self._is_ending = True
         self._wake.ring()
         self.join()
@@ -53,6 +68,9 @@ class AdminLane(threading.Thread):
             while not self._is_ending:
                 poller.poll()
                 self._answer_all()
+            for peer, request in self._waiting:
+                self._reception.reply(peer, Reply(request.id, True, self._last_words))
+            self._socket.linger = LINGER_MS
 
     def _answer_all(self) -> None:
         now_s = time.monotonic()
@@ -62,7 +80,11 @@ class AdminLane(threading.Thread):
                 self._reception.blame(peer, "type", now_s)
                 continue
             try:
-                self._reception.reply(peer, self._answer(message.header))
+                reply = self._answer(message.header)
+                if reply is None:
+                    self._waiting.append((peer, message.header))
+                else:
+                    self._reception.reply(peer, reply)
             except WireError as error:
                 self._reception.reply(peer, _refuse(message.header, "too_big", error.message, ""))
             except (TypeError, ValueError, OverflowError) as error:  # a path that is not UTF-8, say
@@ -70,14 +92,19 @@ class AdminLane(threading.Thread):
                 text = f"the answer cannot be written: {type(error).__name__}"
                 self._reception.reply(peer, _refuse(message.header, "failed", text, "see the daemon's log"))
 
-    def _answer(self, request: Request) -> Reply:
+    def _answer(self, request: Request) -> Reply | None:
         operation = self._operations.get(request.op)
         if operation is None:
             near = get_close_matches(request.op, self._operations, n=1)
             hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(sorted(self._operations))}"
             return _refuse(request, "unknown", f"this daemon has no operation {request.op[:80]!r}", hint)
         try:
-            return Reply(request.id, True, operation(request.args))
+            body = operation(request.args)
+            if body is not None:
+                return Reply(request.id, True, body)
+            if len(self._waiting) < WAITING_MAX:
+                return None
+            return _refuse(request, "busy", f"{WAITING_MAX} others wait for the end already", "ask for the health")
         except FlowdError as error:
             return _refuse(request, "failed", error.message, error.hint)
         except Exception as error:  # an operation that fails must not end the others

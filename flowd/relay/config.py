@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, cast
@@ -16,9 +16,12 @@ from typing import Any, cast
 import msgspec
 
 from flowd.errors import ConfigError, FlowdError, Problem
+from flowd.relay.allowed import check_folder
 from flowd.relay.places import find_key
 from flowd.relay.units import parse_size, parse_time
-from flowd.wire.sockets import check_endpoint
+from flowd.wire.keys import read_secret, require_curve
+from flowd.wire.limits import is_stream_name
+from flowd.wire.sockets import check_endpoint, is_tcp
 
 ENVIRONMENT = {
     "FLOWD_RUNTIME_DIR": "runtime.dir",
@@ -29,9 +32,11 @@ ENVIRONMENT = {
 """Which variable sets which key."""
 
 UNAVAILABLE = (
-    "views", "sources.tail", "sources.raw", "sources.forward", "journal", "consume", "curve", "sinks", "http",
+    "views", "sources.tail", "sources.forward", "journal", "consume", "sinks", "http",
 )  # fmt: skip
 """Sections of flowd's configuration that this version does not serve: refused, never ignored."""
+
+CURVE_HINT = "give server_secret_file and allowed_keys_dir under [curve]; `flowd keys new` makes keys"
 
 SOCKETS = ("ingest.sock", "live.sock", "admin.sock")
 
@@ -45,12 +50,17 @@ class Runtime(msgspec.Struct, frozen=True):
 
 
 class Filters(msgspec.Struct, frozen=True):
-    """Which filters decide; without a `path` everything is kept. `dialect` None recognises it by the text."""
+    """Which filters decide; without a `path` everything is kept. `dialect` None recognises it by the text.
+
+    With `watch` they are read again when their files change. `flowd reload` refuses filters that would drop more than
+    `reload_max_extra_drop` of the recent lines in addition to those that are dropped already.
+    """
 
     path: str | None = None
     dialect: str | None = None
     skip_unsupported: bool = False
-    watch: bool = False
+    watch: bool = True
+    reload_max_extra_drop: float = 0.2
 
 
 class Lane(msgspec.Struct, frozen=True):
@@ -59,10 +69,25 @@ class Lane(msgspec.Struct, frozen=True):
     bind: tuple[str, ...] = ()
 
 
+class Raw(msgspec.Struct, frozen=True):
+    """Endpoints for senders that know nothing of FLW, and the stream that their lines belong to."""
+
+    bind: tuple[str, ...] = ()
+    stream: str = "flows"
+
+
+class Curve(msgspec.Struct, frozen=True):
+    """Keys for TCP: the server's own, and the folder of those that are let in."""
+
+    server_secret_file: str = ""
+    allowed_keys_dir: str = ""
+
+
 class Sources(msgspec.Struct, frozen=True):
     """Where lines come from."""
 
     ingest: Lane = Lane()
+    raw: Raw = Raw()
 
 
 class Config(msgspec.Struct, frozen=True):
@@ -72,6 +97,12 @@ class Config(msgspec.Struct, frozen=True):
     filters: Filters = Filters()
     sources: Sources = Sources()
     live: Lane = Lane()
+    curve: Curve = Curve()
+
+    @property
+    def has_tcp(self) -> bool:
+        """Whether there is a TCP endpoint."""
+        return any(map(is_tcp, (*self.sources.ingest.bind, *self.live.bind)))
 
     def endpoint(self, lane: str) -> str:
         """`ipc://…/LANE.sock` in the runtime directory; lanes are `ingest`, `live` and `admin`."""
@@ -195,13 +226,52 @@ class _Reading:
         for key, lane in (("sources.ingest.bind", config.sources.ingest), ("live.bind", config.live)):
             for endpoint in lane.bind:
                 self._check_endpoint(key, endpoint)
+                if is_tcp(endpoint) and not (config.curve.server_secret_file and config.curve.allowed_keys_dir):
+                    self.add(key, f"{endpoint}: TCP needs CURVE keys", CURVE_HINT)
+        self._check_curve(config.curve)
+        self._check_raw(config)
         if config.runtime.drain_s < 0:
             self.add("runtime.drain_s", f"drain_s = {config.runtime.drain_s:g} is negative", "write 30 or 5m")
         path = config.filters.path
         if path is not None and not os.path.exists(path):
             self.add("filters.path", f"filters path {path!r} does not exist", "give a file or a folder")
-        if config.filters.watch:
-            self.add("filters.watch", "watch = true is not available in this version", "restart to load new filters")
+        share = config.filters.reload_max_extra_drop
+        if not 0 <= share <= 1:
+            self.add("filters.reload_max_extra_drop", f"reload_max_extra_drop = {share:g} is no share", "write 0 to 1")
+
+    def _check_curve(self, curve: Curve) -> None:
+        if curve == Curve():
+            return
+        checks: tuple[tuple[str, str, Callable[[str], object]], ...] = (
+            ("curve.server_secret_file", curve.server_secret_file, read_secret),
+            ("curve.allowed_keys_dir", curve.allowed_keys_dir, check_folder),
+        )
+        for key, path, check in checks:
+            if not path:
+                self.add("curve", f"{key} is missing", CURVE_HINT)
+                continue
+            try:
+                require_curve()
+                check(path)
+            except FlowdError as error:
+                self.add(key, error.message, error.hint)
+
+    def _check_raw(self, config: Config) -> None:
+        raw = config.sources.raw
+        others = {config.endpoint(Path(socket).stem) for socket in SOCKETS}
+        others.update(config.sources.ingest.bind, config.live.bind)
+        for endpoint in raw.bind:
+            if endpoint.startswith("tcp://"):
+                self.add(
+                    "sources.raw.bind", f"{endpoint}: raw ingest has no keys and is local", "use an ipc:// endpoint"
+                )
+            elif endpoint in others:
+                self.add("sources.raw.bind", f"{endpoint}: another lane has this endpoint", "give it one of its own")
+            else:
+                self._check_endpoint("sources.raw.bind", endpoint)
+        if not is_stream_name(raw.stream):
+            hint = "1 to 128 of the characters A-Z a-z 0-9 . _ -"
+            self.add("sources.raw.stream", f"stream {raw.stream!r} is no legal name", hint)
 
     def add(self, key: str, message: str, hint: str = "") -> None:
         """A problem with a key, at the place it was written."""

@@ -43,6 +43,15 @@ BUSY_RETRY_MS = 1000
 log = logging.getLogger(__name__)
 
 
+def carry(stream: Stream, lines: Buffer, live: LiveLane) -> int:
+    """Decides a batch and publishes what is kept: the one way of all lines. Returns how many lines it had."""
+    applied = stream.filter_set.apply(lines)
+    stream.account(len(lines), applied)
+    stream.sample.add_from(lines, applied.lines)
+    live.publish(stream.name, applied.kept, applied.kept_lines, time.time_ns(), stream.generation)
+    return applied.lines
+
+
 class Misplaced(Exception):
     """A well-formed message that has no place in this lane."""
 
@@ -136,16 +145,10 @@ class Ingest:
             return self._refuse(data, "busy", reason="filters", retry=BUSY_RETRY_MS)
         if stream is None:
             return self._refuse(data, "stream", reason="too_many_streams")
-        self._decide(stream, data, lines)
+        if carry(stream, lines, self._live) != data.n:
+            self._counters.add("flowd_miscounted_batches_total")
         mark.last = data.s
         return self._acknowledge(mark)
-
-    def _decide(self, stream: Stream, data: Data, lines: Buffer) -> None:
-        applied = stream.filter_set.apply(lines)
-        if applied.lines != data.n:
-            self._counters.add("flowd_miscounted_batches_total")
-        stream.account(len(lines), applied)
-        self._live.publish(stream.name, applied.kept, applied.kept_lines, time.time_ns(), stream.generation)
 
     def _is_late(self, peer: bytes) -> bool:
         """Whether a draining daemon has taken from this peer what it had given credit for."""

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import zmq
 
 from flowd.relay.metrics import Counters
+from flowd.relay.remote_live import RemotePublisher
 from flowd.wire import Heartbeat, Live, encode
 from flowd.wire.limits import HEARTBEAT_MS, is_stream_name
 
@@ -44,6 +45,11 @@ class LiveLane:
         self._counters = counters
         self._views: dict[str, View] = {}
         self._due_s = 0.0
+        self._remote: RemotePublisher | None = None
+
+    def attach(self, remote: RemotePublisher) -> None:
+        """Publishes over TCP, too."""
+        self._remote = remote
 
     def subscribers(self) -> dict[str, int]:
         """How many subscriptions each view has."""
@@ -67,7 +73,10 @@ class LiveLane:
         header = Live(self.epoch, view.sequence, kept_lines, view.lines, time_ns, generation)
         view.lines += kept_lines
         # Copied, not lent: giving a lent payload back wakes a thread for each batch, which costs more than the copy.
-        self._socket.send_multipart([view.topic, *encode(header, kept or None)])
+        frames = [view.topic, *encode(header, kept or None)]
+        self._socket.send_multipart(frames)
+        if self._remote is not None:
+            self._remote.send(frames)
 
     def beat(self, now_s: float) -> float:
         """Sends the heartbeats that are due; returns the seconds until the next ones are."""
@@ -84,7 +93,7 @@ class LiveLane:
                     self._beat_view(view, now_s)
                 else:
                     wait_s = min(wait_s, left_s)
-        return wait_s
+        return wait_s if self._remote is None else min(wait_s, self._remote.wait_s())
 
     def beat_all(self) -> None:
         """Sends every view's heartbeat now: the last word before an end."""
@@ -93,6 +102,9 @@ class LiveLane:
 
     def read_subscriptions(self) -> None:
         """Takes note of who came and who went."""
+        if self._remote is not None:
+            for topic, is_new in self._remote.read_subscriptions():
+                self._count_subscription(topic, is_new)
         for _ in range(SUBSCRIPTIONS_READ):
             try:
                 note = self._socket.recv(zmq.NOBLOCK)
@@ -125,4 +137,7 @@ class LiveLane:
         view.heard_s = now_s
         view.is_awaited = False
         after = view.sequence + 1
-        self._socket.send_multipart([view.topic, *encode(Heartbeat(self.epoch, after, view.lines, after))])
+        frames = [view.topic, *encode(Heartbeat(self.epoch, after, view.lines, after))]
+        self._socket.send_multipart(frames)
+        if self._remote is not None:
+            self._remote.send(frames)

@@ -6,16 +6,13 @@ import os
 import time
 from collections.abc import Iterable
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import zmq
 
 from flowd._version import __version__
 from flowd.relay.config import Config
 from flowd.relay.streams import Stream
-
-if TYPE_CHECKING:
-    from flowd.filterset import FilterSet
 
 
 def describe_version() -> dict[str, Any]:
@@ -33,6 +30,7 @@ def describe_daemon(config: Config, epoch: bytes, began_ns: int) -> dict[str, An
         "uptime_s": max(0.0, (time.time_ns() - began_ns) / 1e9),
         "runtime_dir": config.runtime.dir,
         "state_dir": config.runtime.state_dir,
+        "drain_s": config.runtime.drain_s,
         "filters": config.filters.path or "",
     }
 
@@ -47,24 +45,7 @@ def describe_streams(
             "next": next_sequences.get(stream.name, 1),
             "generation": stream.generation,
             "subscribers": subscribers.get(stream.name, 0),
-            "rules": describe_rules(stream.filter_set),
+            "rules": [decided._asdict() for decided in stream.decided()],
         }
         for stream in streams
     }
-
-
-def describe_rules(filter_set: FilterSet) -> list[dict[str, Any]]:
-    """The lines and bytes that each rule has decided, in the rules' order, with `default` at the end."""
-    # A group decides as a whole: it is found where its first rule stands.
-    places = {rule.group: rule for rule in reversed(filter_set.rules)} | {rule.name: rule for rule in filter_set.rules}
-    hits = sorted(filter_set.hits.items(), key=lambda decided: decided[0] == "default")
-    return [
-        {
-            "name": name,
-            "lines": decided.lines,
-            "bytes": decided.bytes,
-            "file": places[name].file if name in places else "",
-            "line": places[name].line if name in places else 0,
-        }
-        for name, decided in hits
-    ]

@@ -1,20 +1,28 @@
-"""The streams that the daemon has seen: each with its filter set and its totals.
+"""The streams that the daemon has seen: each with what decides its lines, its totals, and a sample of its lines.
 
-A stream comes into being with its first batch, which is when its filters are compiled. Their number is bounded.
+A stream comes into being with its first batch, which is when its filters are compiled. Their number is bounded. New
+filters take over in all streams at once, between two batches.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections import defaultdict
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
+
+from flowd.relay.rulebook import Rulebook, RuleKey, keep_everything, key_deciders
+from flowd.relay.sample import Sample
 
 if TYPE_CHECKING:
-    from flowd.filterset import Applied, FilterSet
+    from flowd.filterset import Applied, FilterSet, Hits
 
 STREAMS_MAX = 64
 """Streams of one node: Calico writes a dozen. Each may hold tables of some MiB."""
+BYPASS = "bypass"
+"""Decides while filtering is bypassed."""
+RETIRED = "retired"
+"""The rules of earlier filters that are no more, together."""
 
 
 @dataclass(slots=True)
@@ -30,14 +38,30 @@ class Totals:
     error_lines: int = 0
 
 
-class Stream:
-    """A stream's filter set, and the totals that one thread writes and others read."""
+class Decided(NamedTuple):
+    """What a rule has decided since the daemon began, over all filters that had it."""
 
-    def __init__(self, name: str, filter_set: FilterSet, generation: int = 1) -> None:
+    name: str
+    lines: int
+    bytes: int
+    file: str = ""
+    line: int = 0
+
+
+class Stream:
+    """What decides a stream's lines, and the totals: one thread carries and changes, others read.
+
+    `filter_set` decides, as `generation`; it is `loaded` unless filtering is bypassed.
+    """
+
+    def __init__(self, name: str, loaded: FilterSet, generation: int, bypass: FilterSet | None) -> None:
         self.name = name
-        self.filter_set = filter_set
+        self.loaded = loaded
+        self.filter_set = bypass or loaded
         self.generation = generation
+        self.sample = Sample()
         self._totals = Totals()
+        self._earlier: defaultdict[RuleKey, list[int]] = defaultdict(lambda: [0, 0])
         self._lock = threading.Lock()
 
     def account(self, size_bytes: int, applied: Applied) -> None:
@@ -52,17 +76,59 @@ class Stream:
             totals.malformed_lines += applied.malformed
             totals.error_lines += applied.errors
 
+    def decide_by(self, loaded: FilterSet, generation: int, bypass: FilterSet | None) -> None:
+        """From the next batch on these filters decide; what the others have decided is remembered by what it said."""
+        with self._lock:
+            for key, (lines, size_bytes) in self._hits().items():
+                self._earlier[key][0] += lines
+                self._earlier[key][1] += size_bytes
+            self.loaded = loaded
+            self.filter_set = bypass or loaded
+            self.generation = generation
+
     def totals(self) -> Totals:
         """The totals between two batches."""
         with self._lock:
             return replace(self._totals)
 
+    def decided(self) -> list[Decided]:
+        """What each loaded rule has decided since the daemon began, in the rules' order; `default`, and where there
+        are such lines, what was kept by bypassing and what was decided by rules that are no more."""
+        with self._lock:
+            loaded = self.loaded
+            sums = {key: (lines, size_bytes) for key, (lines, size_bytes) in self._earlier.items()}
+            for key, (lines, size_bytes) in self._hits().items():
+                before = sums.get(key, (0, 0))
+                sums[key] = before[0] + lines, before[1] + size_bytes
+        # A group decides as a whole: it is found where its first rule stands.
+        places = {rule.group: rule for rule in reversed(loaded.rules)} | {rule.name: rule for rule in loaded.rules}
+        found = []
+        for name, key in sorted(key_deciders(loaded).items(), key=lambda decider: decider[0] == "default"):
+            place = places.get(name)
+            found.append(Decided(name, *sums.pop(key, (0, 0)), *((place.file, place.line) if place else ())))
+        bypassed = sums.pop(((BYPASS,), 0), None)
+        if bypassed is not None:
+            found.append(Decided(BYPASS, *bypassed))
+        retired = [sum(counts) for counts in zip(*sums.values(), strict=True)]
+        if any(retired):
+            found.append(Decided(RETIRED, *retired))
+        return found
+
+    def _hits(self) -> dict[RuleKey, Hits]:
+        """What the deciding set has decided, by what its rules say. To be called with the lock."""
+        hits = self.filter_set.hits
+        if self.filter_set is not self.loaded:
+            return {((BYPASS,), 0): hits["default"]}
+        return {key: hits[name] for name, key in key_deciders(self.loaded).items()}
+
 
 class Streams:
-    """All streams by name. `compile_filters` makes a stream's filter set; only one thread may ask for new streams."""
+    """All streams, and the filters that decide them. `get` and `decide_by` belong to the thread that carries lines."""
 
-    def __init__(self, compile_filters: Callable[[str], FilterSet]) -> None:
-        self._compile_filters = compile_filters
+    def __init__(self, rulebook: Rulebook) -> None:
+        self.rulebook = rulebook
+        self.generation = 1
+        self.is_bypassed = False
         self._streams: dict[str, Stream] = {}
 
     def get(self, name: str) -> Stream | None:
@@ -72,9 +138,27 @@ class Streams:
         """
         stream = self._streams.get(name)
         if stream is None and len(self._streams) < STREAMS_MAX:
-            stream = self._streams[name] = Stream(name, self._compile_filters(name))
+            stream = Stream(name, self.rulebook.compile(name), self.generation, _bypass_set(name, self.is_bypassed))
+            self._streams[name] = stream
         return stream
 
     def all(self) -> list[Stream]:
         """Every stream so far."""
         return list(self._streams.values())
+
+    def decide_by(self, rulebook: Rulebook, is_bypassed: bool) -> int:
+        """From the next batch on every stream is decided by these filters, or by none; returns their generation.
+
+        Nothing has changed where it raises what compiling raises (for a stream that is too new to be compiled aside).
+        """
+        sets = {name: (rulebook.compile(name), _bypass_set(name, is_bypassed)) for name in self._streams}
+        self.rulebook = rulebook
+        self.is_bypassed = is_bypassed
+        self.generation += 1
+        for name, (loaded, bypass) in sets.items():
+            self._streams[name].decide_by(loaded, self.generation, bypass)
+        return self.generation
+
+
+def _bypass_set(stream: str, is_bypassed: bool) -> FilterSet | None:
+    return keep_everything(stream) if is_bypassed else None

@@ -1,16 +1,20 @@
 """The one place where ZeroMQ sockets are made: the options that every lane shares, and which endpoints there may be.
 
+TCP is for sockets with CURVE keys only: `secure_server` and `secure_client` put them on.
+
 A socket made here belongs to one thread; `Wake` is how other threads reach that one. Nothing here speaks the protocol.
 """
 
 from __future__ import annotations
 
+import re
 from contextlib import suppress
 from socket import socketpair
 
 import zmq
 
 from flowd.errors import FlowdError
+from flowd.wire.keys import ClientKeys
 from flowd.wire.limits import FRAME_MAX_BYTES, HIGH_WATER_MARK
 
 IPC_PATH_MAX_BYTES = 107
@@ -21,6 +25,9 @@ RECONNECT_MAX_MS = 5000
 HANDSHAKE_MS = 3000
 HEARTBEAT_MS = 2000
 HEARTBEAT_TIMEOUT_MS = 6000
+KEEPALIVE_IDLE_S = 30
+KEEPALIVE_INTERVAL_S = 10
+KEEPALIVE_COUNT = 3
 
 _OPTIONS = {
     zmq.MAXMSGSIZE: FRAME_MAX_BYTES,
@@ -34,16 +41,24 @@ _OPTIONS = {
     zmq.RECONNECT_IVL: RECONNECT_MS,
     zmq.RECONNECT_IVL_MAX: RECONNECT_MAX_MS,
 }
+_TCP_OPTIONS = {
+    zmq.TCP_KEEPALIVE: 1,
+    zmq.TCP_KEEPALIVE_IDLE: KEEPALIVE_IDLE_S,
+    zmq.TCP_KEEPALIVE_INTVL: KEEPALIVE_INTERVAL_S,
+    zmq.TCP_KEEPALIVE_CNT: KEEPALIVE_COUNT,
+}
+_TCP = re.compile(r"tcp://(?P<host>[^\s/\[\]:;]+|\[[0-9A-Fa-f:.%a-z]+\]):(?P<port>[0-9]{1,5}|\*)")
 
 
 def check_endpoint(endpoint: str) -> None:
-    """Raises FlowdError, with a hint, for an endpoint that flowd does not bind or connect to."""
-    scheme, found, path = endpoint.partition("://")
-    if scheme == "tcp" and found:
-        raise FlowdError(
-            f"{endpoint}: TCP needs CURVE keys, which this version does not have",
-            hint="use an ipc:// endpoint on this node",
-        )
+    """Raises FlowdError, with a hint, for an endpoint that flowd does not bind or connect to. Whether TCP has its keys
+    is for those to see who have them."""
+    scheme, _, path = endpoint.partition("://")
+    if scheme == "tcp":
+        found = _TCP.fullmatch(endpoint)
+        if found is None or (found["port"] != "*" and int(found["port"]) > 65535):
+            raise FlowdError(f"{endpoint}: not an endpoint", hint="write tcp://ADDRESS:PORT")
+        return
     if scheme != "ipc" or not path:
         raise FlowdError(f"{endpoint}: not an endpoint", hint="write ipc:///path/to/ingest.sock")
     size = len(path.encode())
@@ -60,6 +75,41 @@ def open_socket(context: zmq.Context[zmq.Socket[bytes]], kind: int) -> zmq.Socke
     for option, value in _OPTIONS.items():
         socket.setsockopt(option, value)
     return socket
+
+
+def is_tcp(endpoint: str) -> bool:
+    """Whether this endpoint needs CURVE."""
+    return endpoint.startswith("tcp://")
+
+
+def secure_server(socket: zmq.Socket[bytes], secret_key: str, domain: str) -> None:
+    """Makes what is bound from here on a CURVE server whose clients a ZAP handler judges: without one, none gets in."""
+    _set_tcp_options(socket)
+    socket.setsockopt(zmq.CURVE_SERVER, 1)
+    socket.setsockopt(zmq.CURVE_SECRETKEY, secret_key.encode())
+    socket.setsockopt(zmq.ZAP_DOMAIN, domain.encode())
+    socket.setsockopt(zmq.ZAP_ENFORCE_DOMAIN, 1)
+
+
+def allow_ipv6(socket: zmq.Socket[bytes], endpoint: str) -> None:
+    """Lets what is bound or connected next be an IPv6 address where it is one, so that IPv4 ones stay themselves."""
+    socket.setsockopt(zmq.IPV6, int("[" in endpoint))
+
+
+def secure_client(socket: zmq.Socket[bytes], keys: ClientKeys | None, endpoint: str) -> None:
+    """Makes what is connected to this endpoint next a CURVE client; None leaves the socket as it is."""
+    if keys is None:
+        return
+    _set_tcp_options(socket)
+    allow_ipv6(socket, endpoint)
+    socket.setsockopt(zmq.CURVE_SERVERKEY, keys.server.encode())
+    socket.setsockopt(zmq.CURVE_PUBLICKEY, keys.public.encode())
+    socket.setsockopt(zmq.CURVE_SECRETKEY, keys.secret.encode())
+
+
+def _set_tcp_options(socket: zmq.Socket[bytes]) -> None:
+    for option, value in _TCP_OPTIONS.items():
+        socket.setsockopt(option, value)
 
 
 class Wake:

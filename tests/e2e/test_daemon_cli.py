@@ -10,6 +10,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -22,12 +23,12 @@ KEPT, DROPPED = text_line("shop"), text_line("dev")
 
 
 @contextmanager
-def running(folder: Path) -> Iterator[Path]:
+def running(folder: Path, *options: str | Path) -> Iterator[Path]:
     """`flowd run` in a folder, ready; gives its runtime directory. Drained at the end, which must succeed."""
     filters = folder / "flow.conf"
     filters.write_text(DEV_FILTER)
     runtime = folder / "run"
-    with started("run", "-f", filters, "--runtime-dir", runtime, "--state-dir", folder / "state") as child:
+    with started("run", "-f", filters, "--runtime-dir", runtime, "--state-dir", folder / "state", *options) as child:
         assert child.stderr is not None
         assert b"ready in" in read_line(child), "the daemon says when it is ready"
         yield runtime
@@ -47,10 +48,10 @@ def read_line(child: subprocess.Popen[bytes]) -> bytes:
     return line
 
 
-def status_of(runtime: Path) -> dict[str, object]:
+def status_of(runtime: Path) -> dict[str, Any]:
     done = flowd("status", "--runtime-dir", runtime, "-o", "json")
     assert done.returncode == 0, done.stderr
-    found: dict[str, object] = json.loads(done.stdout)
+    found: dict[str, Any] = json.loads(done.stdout)
     return found
 
 
@@ -66,7 +67,7 @@ def test_what_is_sent_is_filtered_and_observed(tmp_path: Path) -> None:
         assert observer.stdout is not None
         assert observer.stdout.read() == b"".join(kept)
         assert observer.wait(DEADLINE_S) == 0
-        flows = status_of(runtime)["streams"]["flows"]  # type: ignore[index]
+        flows = status_of(runtime)["streams"]["flows"]
         assert (flows["lines"], flows["kept_lines"], flows["bytes"]) == (20_000, 15_000, len(lines))
         assert {rule["name"]: rule["lines"] for rule in flows["rules"]} == {
             "filter1.exclude1": 5_000,
@@ -104,17 +105,17 @@ def test_standard_input_is_sent_as_it_comes(tmp_path: Path) -> None:
     with running(tmp_path) as runtime, started("send", "--runtime-dir", runtime) as sender:
         assert sender.stdin is not None
         sender.stdin.write(KEPT)
-        wait_until(lambda: status_of(runtime)["streams"]["flows"]["lines"] == 1, "the first line")  # type: ignore[index]
+        wait_until(lambda: status_of(runtime)["streams"]["flows"]["lines"] == 1, "the first line")
         sender.stdin.write(KEPT[:-1])
         sender.stdin.close()
         assert sender.wait(DEADLINE_S) == 0
-        assert status_of(runtime)["streams"]["flows"]["lines"] == 2  # type: ignore[index]
+        assert status_of(runtime)["streams"]["flows"]["lines"] == 2
 
 
 def test_another_stream_has_a_view_of_its_own(tmp_path: Path) -> None:
     with running(tmp_path) as runtime:
         assert flowd("send", "--runtime-dir", runtime, "--stream", "dns", lines=DROPPED).returncode == 0
-        assert status_of(runtime)["streams"]["dns"]["kept_lines"] == 1  # type: ignore[index]
+        assert status_of(runtime)["streams"]["dns"]["kept_lines"] == 1
 
 
 def test_send_keeps_to_its_rate(tmp_path: Path) -> None:
@@ -170,6 +171,53 @@ def read_all(child: subprocess.Popen[bytes]) -> None:
         pass
 
 
+def test_reload_says_what_changes_and_what_came_of_it(tmp_path: Path) -> None:
+    (tmp_path / "flowd.toml").write_text("[filters]\nwatch = false\n")
+    with running(tmp_path, "-c", tmp_path / "flowd.toml") as runtime:
+        extra = {"FLOWD_RUNTIME_DIR": str(runtime)}
+        assert flowd("send", lines=KEPT * 100, extra=extra).returncode == 0
+        assert flowd("reload", extra=extra).stdout == (
+            b"unchanged: the filters say the same as before; generation 1 goes on\n"
+        )
+        (tmp_path / "flow.conf").write_text(DEV_FILTER.replace("dev", "shop"))
+        for _ in range(13):
+            assert flowd("send", lines=KEPT * 100, extra=extra).returncode == 0
+        changes = (
+            b"flows: 1 rule, 1 new, 1 gone; of 112 recent lines 0.0 % were dropped, 100.0 % would be\n"
+            b"  - exclude source_namespace dev\n  + exclude source_namespace shop\n"
+        )
+        refusal = (
+            b"flowd: flows: 112 of 112 recent lines would be dropped, not 0 as today\nflowd: the filters are refused\n"
+        )
+        dry = flowd("reload", "--dry-run", extra=extra)
+        assert (dry.returncode, dry.stderr) == (1, refusal)
+        assert dry.stdout == changes + b"dry run: the filters would not be loaded; generation 1 goes on\n"
+        refused = flowd("reload", extra=extra)
+        assert (refused.returncode, refused.stdout) == (1, changes + b"refused: generation 1 goes on\n")
+        assert refused.stderr == refusal + b"hint: look at them, then load them with --force\n"
+        assert b"last reload refused (command); generation 1 decides:\n" in flowd("status", extra=extra).stdout
+        forced = flowd("reload", "--force", extra=extra)
+        assert (forced.returncode, forced.stdout) == (0, changes + b"loaded: generation 2 decides\n")
+        (tmp_path / "flow.conf").write_text("<filter flows>")
+        failed = flowd("reload", extra=extra)
+        assert (failed.returncode, failed.stdout) == (78, b"failed: generation 2 goes on\n")
+        assert failed.stderr.startswith(f"flowd: {tmp_path / 'flow.conf'}:1:".encode())
+        assert json.loads(flowd("reload", "-o", "json", extra=extra).stdout)["result"] == "failed"
+
+
+def test_bypass_keeps_every_line(tmp_path: Path) -> None:
+    with running(tmp_path) as runtime:
+        extra = {"FLOWD_RUNTIME_DIR": str(runtime)}
+        done = flowd("bypass", "on", extra=extra)
+        assert (done.returncode, done.stdout) == (0, b"bypass is on: every line is kept, as generation 2\n")
+        assert flowd("send", lines=DROPPED, extra=extra).returncode == 0
+        assert b"bypass: every line is kept" in flowd("status", extra=extra).stdout
+        assert flowd("bypass", "off", extra=extra).stdout == (b"bypass is off: the filters decide, as generation 3\n")
+        assert status_of(runtime)["streams"]["flows"]["kept_lines"] == 1  # type: ignore[index]
+        assert flowd("bypass", "maybe", extra=extra).returncode == 2
+    assert flowd("bypass", "on", "--runtime-dir", tmp_path / "nosuch").returncode == 69
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_observe_ends_when_it_is_told_to(tmp_path: Path, number: signal.Signals) -> None:
     with running(tmp_path) as runtime, started("observe", "--runtime-dir", runtime) as observer:
@@ -186,7 +234,7 @@ def test_the_examples_run(tmp_path: Path) -> None:
     with started(*serve.split()[1:], cwd=tmp_path) as child:
         assert b"ready in" in read_line(child)
         extra = {"FLOWD_RUNTIME_DIR": str(tmp_path / "run")}
-        for example in [*examples_of("send"), *examples_of("status")]:
+        for example in [e for name in ("send", "status", "reload", "bypass") for e in examples_of(name)]:
             done = run_example(tmp_path, example, **extra)
             assert done.returncode == 0, (example, done.stderr)
         for example in examples_of("observe"):
@@ -196,3 +244,57 @@ def test_the_examples_run(tmp_path: Path) -> None:
                 assert observer.wait(DEADLINE_S) == 0
         child.send_signal(signal.SIGTERM)
         assert child.wait(DEADLINE_S) == 0
+
+
+def test_drain_ends_the_daemon(tmp_path: Path) -> None:
+    runtime = tmp_path / "run"
+    where = ("--runtime-dir", runtime)
+    with started("run", *where, "--state-dir", tmp_path / "state") as child:
+        assert b"ready in" in read_line(child)
+        assert flowd("send", *where, lines=KEPT).returncode == 0
+        done = flowd("drain", *where)
+        assert (done.returncode, done.stdout) == (0, b"")
+        assert done.stderr.startswith(f"flowd: process {child.pid} has ended, after ".encode())
+        assert not (runtime / "admin.sock").exists()
+        assert child.wait(DEADLINE_S) == 0
+    with started("run", *where, "--state-dir", tmp_path / "state") as child:
+        assert b"ready in" in read_line(child)
+        assert (flowd("drain", "-q", *where).stderr, child.wait(DEADLINE_S)) == (b"", 0)
+    done = flowd("drain", *where)
+    assert done.returncode == 69
+    assert b"no daemon has made this socket" in done.stderr
+
+
+def test_drain_says_what_was_not_finished(tmp_path: Path) -> None:
+    runtime = tmp_path / "run"
+    where = ("--runtime-dir", runtime)
+    with (
+        started("run", *where, "--state-dir", tmp_path / "state", "--drain-s", "1") as child,
+        started("observe", *where, "-q") as observer,
+    ):
+        assert b"ready in" in read_line(child)
+        wait_until(lambda: status_of(runtime)["subscribers"] == {"flows": 1}, "the subscription")
+        observer.send_signal(signal.SIGSTOP)
+        assert flowd("send", *where, lines=KEPT * 200_000).returncode == 0
+        done = flowd("drain", "-q", *where)
+        assert done.stderr == (
+            b"flowd: not finished: subscribers had not taken everything published; they will see the gap\n"
+        )
+        assert (done.returncode, child.wait(DEADLINE_S)) == (1, 0)
+
+
+def test_drain_of_a_stopped_daemon_is_unreachable(tmp_path: Path) -> None:
+    runtime = tmp_path / "run"
+    with started("run", "--runtime-dir", runtime, "--state-dir", tmp_path / "state") as child:
+        assert b"ready in" in read_line(child)
+        child.send_signal(signal.SIGSTOP)
+        assert flowd("drain", "--runtime-dir", runtime, "--timeout", "0.2").returncode == 69
+
+
+def test_the_examples_of_drain_run(tmp_path: Path) -> None:
+    prepare_examples(tmp_path)
+    for example in examples_of("drain"):
+        with started("run", "--runtime-dir", "run", "--state-dir", "state", cwd=tmp_path) as child:
+            assert b"ready in" in read_line(child)
+            assert run_example(tmp_path, example, FLOWD_RUNTIME_DIR="run").returncode == 0
+            assert child.wait(DEADLINE_S) == 0

@@ -1,0 +1,90 @@
+"""Raw ingest: frames of lines from senders that know nothing of FLW, made into batches.
+
+A frame is one or more lines; its last newline may be missing. There are no sequences and no acknowledgements: a line is
+carried at most once, and what had not left its sender's or this socket's queue at an end is lost. For one thread.
+"""
+
+from __future__ import annotations
+
+import zmq
+
+from flowd.relay.ingest import carry
+from flowd.relay.live import LiveLane
+from flowd.relay.metrics import Counters
+from flowd.relay.streams import Stream
+from flowd.wire.limits import BATCH_BYTES, BATCH_DELAY_S, PAYLOAD_MAX_BYTES
+
+TURN_FRAMES = 1024
+"""Frames taken before others get their turn: mostly single lines, so a millisecond or two of work."""
+TURN_BYTES = 16 * BATCH_BYTES
+"""Bytes taken before others get their turn: what the ingest lane's turn carries."""
+
+
+class RawLane:
+    """Takes frames from a PULL socket and carries them, batch by batch, as lines of one stream."""
+
+    def __init__(self, socket: zmq.Socket[bytes], stream: Stream, live: LiveLane, counters: Counters) -> None:
+        self.socket = socket
+        self._stream = stream
+        self._live = live
+        self._counters = counters
+        self._frames: list[bytes] = []
+        self._size_bytes = 0
+        self._due_s = 0.0
+
+    def take_turn(self, now_s: float) -> bool:
+        """Takes frames that wait, up to a turn's worth; carries what is full or due. False where none waited."""
+        taken = taken_bytes = 0
+        while taken < TURN_FRAMES and taken_bytes < TURN_BYTES:
+            try:
+                frame = self.socket.recv(zmq.NOBLOCK)
+            except zmq.Again:
+                break
+            taken += 1
+            taken_bytes += len(frame)
+            self._take(frame, now_s)
+        if self._frames and now_s >= self._due_s:
+            self.flush()
+        return taken > 0
+
+    def wait_s(self, now_s: float) -> float:
+        """Seconds until the open batch is due; without one, for ever."""
+        return max(0.0, self._due_s - now_s) if self._frames else float("inf")
+
+    def flush(self) -> None:
+        """Carries the open batch, if there is one."""
+        if not self._frames:
+            return
+        lines = b"".join(self._frames)
+        self._counters.add("flowd_raw_frames_total", len(self._frames))
+        self._frames.clear()
+        self._size_bytes = 0
+        carry(self._stream, lines, self._live)
+
+    def _take(self, frame: bytes, now_s: float) -> None:
+        if self.socket.getsockopt(zmq.RCVMORE):
+            self._skip_rest()
+            self._refuse("multipart")
+            return
+        if not frame:
+            self._refuse("empty")
+            return
+        if not frame.endswith(b"\n"):
+            frame += b"\n"
+        if len(frame) > PAYLOAD_MAX_BYTES:
+            self._refuse("too_big")
+            return
+        if self._size_bytes + len(frame) > BATCH_BYTES:
+            self.flush()
+        if not self._frames:
+            self._due_s = now_s + BATCH_DELAY_S
+        self._frames.append(frame)
+        self._size_bytes += len(frame)
+
+    def _skip_rest(self) -> None:
+        """Drops a multipart message's other frames: which of them would be lines, nobody said."""
+        while self.socket.getsockopt(zmq.RCVMORE):
+            self.socket.recv(zmq.NOBLOCK)
+
+    def _refuse(self, reason: str) -> None:
+        self._counters.add("flowd_raw_refused_messages_total", reason=reason)
