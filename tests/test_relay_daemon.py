@@ -363,7 +363,7 @@ def test_answer_that_cannot_be_written_does_not_end_the_admin_lane(tmp_path: Pat
             request(endpoint, "nameless", DEADLINE_S)
         assert request(endpoint, "health", DEADLINE_S) == {"state": "ok"}
     finally:
-        lane.end()
+        lane.end({})
 
 
 def test_flood_of_noise_does_not_hold_the_reader(tmp_path: Path) -> None:
