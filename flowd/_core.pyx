@@ -28,8 +28,10 @@ from flowd.core.vectorscan cimport *
 
 include "core/limits.pxi"     # what may be used, and why so much
 include "core/regex.pxi"      # the two engines: Oniguruma and Vectorscan
+include "core/parts.pxi"      # what a program is made of
 include "core/program.pxi"    # a compiled filter set as plain C arrays
 include "core/context.pxi"    # what one thread needs to run it
 include "core/classify.pxi"   # a field's bytes → value class: the miss path
 include "core/decide.pxi"     # classes → decision: the filters' steps
+include "core/batch.pxi"      # lines in, runs of kept lines out
 include "core/evaluator.pxi"  # batches in, kept lines and verdicts out
