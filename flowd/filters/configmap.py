@@ -43,6 +43,8 @@ def find_configmap(text: str, file: str) -> list[KeyText] | None:
         _check_depth(text, file)
         documents = [node for node in yaml.compose_all(text, Loader=YAML_LOADER) if node is not None]
     except yaml.MarkedYAMLError as error:
+        if "nesting" in str(error.problem):  # libyaml's own bound, which newer releases have
+            raise _nested_too_deeply(_place_of_mark(error.problem_mark, text, file)) from None
         if text.lstrip("\ufeff \t\r\n").startswith("<"):
             return None
         place = _place_of_mark(error.problem_mark or error.context_mark, text, file)
@@ -102,10 +104,13 @@ def _check_depth(text: str, file: str) -> None:
         if isinstance(event, yaml.CollectionStartEvent):
             depth += 1
             if depth > _DEEPEST_NESTING:
-                place = _place_of_mark(event.start_mark, text, file)
-                raise UnreadableText(place, "the manifest is nested too deeply", "give the ConfigMap alone")
+                raise _nested_too_deeply(_place_of_mark(event.start_mark, text, file))
         elif isinstance(event, yaml.CollectionEndEvent):
             depth -= 1
+
+
+def _nested_too_deeply(place: Place) -> UnreadableText:
+    return UnreadableText(place, "the manifest is nested too deeply", "give the ConfigMap alone")
 
 
 def _find_configmaps(node: yaml.Node) -> list[yaml.MappingNode]:

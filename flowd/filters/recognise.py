@@ -69,7 +69,8 @@ def _is_list_or_pipeline(text: str) -> bool:
             elif isinstance(event, yaml.DocumentEndEvent):
                 return False
     except yaml.YAMLError:
-        return False
+        # Where the scanner's own bound on nesting is met, that comes before the first event.
+        return nodes_in_root == 0 and text.lstrip(_BOM + " \t\r\n").startswith("[")
     return False
 
 
