@@ -18,7 +18,7 @@ from relay_bed import DEADLINE_S, DROPPED, KEPT, batch, running, wait_until
 from flowd import aio
 from flowd.client import Producer, request
 from flowd.errors import FlowdError, NotAcknowledged, Refused, Unreachable
-from flowd.relay.remote_live import CHECK_S
+from flowd.relay.live.remote import CHECK_S
 from flowd.wire import Ack, Err, Hello, Nak, encode
 from flowd.wire.keys import Certificate, make_key_pair, write_certificate
 

@@ -12,8 +12,8 @@ import pytest
 from cli_bed import flowd
 
 from flowd.errors import ConfigError, FlowdError
-from flowd.relay.allowed import AllowedKeys, read_grant
 from flowd.relay.config import load_config
+from flowd.relay.tcp.allowed import AllowedKeys, read_grant
 from flowd.wire.keys import Certificate, load_client_keys, make_key_pair, read_public, read_secret, write_certificate
 
 BAD_GRANTS = {

@@ -1,4 +1,4 @@
-"""flowd.relay.config: what is read, what goes before what, and that every problem is told with its place."""
+"""flowd.relay.config.config: what is read, what goes before what, and that every problem is told with its place."""
 
 from __future__ import annotations
 
@@ -13,15 +13,18 @@ from flowd.relay.config import (
     UNAVAILABLE,
     Config,
     Filters,
+    Journal,
     Lane,
+    Raw,
     Runtime,
     Sources,
+    View,
     default_runtime_dir,
     default_state_dir,
     lane_endpoint,
     load_config,
 )
-from flowd.relay.units import parse_size, parse_time
+from flowd.relay.config.units import parse_size, parse_time
 
 
 def write(tmp_path: Path, text: str) -> Path:
@@ -63,16 +66,97 @@ reload_max_extra_drop = 0.5
 [sources.ingest]
 bind = ["ipc:///run/x/more.sock"]
 
+[sources.raw]
+bind = ["ipc:///run/x/raw.sock"]
+stream = "audit"
+
+[sources.tail]
+flows = ["/var/log/flows.log"]
+"audit.kube" = ["/a/*.log", "/b"]
+
+[views.prod]
+stream = "dns"
+path = "{filters}"
+
+[journal]
+sync = "interval"
+interval_ms = "2s"
+max_bytes = "1GiB"
+max_age = "90m"
+
 [live]
 bind = []
+
+[consume]
+bind = ["ipc:///run/x/consumers.sock"]
 """,
     )
     assert load_config(path, None, {}) == Config(
-        Runtime("/run/x", "/var/x", 60.0),
-        Filters(str(filters), "fluentd", True, False, 0.5),
-        Sources(Lane(("ipc:///run/x/more.sock",))),
-        Lane(()),
+        runtime=Runtime("/run/x", "/var/x", 60.0),
+        filters=Filters(str(filters), "fluentd", True, False, 0.5),
+        views={"prod": View("dns", str(filters))},
+        sources=Sources(
+            Lane(("ipc:///run/x/more.sock",)),
+            Raw(("ipc:///run/x/raw.sock",), "audit"),
+            {"flows": ("/var/log/flows.log",), "audit.kube": ("/a/*.log", "/b")},
+        ),
+        journal=Journal("interval", 2000, 1 << 30, 5400.0),
+        live=Lane(()),
+        consume=Lane(("ipc:///run/x/consumers.sock",)),
     )
+
+
+def test_journal_is_there_by_default() -> None:
+    assert load_config(None, None, {}).journal == Journal("commit", 500, 4 << 30, 86400.0)
+
+
+def test_what_is_wrong_with_journal_tail_and_views_is_told(tmp_path: Path) -> None:
+    path = write(
+        tmp_path,
+        """\
+[journal]
+sync = "sometimes"
+interval_ms = 0
+max_bytes = "1KB"
+max_age = 0
+
+[sources.tail]
+"a/b" = ["/x"]
+flows = []
+dns = ["/y", "/x", ""]
+
+[views."no name"]
+stream = "flows"
+path = "/nonexistent"
+
+[views.flows]
+
+[views.dns]
+stream = "?"
+path = "/"
+pathh = "/"
+
+[consume]
+bind = ["tcp://*:1"]
+""",
+    )
+    assert [(line, text) for _, line, text, _ in problems_of(path)] == [
+        (2, "journal.sync: Invalid enum value 'sometimes'"),
+        (3, "interval_ms = 0 is no time"),
+        (4, "max_bytes = 1000 is too small"),
+        (5, "max_age = 0 is no age"),
+        (8, "stream 'a/b' is no legal name"),
+        (9, "sources.tail.flows names no files"),
+        (10, "/x: stream 'a/b' follows it already"),
+        (10, "'' names no file"),
+        (12, "view 'no name' is no legal name"),
+        (14, "view path '/nonexistent' does not exist"),
+        (16, "view 'flows' has the name of its stream"),
+        (16, "views.flows.path is missing"),
+        (19, "stream '?' is no legal name"),
+        (21, "unknown key 'views.dns.pathh'"),
+        (24, "tcp://*:1: TCP needs CURVE keys"),
+    ]
 
 
 def test_flag_goes_before_environment_before_file_before_default(tmp_path: Path) -> None:
@@ -105,15 +189,15 @@ reload_max_extra_drop = 20
 [sources.ingest]
 bind = ["tcp://0.0.0.0:5755"]
 
-[sources]
-tail = { flows = ["/var/log/x"] }
+[sources.forward]
+listen = []
 
 [live]
 bind = [3]
 
-[journal]
-sync = "commit"
-""".replace("[sources]\ntail = { flows", "[sources.tail]\nx = { flows"),
+[http]
+listen = "127.0.0.1:9468"
+""",
     )
     assert problems_of(path) == [
         (str(path), 2, "unknown key 'runtime.dirr'", "did you mean 'dir'?"),
@@ -126,9 +210,9 @@ sync = "commit"
             "tcp://0.0.0.0:5755: TCP needs CURVE keys",
             "give server_secret_file and allowed_keys_dir under [curve]; `flowd keys new` makes keys",
         ),
-        (str(path), 12, "[sources.tail] is not available in this version", "remove the section"),
+        (str(path), 12, "[sources.forward] is not available in this version", "remove the section"),
         (str(path), 16, "live.bind: Expected `str`, got `int` - at `$[0]`", ""),
-        (str(path), 18, "[journal] is not available in this version", "remove the section"),
+        (str(path), 18, "[http] is not available in this version", "remove the section"),
     ]
 
 

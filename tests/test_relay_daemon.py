@@ -32,6 +32,7 @@ from flowd.errors import EXIT_CONFIG, EXIT_DONE, EXIT_INTERRUPTED, FilterError, 
 from flowd.relay.admin import AdminLane
 from flowd.relay.config import load_config
 from flowd.relay.daemon import Daemon
+from flowd.relay.deciding.rulebook import read_rulebook
 from flowd.relay.directories import AlreadyRunning
 from flowd.relay.metrics import Counters
 from flowd.relay.reception import (
@@ -42,7 +43,6 @@ from flowd.relay.reception import (
     Offenders,
     Reception,
 )
-from flowd.relay.rulebook import read_rulebook
 from flowd.wire import Ack, Data, Nak, Reply, Request, checksum, encode, parse
 from flowd.wire.limits import CREDIT_MESSAGES
 

@@ -1,11 +1,11 @@
-"""flowd.relay.filter_files and flowd.relay.sample: when a change of files counts, and which lines are remembered."""
+"""flowd.relay.deciding: filter_files and sample: when a change of files counts, and which lines are remembered."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from flowd.relay.filter_files import FilterFiles, Watch
-from flowd.relay.sample import FIRST_LINES, LINES_BETWEEN, SAMPLE_BYTES, SAMPLE_LINES, WINDOW_BYTES, Sample
+from flowd.relay.deciding.filter_files import FilterFiles, Watch
+from flowd.relay.deciding.sample import FIRST_LINES, LINES_BETWEEN, SAMPLE_BYTES, SAMPLE_LINES, WINDOW_BYTES, Sample
 
 
 def test_half_written_file_is_not_taken(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""flowd.relay.ingest over a real socket: what producers say, and that nothing they send disturbs another."""
+"""flowd.relay.ingest.lane over a real socket: what producers say, and that nothing they send disturbs another."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from relay_bed import DEADLINE_S, DROPPED, KEPT, Listener, Peer, batch, counters
 
 from flowd.client import request
 from flowd.relay.config import Config
-from flowd.relay.streams import STREAMS_MAX
+from flowd.relay.deciding.streams import STREAMS_MAX
 from flowd.wire import FLAG_ZSTD, Ack, Bye, Data, Err, Hello, Live, Nak, Welcome, checksum, encode
 from flowd.wire.limits import (
     CREDIT_BYTES,

@@ -1,4 +1,4 @@
-"""flowd.relay.raw over a real socket: what senders that know nothing of FLW push, and what becomes of it."""
+"""flowd.relay.ingest.raw over a real socket: what senders that know nothing of FLW push, and what becomes of it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""flowd.relay.rulebook: one reading of the filters, for every stream; and what makes two rules the same."""
+"""flowd.relay.deciding.rulebook: one reading of the filters, for every stream; and what makes two rules the same."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from relay_bed import DROP_DEV, DROPPED, KEPT
 
 from flowd.errors import FilterError
 from flowd.relay.config import Filters
-from flowd.relay.rulebook import key_deciders, read_rulebook
-from flowd.relay.streams import Streams
+from flowd.relay.deciding.rulebook import key_deciders, read_rulebook
+from flowd.relay.deciding.streams import Streams
 
 GROUPED = """\
 <filter flows>

@@ -1,9 +1,9 @@
-"""flowd.relay.streams: what the admin lane tells of a stream's rules."""
+"""flowd.relay.deciding.streams: what the admin lane tells of a stream's rules."""
 
 from __future__ import annotations
 
 import flowd
-from flowd.relay.streams import Stream
+from flowd.relay.deciding.streams import Stream
 
 FILTERS = """\
 <filter flows>

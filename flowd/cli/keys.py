@@ -71,7 +71,7 @@ def new(
         raise click.UsageError("give either --server or at least one --role")
     if is_server and (streams or allowed_keys_dir):
         raise click.UsageError("a daemon's own key has no streams, and is not among the allowed keys")
-    from flowd.relay.allowed import ANY_STREAM, parse_grant
+    from flowd.relay.tcp.allowed import ANY_STREAM, parse_grant
     from flowd.wire.keys import PUBLIC_SUFFIX, SECRET_SUFFIX, Certificate, make_key_pair, write_certificate
 
     if not name or os.sep in name or name.startswith("."):
@@ -97,7 +97,7 @@ def new(
 @compose(allowed_option(), output_option("text", "json"))
 def list_keys(allowed_keys_dir: str, output: str) -> int:
     """Show the keys that are let in, with their roles and streams. Exits with 78 where a file cannot be read as one."""
-    from flowd.relay.allowed import ANY_STREAM, check_folder, read_grant
+    from flowd.relay.tcp.allowed import ANY_STREAM, check_folder, read_grant
 
     check_folder(allowed_keys_dir)
     has_failed = False

@@ -20,18 +20,18 @@ from flowd.errors import EXIT_DONE, EXIT_INTERRUPTED, EXIT_NO, FlowdError
 from flowd.memory import keep_freed_memory
 from flowd.relay.admin import AdminLane, Operation, read_switch
 from flowd.relay.config import Config
+from flowd.relay.deciding.reload import Reloader
 from flowd.relay.descriptors import raise_limit
 from flowd.relay.directories import RUNTIME_MODE, STATE_MODE, DirectoryLock, file_mode
 from flowd.relay.health import Health
-from flowd.relay.ingest import Ingest
+from flowd.relay.ingest.lane import Ingest
+from flowd.relay.ingest.raw import RawLane
 from flowd.relay.lanes import Lanes
-from flowd.relay.live import LiveLane
+from flowd.relay.live.lane import LiveLane
 from flowd.relay.metrics import Counters
 from flowd.relay.notify import Notifier, Watchdog
-from flowd.relay.raw import RawLane
-from flowd.relay.reload import Reloader
-from flowd.relay.remote import Remote
 from flowd.relay.status import describe_daemon, describe_streams, describe_version
+from flowd.relay.tcp.remote import Remote
 from flowd.wire.limits import ID_BYTES
 from flowd.wire.sockets import is_tcp, open_socket
 

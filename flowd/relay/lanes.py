@@ -17,13 +17,13 @@ import zmq
 
 from flowd.errors import FlowdError
 from flowd.relay.descriptors import DescriptorWatch
-from flowd.relay.front import Front
-from flowd.relay.ingest import Ingest
-from flowd.relay.live import LiveLane
+from flowd.relay.ingest.front import Front
+from flowd.relay.ingest.lane import Ingest
+from flowd.relay.ingest.raw import RawLane
+from flowd.relay.live.lane import LiveLane
 from flowd.relay.metrics import Counters
-from flowd.relay.raw import RawLane
 from flowd.relay.reception import Reception
-from flowd.relay.remote import Remote
+from flowd.relay.tcp.remote import Remote
 from flowd.wire.sockets import Wake
 
 RAW_DRAIN_S = 1.0

@@ -12,7 +12,7 @@ import zmq
 
 from flowd._version import __version__
 from flowd.relay.config import Config
-from flowd.relay.streams import Stream
+from flowd.relay.deciding.streams import Stream
 
 
 def describe_version() -> dict[str, Any]:

@@ -12,10 +12,10 @@ import msgspec
 import zmq
 
 from flowd.errors import WireError
-from flowd.relay.allowed import PRODUCE, AllowedKeys, Grant
-from flowd.relay.gate import Gate
 from flowd.relay.metrics import Counters
 from flowd.relay.reception import Reception
+from flowd.relay.tcp.allowed import PRODUCE, AllowedKeys, Grant
+from flowd.relay.tcp.gate import Gate
 from flowd.wire import Data, Err, Header, Hello, Message, Nak, parse
 from flowd.wire.limits import ID_BYTES
 

@@ -10,17 +10,17 @@ from functools import partial
 
 import zmq
 
-from flowd.relay.allowed import AllowedKeys
 from flowd.relay.config import Config
-from flowd.relay.front import Front
-from flowd.relay.gate import DOMAIN_PREFIX, Gate
-from flowd.relay.guarded import GuardedReception
-from flowd.relay.ingest import Ingest
-from flowd.relay.live import LiveLane
+from flowd.relay.deciding.streams import Streams
+from flowd.relay.ingest.front import Front
+from flowd.relay.ingest.lane import Ingest
+from flowd.relay.live.lane import LiveLane
+from flowd.relay.live.remote import RemotePublisher, bind_tcp
 from flowd.relay.metrics import Counters
-from flowd.relay.remote_live import RemotePublisher, bind_tcp
-from flowd.relay.streams import Streams
-from flowd.relay.watch import Watch
+from flowd.relay.tcp.allowed import AllowedKeys
+from flowd.relay.tcp.gate import DOMAIN_PREFIX, Gate
+from flowd.relay.tcp.guarded import GuardedReception
+from flowd.relay.tcp.watch import Watch
 from flowd.wire.keys import read_secret
 from flowd.wire.sockets import is_tcp, open_socket, secure_server
 

@@ -13,8 +13,8 @@ import threading
 import zmq
 from zmq.utils import z85
 
-from flowd.relay.allowed import CONSUME, PRODUCE, AllowedKeys
 from flowd.relay.metrics import Counters
+from flowd.relay.tcp.allowed import CONSUME, PRODUCE, AllowedKeys
 from flowd.wire.sockets import Wake
 
 ZAP_ENDPOINT = "inproc://zeromq.zap.01"

@@ -11,10 +11,10 @@ import time
 from collections import Counter
 
 from flowd.errors import FlowdError, WireError
-from flowd.relay.live import LiveLane
-from flowd.relay.marks import Mark, Marks
+from flowd.relay.deciding.streams import Stream, Streams
+from flowd.relay.ingest.marks import Mark, Marks
+from flowd.relay.live.lane import LiveLane
 from flowd.relay.metrics import Counters
-from flowd.relay.streams import Stream, Streams
 from flowd.wire import (
     Ack,
     Buffer,

@@ -11,8 +11,8 @@ from collections import defaultdict
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
 
-from flowd.relay.rulebook import Rulebook, RuleKey, keep_everything, key_deciders
-from flowd.relay.sample import Sample
+from flowd.relay.deciding.rulebook import Rulebook, RuleKey, keep_everything, key_deciders
+from flowd.relay.deciding.sample import Sample
 
 if TYPE_CHECKING:
     from flowd.filterset import Applied, FilterSet, Hits

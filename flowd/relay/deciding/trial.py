@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from flowd.filterset import FilterSet
-    from flowd.relay.streams import Stream
+    from flowd.relay.deciding.streams import Stream
 
 LEAST_LINES = 32
 """A share of fewer lines says too little to refuse anything."""

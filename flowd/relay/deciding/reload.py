@@ -15,13 +15,13 @@ from typing import Any
 
 from flowd.errors import FilterError, FlowdError, Problem
 from flowd.relay.config import Filters
-from flowd.relay.filter_files import INTERVAL_S, FilterFiles, State, Watch
+from flowd.relay.deciding.filter_files import INTERVAL_S, FilterFiles, State, Watch
+from flowd.relay.deciding.rulebook import Rulebook, read_rulebook
+from flowd.relay.deciding.streams import Streams
+from flowd.relay.deciding.trial import Trial, try_filters
 from flowd.relay.health import Health
 from flowd.relay.metrics import Counters
 from flowd.relay.notify import Notifier
-from flowd.relay.rulebook import Rulebook, read_rulebook
-from flowd.relay.streams import Streams
-from flowd.relay.trial import Trial, try_filters
 
 READINGS_MAX = 20
 """How often files are read again that changed while they were read."""

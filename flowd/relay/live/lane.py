@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 import zmq
 
+from flowd.relay.live.remote import RemotePublisher
 from flowd.relay.metrics import Counters
-from flowd.relay.remote_live import RemotePublisher
 from flowd.wire import Heartbeat, Live, encode
 from flowd.wire.limits import HEARTBEAT_MS, is_stream_name
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from flowd.relay.ingest import Ingest, Misplaced
+from flowd.relay.ingest.lane import Ingest, Misplaced
 from flowd.relay.reception import Reception
 from flowd.wire import Ack
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import zmq
 
-from flowd.relay.ingest import carry
-from flowd.relay.live import LiveLane
+from flowd.relay.deciding.streams import Stream
+from flowd.relay.ingest.lane import carry
+from flowd.relay.live.lane import LiveLane
 from flowd.relay.metrics import Counters
-from flowd.relay.streams import Stream
 from flowd.wire.limits import BATCH_BYTES, BATCH_DELAY_S, PAYLOAD_MAX_BYTES
 
 TURN_FRAMES = 1024

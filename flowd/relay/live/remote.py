@@ -15,9 +15,9 @@ from collections.abc import Callable, Sequence
 import zmq
 
 from flowd.errors import FlowdError
-from flowd.relay.allowed import CONSUME, AllowedKeys
-from flowd.relay.gate import Gate
 from flowd.relay.metrics import Counters
+from flowd.relay.tcp.allowed import CONSUME, AllowedKeys
+from flowd.relay.tcp.gate import Gate
 from flowd.wire import Buffer
 from flowd.wire.limits import is_stream_name
 from flowd.wire.sockets import allow_ipv6

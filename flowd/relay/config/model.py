@@ -1,0 +1,106 @@
+"""What the daemon is told, as typed, checked data: one struct a section of flowd.toml, with its defaults."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from flowd.relay.config.defaults import lane_endpoint
+from flowd.wire.sockets import is_tcp
+
+Sync = Literal["commit", "interval", "off"]
+
+
+class Runtime(msgspec.Struct, frozen=True):
+    """Where the daemon lives: its sockets in `dir`, its lasting state in `state_dir`; `drain_s` bounds its ending."""
+
+    dir: str
+    state_dir: str
+    drain_s: float = 30.0
+
+
+class Filters(msgspec.Struct, frozen=True):
+    """Which filters decide; without a `path` everything is kept. `dialect` None recognises it by the text.
+
+    With `watch` they are read again when their files change. `flowd reload` refuses filters that would drop more than
+    `reload_max_extra_drop` of the recent lines in addition to those that are dropped already.
+    """
+
+    path: str | None = None
+    dialect: str | None = None
+    skip_unsupported: bool = False
+    watch: bool = True
+    reload_max_extra_drop: float = 0.2
+
+
+class View(msgspec.Struct, frozen=True):
+    """A stream filtered further, under the name of its section: the filters in `path` decide what the node's kept."""
+
+    stream: str = "flows"
+    path: str = ""
+    dialect: str | None = None
+
+
+class Lane(msgspec.Struct, frozen=True):
+    """A lane's endpoints beside its socket in the runtime directory."""
+
+    bind: tuple[str, ...] = ()
+
+
+class Raw(msgspec.Struct, frozen=True):
+    """Endpoints for senders that know nothing of FLW, and the stream that their lines belong to."""
+
+    bind: tuple[str, ...] = ()
+    stream: str = "flows"
+
+
+class Curve(msgspec.Struct, frozen=True):
+    """Keys for TCP: the server's own, and the folder of those that are let in."""
+
+    server_secret_file: str = ""
+    allowed_keys_dir: str = ""
+
+
+class Journal(msgspec.Struct, frozen=True):
+    """How kept lines are stored, and for how long.
+
+    `sync` says what an acknowledgement is worth: with `commit` an acknowledged batch survives a loss of power, with
+    `interval` all but the last `interval_ms` do, with `off` none need to; a killed daemon loses nothing in any of them.
+    The oldest batches make room for new ones at `max_bytes`, and go at the age of `max_age` seconds, read or not.
+    """
+
+    sync: Sync = "commit"
+    interval_ms: int = 500
+    max_bytes: int = 4 << 30
+    max_age: float = 86400.0
+
+
+class Sources(msgspec.Struct, frozen=True):
+    """Where lines come from. `tail` has the files that are followed: a stream's globs by its name."""
+
+    ingest: Lane = Lane()
+    raw: Raw = Raw()
+    tail: dict[str, tuple[str, ...]] = {}
+
+
+class Config(msgspec.Struct, frozen=True):
+    """A checked configuration. `endpoint` gives the address of a lane's socket."""
+
+    runtime: Runtime
+    filters: Filters = Filters()
+    views: dict[str, View] = {}
+    sources: Sources = Sources()
+    journal: Journal = Journal()
+    live: Lane = Lane()
+    consume: Lane = Lane()
+    curve: Curve = Curve()
+
+    @property
+    def has_tcp(self) -> bool:
+        """Whether there is a TCP endpoint."""
+        return any(map(is_tcp, (*self.sources.ingest.bind, *self.live.bind, *self.consume.bind)))
+
+    def endpoint(self, lane: str) -> str:
+        """`ipc://…/LANE.sock` in the runtime directory; lanes are `ingest`, `live`, `consume` and `admin`."""
+        return lane_endpoint(self.runtime.dir, lane)
