@@ -79,6 +79,7 @@ def mode_of(path: Path) -> int:
 def test_directories_and_sockets_have_their_modes(daemon: DaemonProcess) -> None:
     assert {path.name: oct(mode_of(path)) for path in daemon.run_dir.iterdir()} == {
         "admin.sock": "0o600",
+        "consume.sock": "0o660",
         "flowd.lock": "0o600",
         "ingest.sock": "0o660",
         "live.sock": "0o660",
@@ -105,6 +106,7 @@ def test_status_says_what_was_carried(daemon: DaemonProcess) -> None:
         "kept_bytes": 3 * len(KEPT),
         "malformed_lines": 0,
         "error_lines": 0,
+        "oldest": 1,
         "next": 2,
         "generation": 1,
         "subscribers": 0,
@@ -291,7 +293,7 @@ def test_heartbeats_go_on_by_themselves(daemon: DaemonProcess) -> None:
         peer.send(1, KEPT * 5)
         listener.hear_live()
         beat = listener.hear().header
-        assert (beat.e, beat.next, beat.k, beat.oldest) == (epoch, 2, 5, 2)
+        assert (beat.e, beat.next, beat.k, beat.oldest) == (epoch, 2, 5, 1)
 
 
 def test_view_that_has_no_stream_yet_beats_for_who_waits(daemon: DaemonProcess) -> None:

@@ -11,7 +11,7 @@ from flowd.relay.deciding.sample import FIRST_LINES, LINES_BETWEEN, SAMPLE_BYTES
 def test_half_written_file_is_not_taken(tmp_path: Path) -> None:
     path = tmp_path / "flow"
     path.write_text("whole")
-    files = FilterFiles(str(path))
+    files = FilterFiles([str(path)])
     watch = Watch(files.state())
     assert not watch.is_due(files.state())
     path.write_text("hal")
@@ -24,7 +24,7 @@ def test_half_written_file_is_not_taken(tmp_path: Path) -> None:
 
 
 def test_change_that_is_taken_back_is_none(tmp_path: Path) -> None:
-    files = FilterFiles(str(tmp_path / "flow"))
+    files = FilterFiles([str(tmp_path / "flow")])
     watch = Watch(files.state())
     (tmp_path / "flow").write_text("x")
     assert not watch.is_due(files.state())
@@ -40,7 +40,7 @@ def test_swapped_link_is_taken_at_once(tmp_path: Path) -> None:
         (tmp_path / version / "flow").write_text("same")
     (tmp_path / "..data").symlink_to("..1")
     (tmp_path / "flow").symlink_to("..data/flow")
-    files = FilterFiles(str(tmp_path))
+    files = FilterFiles([str(tmp_path)])
     watch = Watch(files.state())
     (tmp_path / "..data_tmp").symlink_to("..2")
     (tmp_path / "..data_tmp").rename(tmp_path / "..data")
@@ -48,7 +48,7 @@ def test_swapped_link_is_taken_at_once(tmp_path: Path) -> None:
 
 
 def test_included_files_belong_to_the_state(tmp_path: Path) -> None:
-    files = FilterFiles(str(tmp_path / "flow"))
+    files = FilterFiles([str(tmp_path / "flow")])
     files.includes = (str(tmp_path / "*.part"),)
     before = files.state()
     (tmp_path / "a.part").write_text("x")

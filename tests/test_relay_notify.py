@@ -101,7 +101,7 @@ def test_loop_that_stands_still_is_not_called_well(tmp_path: Path, manager: Mana
     notifier = Notifier(manager.address, 0.2)
     may_go_on = threading.Event()
     daemon = Daemon(load_config(None, settings(tmp_path), {}), notifier)
-    held = threading.Thread(target=daemon._lanes.between_batches, args=(lambda: int(may_go_on.wait(DEADLINE_S)),))
+    held = threading.Thread(target=daemon._lanes.tasks.run, args=(lambda: int(may_go_on.wait(DEADLINE_S)),))
     try:
         daemon.announce()
         manager.hear_with("WATCHDOG")

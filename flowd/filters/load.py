@@ -6,6 +6,7 @@ Reads files and finds out the dialect; what the text says is the dialect's reade
 from __future__ import annotations
 
 import os
+import re
 from typing import TYPE_CHECKING
 
 from flowd.errors import FilterError, Problem
@@ -16,6 +17,7 @@ from flowd.filters.source import Place, Source
 if TYPE_CHECKING:
     from flowd.filters.fluentd import FluentdText
 
+_REACHES_OUT = re.compile(r"^[ \t]*include\b|@include\b|#\{", re.MULTILINE | re.IGNORECASE)
 _DIALECTS = ("fluentd", "fluentbit-yaml", "fluentbit-classic", "fluentbit-configmap", "flowd")
 _MANIFEST_DIALECTS = (None, "fluentd", "fluentbit-configmap")
 
@@ -82,6 +84,18 @@ def open_text(
         return _open_parts([(Source(origin, text), "")], dialect, skip_unsupported, from_configmap=False)
     except UnreadableText as error:
         raise FilterError([_as_problem(error)]) from None
+
+
+def open_foreign_text(text: str, dialect: str | None, origin: str) -> FluentdText:
+    """A text that somebody else sent: as `open_text`, but it may read nothing of this machine, neither a file nor a
+    variable. Raises FilterError."""
+    found = _REACHES_OUT.search(text)
+    if found is not None:
+        place = Source(origin, text).place(found.start())
+        hint = "send the whole text; without @include, and without #{"
+        message = f"{found[0].strip()!r}: a filter that is sent cannot read files or variables of the daemon's machine"
+        raise FilterError([Problem(place.file, place.line, place.column, message, hint, "reaches-out")])
+    return open_text(text, dialect, origin)
 
 
 def _begins_like_fluentd(text: str) -> bool:

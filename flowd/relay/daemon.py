@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import secrets
 import signal
 import sys
 import time
@@ -19,26 +18,41 @@ import zmq
 from flowd.errors import EXIT_DONE, EXIT_INTERRUPTED, EXIT_NO, FlowdError
 from flowd.memory import keep_freed_memory
 from flowd.relay.admin import AdminLane, Operation, read_switch
+from flowd.relay.carrier import Carrier
 from flowd.relay.config import Config
+from flowd.relay.consume.administration import Administration
+from flowd.relay.consume.compiling import Compiler
+from flowd.relay.consume.consumers import Consumers
+from flowd.relay.consume.dispatch import Dispatch
+from flowd.relay.consume.lane import ConsumeLane
+from flowd.relay.consume.starts import Starts
 from flowd.relay.deciding.reload import Reloader
-from flowd.relay.descriptors import raise_limit
+from flowd.relay.descriptors import DescriptorWatch, raise_limit
 from flowd.relay.directories import RUNTIME_MODE, STATE_MODE, DirectoryLock, file_mode
 from flowd.relay.health import Health
+from flowd.relay.ingest.front import Front
 from flowd.relay.ingest.lane import Ingest
 from flowd.relay.ingest.raw import RawLane
+from flowd.relay.journal.opening import Opened, open_journal
+from flowd.relay.journal.outbox import Outbox
+from flowd.relay.journal.writer import Writer
 from flowd.relay.lanes import Lanes
 from flowd.relay.live.lane import LiveLane
 from flowd.relay.metrics import Counters
 from flowd.relay.notify import Notifier, Watchdog
-from flowd.relay.status import describe_daemon, describe_streams, describe_version
+from flowd.relay.reception import Reception
+from flowd.relay.status import describe_daemon, describe_journal, describe_streams, describe_version, describe_views
 from flowd.relay.tcp.remote import Remote
-from flowd.wire.limits import ID_BYTES
-from flowd.wire.sockets import is_tcp, open_socket
+from flowd.wire.sockets import Wake, is_tcp, open_socket, shape_consume_socket
 
 FIRST_STREAM = "flows"
-"""Opened at the start: its filters are compiled before anything is promised, and its view beats from the beginning."""
+"""Opened at the start: its filters are compiled before anything is promised, and it beats from the beginning."""
 SOCKET_MODE = 0o660
 ADMIN_MODE = 0o600
+IO_THREADS = 2
+"""One for consumers, one for all others."""
+CONSUMERS_LINGER_S = 1.0
+"""How long what was sent to consumers may take to leave: what does not comes again from their cursors."""
 
 log = logging.getLogger("flowd")
 
@@ -46,7 +60,8 @@ log = logging.getLogger("flowd")
 class Daemon:
     """A running daemon: from the constructor, which binds and starts, to `join`, which returns the exit code.
 
-    Raises FlowdError (a directory in use, a socket that cannot be bound) and FilterError, with nothing left behind.
+    Raises FlowdError (a directory in use, a socket that cannot be bound, a journal that cannot be opened) and
+    FilterError, with nothing left behind.
     """
 
     def __init__(self, config: Config, notifier: Notifier | None = None) -> None:
@@ -55,31 +70,38 @@ class Daemon:
         self._watchdog: Watchdog | None = None
         self._condition = Health()
         self._began_ns = time.time_ns()
-        self._epoch = secrets.token_bytes(ID_BYTES)
         self._counters = Counters()
         self._admin_counters = Counters()
         self._reload_counters = Counters()
-        self._reloader = Reloader(config.filters, self._reload_counters, self._condition)
+        self._journal_counters = Counters()
+        self._consume_counters = Counters()
+        self._reloader = Reloader(config.filters, self._reload_counters, self._condition, config.views)
         self._streams = self._reloader.streams
         self._streams.get(FIRST_STREAM)
         self._bound: list[Path] = []
         self._locks: list[DirectoryLock] = []
         self._remote: Remote | None = None
-        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context(IO_THREADS)
         self._admin_context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()  # answers until the others have ended
+        opened: Opened | None = None
         try:
             self._lock_directories()
-            self._build()
+            opened = open_journal(config.runtime.state_dir, config.journal)
+            self._build(opened)
         except BaseException:
             self._context.destroy(linger=0)
             self._admin_context.destroy(linger=0)
+            if opened is not None:
+                opened.store.close()
             self._release_directories()
             raise
         self._admin.start()
         if self._remote is not None:
             self._remote.start()
+        self._writer.start()
         self._lanes.start()
-        self._reloader.begin(self._lanes.between_batches, self._notifier)
+        self._consume.start()
+        self._reloader.begin(self._lanes.tasks.run, self._notifier)
 
     def announce(self) -> None:
         """Tells the service manager, where there is one, that the daemon is ready, and from now on that it is well."""
@@ -102,6 +124,10 @@ class Daemon:
         """Waits for the end and cleans up; returns the exit code."""
         self._lanes.join()
         self._reloader.end()
+        self._consume.end()
+        self._writer.end()
+        self._consume.close(CONSUMERS_LINGER_S)
+        self._compiler.close()
         if self._remote is not None:
             self._remote.end()
         self._context.term()
@@ -113,8 +139,13 @@ class Daemon:
         self._admin_context.term()
         if self._watchdog is not None:
             self._watchdog.end()
+        self._store.close()
+        self._wake.close()
         self._release_directories()
-        return EXIT_DONE if self._lanes.failure is None else EXIT_NO
+        failure = self._lanes.failure or self._writer.failure
+        if failure is None:
+            return EXIT_DONE
+        return failure.exit_code if isinstance(failure, FlowdError) else EXIT_NO
 
     def _lock_directories(self) -> None:
         runtime, state = Path(self._config.runtime.dir), Path(self._config.runtime.state_dir)
@@ -129,26 +160,28 @@ class Daemon:
         while self._locks:
             self._locks.pop().release()
 
-    def _build(self) -> None:
+    def _build(self, opened: Opened) -> None:
         config = self._config
-        router = open_socket(self._context, zmq.ROUTER)
-        router.setsockopt(zmq.ROUTER_MANDATORY, 1)
-        publisher = open_socket(self._context, zmq.XPUB)
-        publisher.setsockopt(zmq.XPUB_VERBOSER, 1)
+        self._store = opened.store
+        if opened.loss is not None:
+            self._journal_counters.add("flowd_lost_journals_total", reason=opened.loss.reason)
+        self._streams.begin_at(self._store.generation + 1)
+        self._wake = Wake()
+        self._writer = Writer(
+            self._store,
+            config.journal,
+            config.runtime.state_dir,
+            self._journal_counters,
+            self._condition,
+            self._wake.ring,
+        )
+        self._build_lanes()
+        self._build_consume(opened)
         admin = open_socket(self._admin_context, zmq.ROUTER)
         admin.setsockopt(zmq.ROUTER_MANDATORY, 1)
-        with file_mode(SOCKET_MODE):
-            self._bind(router, config.endpoint("ingest"), *filterfalse(is_tcp, config.sources.ingest.bind))
-            self._bind(publisher, config.endpoint("live"), *filterfalse(is_tcp, config.live.bind))
-        self._live = LiveLane(publisher, self._epoch, self._counters)
-        self._live.open_view(FIRST_STREAM)
-        self._ingest = Ingest(self._streams, self._live, self._counters)
-        raw = self._open_raw()
-        if config.has_tcp:
-            self._remote = Remote(self._context, config, self._streams, self._live, self._counters)
         with file_mode(ADMIN_MODE):
             self._bind(admin, config.endpoint("admin"))
-        self._lanes = Lanes(router, publisher, self._ingest, self._live, self._counters, raw, self._remote)
+        administration = Administration(self._store, self._writer, self._consume)
         operations: dict[str, Operation] = {
             "health": self._health,
             "status": self._status,
@@ -156,21 +189,83 @@ class Daemon:
             "drain": self._drain,
             "reload": self._reload,
             "bypass": self._bypass,
+            "consumers": administration.consumers,
+            "journal": administration.journal,
         }
         self._admin = AdminLane(admin, operations, self._admin_counters)
 
-    def _open_raw(self) -> RawLane | None:
+    def _build_lanes(self) -> None:
+        """What carries lines in, and publishes them."""
+        config = self._config
+        router = open_socket(self._context, zmq.ROUTER)
+        router.setsockopt(zmq.ROUTER_MANDATORY, 1)
+        publisher = open_socket(self._context, zmq.XPUB)
+        publisher.setsockopt(zmq.XPUB_VERBOSER, 1)
+        for socket in (router, publisher):
+            socket.setsockopt(zmq.AFFINITY, 1)
+        with file_mode(SOCKET_MODE):
+            self._bind(router, config.endpoint("ingest"), *filterfalse(is_tcp, config.sources.ingest.bind))
+            self._bind(publisher, config.endpoint("live"), *filterfalse(is_tcp, config.live.bind))
+        self._live = LiveLane(publisher, self._store, self._streams.views, self._counters)
+        self._live.open_topic(FIRST_STREAM)
+        carrier = Carrier(self._live, self._writer, Outbox(self._wake))
+        self._ingest = Ingest(self._streams, carrier, self._store, self._counters)
+        raw = self._open_raw(carrier)
+        if config.has_tcp:
+            self._remote = Remote(
+                self._context,
+                config,
+                self._streams,
+                carrier,
+                self._store,
+                self._live,
+                self._counters,
+                self._consume_counters,
+            )
+        front = Front(Reception(router, "ingest", self._counters), self._ingest)
+        descriptors = DescriptorWatch(self._counters)
+        self._lanes = Lanes(router, publisher, front, self._live, carrier, self._wake, descriptors, raw, self._remote)
+
+    def _build_consume(self, opened: Opened) -> None:
+        """What serves durable consumers."""
+        config = self._config
+        router = open_socket(self._context, zmq.ROUTER)
+        shape_consume_socket(router)
+        with file_mode(SOCKET_MODE):
+            self._bind(router, config.endpoint("consume"), *filterfalse(is_tcp, config.consume.bind))
+        fronts = {Reception(router, "consume", self._consume_counters): router}
+        if self._remote is not None and self._remote.consume is not None:
+            fronts[self._remote.consume[0]] = self._remote.consume[1]
+        wake = Wake()
+        views = self._streams.views
+        self._compiler = Compiler(views, lambda: self._streams.generation, wake)
+        consumers = Consumers(
+            self._store,
+            self._writer,
+            Outbox(wake),
+            views,
+            self._compiler,
+            Starts(self._store, opened.loss),
+            self._consume_counters,
+        )
+        dispatch = Dispatch(self._store, self._consume_counters, consumers.detach)
+        self._consume = ConsumeLane(
+            fronts, consumers, dispatch, wake, lambda now_s: views.sweep(now_s, self._live.subscribers())
+        )
+        self._writer.heard.append(wake.ring)
+
+    def _open_raw(self, carrier: Carrier) -> RawLane | None:
         """The raw lane, where one is configured: its stream's filters are compiled before anything is promised."""
         raw = self._config.sources.raw
         if not raw.bind:
             return None
         stream = self._streams.get(raw.stream)
         assert stream is not None, "the first streams are always taken"
-        self._live.open_view(raw.stream)
+        self._live.open_topic(raw.stream)
         puller = open_socket(self._context, zmq.PULL)
         with file_mode(SOCKET_MODE):
             self._bind(puller, *raw.bind)
-        return RawLane(puller, stream, self._live, self._counters)
+        return RawLane(puller, stream, carrier, self._counters)
 
     def _bind(self, socket: zmq.Socket[bytes], *endpoints: str) -> None:
         for endpoint in endpoints:
@@ -184,6 +279,8 @@ class Daemon:
     def _health(self, _: Mapping[str, Any]) -> dict[str, Any]:
         if self._remote is not None and not self._remote.is_guarded:
             self._condition.degrade("tcp", "the gate is dead: nothing goes in or out over TCP; restart the daemon")
+        if self._consume.is_failed:
+            self._condition.degrade("consumers", "nobody is served any more, see the log; restart the daemon")
         return self._condition.describe(is_alive=self._lanes.is_alive(), is_draining=self._lanes.is_draining)
 
     def _describe(self) -> str:
@@ -208,14 +305,21 @@ class Daemon:
         remote = self._remote
         return {
             **self._health({}),
-            **describe_daemon(self._config, self._epoch, self._began_ns),
+            **describe_daemon(self._config, self._store.epoch, self._began_ns),
             "producers": self._ingest.conversations + (remote.ingest.conversations if remote is not None else 0),
             "subscribers": subscribers,
             **self._reloader.describe(),
-            "streams": describe_streams(self._streams.all(), self._live.next_sequences(), subscribers),
+            "streams": describe_streams(self._streams.all(), self._store.streams(), subscribers),
+            "views": describe_views(self._streams.views, subscribers),
+            "journal": describe_journal(
+                self._store, self._config.journal, commits=self._writer.commits, is_full=self._writer.is_full
+            ),
+            "consumers": self._consume.consumers.describe(),
             "counters": self._counters.snapshot()
             | self._admin_counters.snapshot()
             | self._reload_counters.snapshot()
+            | self._journal_counters.snapshot()
+            | self._consume_counters.snapshot()
             | (remote.counters() if remote is not None else {}),
             "endpoints": remote.endpoints if remote is not None else {},
         }

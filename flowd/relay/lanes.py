@@ -1,7 +1,7 @@
-"""The thread that carries lines: it owns the ingest, raw and live sockets, and waits on nothing but them.
+"""The thread that carries lines: it owns the ingest, raw and live sockets, and waits on them and on the journal.
 
-Receive, decide, publish, acknowledge, one batch after the other: a batch is in the cache while all of it happens, and
-each producer's order is kept by itself.
+Receive, decide, hand to the journal; when the journal has stored, publish and acknowledge. A batch is in the cache
+while it is received and decided, and each producer's order is kept by itself.
 """
 
 from __future__ import annotations
@@ -9,27 +9,21 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections import deque
-from collections.abc import Callable
-from concurrent.futures import Future
 
 import zmq
 
 from flowd.errors import FlowdError
+from flowd.relay.carrier import Carrier
 from flowd.relay.descriptors import DescriptorWatch
 from flowd.relay.ingest.front import Front
-from flowd.relay.ingest.lane import Ingest
 from flowd.relay.ingest.raw import RawLane
 from flowd.relay.live.lane import LiveLane
-from flowd.relay.metrics import Counters
-from flowd.relay.reception import Reception
+from flowd.relay.tasks import Tasks
 from flowd.relay.tcp.remote import Remote
 from flowd.wire.sockets import Wake
 
 RAW_DRAIN_S = 1.0
 """How long a draining daemon takes what raw senders go on sending: nothing tells them to stop."""
-TASK_WAIT_S = 1.0
-"""How often who waits for a task looks whether this thread still lives."""
 QUIET_MS = 50
 """A draining daemon has finished what it received when nothing came for so long."""
 
@@ -40,16 +34,19 @@ class Lanes(threading.Thread):
     """Runs until `drain`; then finishes what was received, for at most the seconds that it is given.
 
     Owns its sockets from `start` on, and closes them at the end with what is left of that time to flush them.
-    `failure` is what ended it otherwise, `unfinished` what there was no time for.
+    `failure` is what ended it otherwise, `unfinished` what there was no time for. `wake` ends its waiting: the
+    journal's outbox rings it. `tasks` are done between two batches.
     """
 
     def __init__(
         self,
         router: zmq.Socket[bytes],
         publisher: zmq.Socket[bytes],
-        ingest: Ingest,
+        front: Front,
         live: LiveLane,
-        counters: Counters,
+        carrier: Carrier,
+        wake: Wake,
+        descriptors: DescriptorWatch,
         raw: RawLane | None = None,
         remote: Remote | None = None,
     ) -> None:
@@ -58,22 +55,20 @@ class Lanes(threading.Thread):
         self.unfinished: list[str] = []
         self._router = router
         self._publisher = publisher
-        self._ingest = ingest
         self._live = live
+        self._carrier = carrier
         self._raw = raw
         self._remote = remote
-        self._front = Front(Reception(router, "ingest", counters), ingest)
-        self._descriptors = DescriptorWatch(counters)
-        self._wake = Wake()
-        self._tasks: deque[tuple[Callable[[], int], Future[int]]] = deque()
+        self._fronts = [front] if remote is None else [front, remote.front]
+        self._descriptors = descriptors
+        self.tasks = Tasks(wake, self.is_alive)
+        self._wake = wake
         self._drain_until_s: float | None = None
 
     @property
     def turned_s(self) -> float:
         """When the loop last moved on, by the steady clock: at least once a second, even where nothing comes."""
-        if self._remote is None:
-            return self._front.moved_s
-        return max(self._front.moved_s, self._remote.front.moved_s)
+        return max(front.moved_s for front in self._fronts)
 
     @property
     def is_draining(self) -> bool:
@@ -91,26 +86,13 @@ class Lanes(threading.Thread):
             self._drain_until_s = time.monotonic() + within_s
         self._wake.ring()
 
-    def between_batches(self, task: Callable[[], int]) -> int:
-        """Has a task done by this thread between two batches, and returns what it returned. Called by other threads.
-
-        Raises what the task raises, and FlowdError where the thread has ended.
-        """
-        done: Future[int] = Future()
-        self._tasks.append((task, done))
-        self._wake.ring()
-        while True:
-            try:
-                return done.result(TASK_WAIT_S)
-            except TimeoutError:
-                if not self.is_alive() and not done.done():
-                    raise FlowdError("the daemon has ended", hint="start it again") from None
-
     def run(self) -> None:
         """The loop."""
         try:
             self._carry()
             self._finish()
+        except FlowdError as error:  # said where it was met
+            self.failure = error
         except Exception as error:
             self.failure = error
             log.exception("the thread that carries lines failed")
@@ -118,75 +100,97 @@ class Lanes(threading.Thread):
             self._close()
 
     def _carry(self) -> None:
-        poller = zmq.Poller()
-        poller.register(self._router, zmq.POLLIN)
-        poller.register(self._publisher, zmq.POLLIN)
-        poller.register(self._wake.fd, zmq.POLLIN)
-        if self._raw is not None:
-            poller.register(self._raw.socket, zmq.POLLIN)
-        if self._remote is not None:
-            self._remote.register(poller)
+        calm, all_ears = self._make_pollers()
         while not self.is_draining:
-            if self._tasks:
-                self._do_tasks()
+            self.tasks.do_all()
             now_s = time.monotonic()
             self._live.read_subscriptions()
             self._descriptors.check(now_s)
             wait_s = self._live.beat(now_s)
-            is_busy = self._take_turn()
+            is_busy = self._take_turn(now_s)
             if self._raw is not None:
                 is_busy |= self._raw.take_turn(now_s)
                 wait_s = min(wait_s, self._raw.wait_s(now_s))
+                all_ears.register(self._raw.socket, zmq.POLLIN if self._raw.is_listening else 0)
             if not is_busy:
-                poller.poll(int(wait_s * 1000) + 1)
+                self._wait(all_ears if self._carrier.has_room else calm, wait_s)
 
-    def _take_turn(self) -> bool:
-        """Carries the batches that wait, up to a turn's worth at each front; False where nothing waited."""
-        now_s = time.monotonic()
-        is_busy = self._front.take_turn(now_s)
+    def _make_pollers(self) -> tuple[zmq.Poller, zmq.Poller]:
+        """One that hears the journal and subscriptions, for while there is no room for batches; and one for all."""
+        calm, all_ears = zmq.Poller(), zmq.Poller()
+        for poller in (calm, all_ears):
+            poller.register(self._wake.fd, zmq.POLLIN)
+            poller.register(self._publisher, zmq.POLLIN)
+        all_ears.register(self._router, zmq.POLLIN)
         if self._remote is not None:
-            is_busy |= self._remote.front.take_turn(now_s)
+            self._remote.register_live(calm)
+            self._remote.register_live(all_ears)
+            self._remote.register_ingest(all_ears)
+        return calm, all_ears
+
+    def _wait(self, poller: zmq.Poller, wait_s: float) -> None:
+        if self._wake.fd in dict(poller.poll(int(wait_s * 1000) + 1)):
+            self._wake.clear()
+
+    def _take_turn(self, now_s: float) -> bool:
+        """Publishes and acknowledges what was stored, and takes the batches that wait, up to a turn's worth at each
+        front; False where there was nothing to do."""
+        is_busy = self._carrier.settle()
+        for front in self._fronts:
+            front.settle()
+        for front in self._fronts:
+            is_busy |= front.take_turn(now_s)
         return is_busy
 
-    def _do_tasks(self) -> None:
-        self._wake.clear()
-        while self._tasks:
-            task, done = self._tasks.popleft()
-            try:
-                done.set_result(task())
-            except Exception as error:  # for who asked, not for the lines
-                done.set_exception(error)
-
     def _finish(self) -> None:
-        """Takes what was sent on credit given before, until none comes any more or the time is over.
+        """Takes what was sent on credit given before, until none comes any more and all is stored, or the time is over.
 
         Raw senders have no credit that could end: they are given a second, or less where they are silent.
         """
-        self._ingest.drain()
-        if self._remote is not None:
-            self._remote.ingest.drain()
+        for front in self._fronts:
+            front.ingest.drain()
         raw = self._raw
         raw_until_s = time.monotonic() + RAW_DRAIN_S
-        receiving = zmq.Poller()
-        receiving.register(self._router, zmq.POLLIN)
+        ears = zmq.Poller()
+        ears.register(self._wake.fd, zmq.POLLIN)
+        ears.register(self._router, zmq.POLLIN)
         if self._remote is not None:
-            self._remote.register_ingest(receiving)
-        if raw is not None:
-            receiving.register(raw.socket, zmq.POLLIN)
-        while self._take_turn() or receiving.poll(QUIET_MS):
+            self._remote.register_ingest(ears)
+        while True:
             now_s = time.monotonic()
+            is_busy = self._take_turn(now_s)
+            if raw is not None:
+                is_listening = now_s < raw_until_s and raw.is_listening
+                if is_listening:
+                    is_busy |= raw.take_turn(now_s)
+                ears.register(raw.socket, zmq.POLLIN if is_listening else 0)
             if self.is_late:
                 self._give_up("producers still had batches under way; they will send them again")
                 break
-            if raw is not None and raw.socket in receiving:
-                raw.take_turn(now_s)
-                if now_s >= raw_until_s:
-                    receiving.unregister(raw.socket)
+            if not is_busy and not self._hear(ears) and not self._carrier.under_way_bytes:
+                break
         if raw is not None:
-            raw.flush()
-            if raw.socket.poll(0):
-                self._give_up("raw senders were still sending; what they had sent is lost")
+            self._finish_raw(raw)
         self._live.beat_all()
+
+    def _hear(self, ears: zmq.Poller) -> bool:
+        """Whether anything came before it was quiet for a while."""
+        ready = dict(ears.poll(QUIET_MS))
+        if self._wake.fd in ready:
+            self._wake.clear()
+        return bool(ready)
+
+    def _finish_raw(self, raw: RawLane) -> None:
+        raw.flush()
+        while self._carrier.under_way_bytes and not self.is_late:
+            self._carrier.settle()
+            if self._carrier.under_way_bytes:
+                zmq.select([self._wake.fd], [], [], QUIET_MS / 1000)
+                self._wake.clear()
+        if raw.refused_lines:
+            self._give_up(f"{raw.refused_lines} lines of raw senders found no room in the journal and are lost")
+        if raw.socket.poll(0):
+            self._give_up("raw senders were still sending; what they had sent is lost")
 
     def _give_up(self, what: str) -> None:
         self.unfinished.append(what)
@@ -200,4 +204,3 @@ class Lanes(threading.Thread):
             self._raw.socket.close()
         if self._remote is not None:
             self._remote.close(left_s)
-        self._wake.close()

@@ -7,6 +7,7 @@ ignored for a minute. Nothing here knows what a message means.
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import zmq
@@ -59,9 +60,13 @@ class Offenders:
 
 
 class Reception:
-    """The front of one lane: `receive` gives well-formed messages with their peer, `reply` answers one."""
+    """The front of one lane: `receive` gives well-formed messages with their peer, `reply` answers one.
+
+    `heard_key` is the CURVE key of the last message's peer; "" where there are no keys.
+    """
 
     def __init__(self, socket: zmq.Socket[bytes], lane: str, counters: Counters) -> None:
+        self.heard_key = ""
         self._socket = socket
         self._lane = lane
         self._counters = counters
@@ -92,16 +97,27 @@ class Reception:
         self._counters.add("flowd_malformed_messages_total", lane=self._lane, reason=reason)
         self._offenders.blame(peer, now_s)
 
+    def may_hear(self, key: str, stream: str) -> bool:  # noqa: ARG002
+        """Whether the holder of this key may be sent the stream now."""
+        return True
+
     def reply(self, peer: bytes, header: Header) -> None:
         """Answers, unless the peer is gone or does not read its answers: that is counted, never waited for."""
+        outcome = self.send(peer, encode(header))
+        if outcome:
+            self._counters.add("flowd_undelivered_replies_total", lane=self._lane, reason=outcome)
+
+    def send(self, peer: bytes, frames: Sequence[Buffer | zmq.Frame]) -> str:
+        """Sends a message, without waiting: "" where it went, else why not: the peer is `gone`, or its queue `full`."""
         try:
-            self._socket.send_multipart([peer, *encode(header)], zmq.NOBLOCK)
+            self._socket.send_multipart([peer, *frames], zmq.NOBLOCK, copy=False)
         except zmq.Again:
-            self._counters.add("flowd_undelivered_replies_total", lane=self._lane, reason="full")
+            return "full"
         except zmq.ZMQError as error:
             if error.errno != zmq.EHOSTUNREACH:
                 raise
-            self._counters.add("flowd_undelivered_replies_total", lane=self._lane, reason="gone")
+            return "gone"
+        return ""
 
     def _read_frames(self) -> list[Buffer]:
         frames: list[Buffer] = []

@@ -13,8 +13,9 @@ from zlib_ng.zlib_ng import crc32
 
 from flowd._core import scan_newlines
 from flowd.errors import WireError
-from flowd.wire.headers import HEADERS, Header, Type, pack_header, unpack_header
+from flowd.wire.headers import HEADERS, Header, Type
 from flowd.wire.limits import HEAD_BYTES, PAYLOAD_MAX_BYTES, VERSION
+from flowd.wire.packing import pack_header, unpack_header
 
 MAGIC = b"FLW"
 FLAG_ZSTD = 1

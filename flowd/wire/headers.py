@@ -1,9 +1,6 @@
 """The messages of FLW/1 as plain data: a type's number and the shape of its header map.
 
-A header is a msgpack map with string keys. Unknown keys are skipped, a missing or wrong one is an error; integers are
-unsigned. msgspec checks while it decodes: it makes no object for what is skipped, and a length that the bytes do not
-hold is refused before anything is allocated for it. It recurses, though, so it only gets the small headers; the large
-ones go to msgpack, whose own stack is bounded.
+`packing` turns them into bytes and back. The keys are those of `docs/wire.md`.
 """
 
 from __future__ import annotations
@@ -11,7 +8,6 @@ from __future__ import annotations
 from enum import IntEnum
 from typing import Annotated, Any, ClassVar
 
-import msgpack
 import msgspec
 
 from flowd.wire.limits import HEADER_MAX_BYTES, ID_BYTES, LARGE_HEADER_MAX_BYTES
@@ -34,6 +30,18 @@ class Type(IntEnum):
     BYE = 7
     LIVE = 16
     HB = 17
+    ATTACH = 32
+    ATTACHED = 33
+    BATCH = 34
+    CREDIT = 35
+    COMMIT = 36
+    COMMITTED = 37
+    GONE = 38
+    GONE_OK = 39
+    CAUGHT_UP = 40
+    FENCED = 41
+    VIEW = 42
+    VIEW_OK = 43
     REQUEST = 64
     REPLY = 65
 
@@ -118,7 +126,8 @@ class Bye(Header, frozen=True, omit_defaults=True):
 
 class Live(Header, frozen=True, omit_defaults=True):
     """A batch of a view: epoch `e`, sequence `q`, `n` lines, `k` lines of the stream before this batch since the epoch
-    began, `t` ns, `g` the generation of the filters that decided it."""
+    began, `t` ns, `g` the generation of the filters that decided it. Where the view filters its stream further, `m` is
+    how many lines of the stream the batch has."""
 
     type = Type.LIVE
     has_payload = True
@@ -128,6 +137,7 @@ class Live(Header, frozen=True, omit_defaults=True):
     k: Unsigned
     t: Unsigned
     g: Unsigned
+    m: Unsigned | None = None
 
 
 class Heartbeat(Header, frozen=True, omit_defaults=True):
@@ -139,6 +149,139 @@ class Heartbeat(Header, frozen=True, omit_defaults=True):
     next: Unsigned
     k: Unsigned
     oldest: Unsigned
+
+
+Position = tuple[Ident, Unsigned]
+"""A batch of a stream: its epoch and sequence."""
+Start = str | Position
+"""Where to begin: `cursor`, `oldest`, `newest`, or the first batch wanted."""
+
+
+class Attach(Header, frozen=True, omit_defaults=True):
+    """Consumer → daemon: send me stream `st` from `start` on, with credit for `cb` bytes and `cm` messages.
+
+    `c` is the consumer's name, under which its cursor is kept; without one there is no cursor. `vw` names a view, or
+    `flt` is a filter of the consumer's own in the dialect `dl`. Where `start` is `cursor` and there is none, `since`
+    (ns: the first batch decided then or later) or `last` (the batch with the n-th line from the end) say where to
+    begin, else it is the oldest. `until` is the last batch wanted, or `newest` for what is stored at the moment. Who
+    attaches again gives `gen`, the generation that it had: it is fenced where another has attached since.
+    """
+
+    type = Type.ATTACH
+    max_bytes = LARGE_HEADER_MAX_BYTES
+    st: str
+    cb: Unsigned
+    cm: Unsigned
+    c: str = ""
+    vw: str | None = None
+    flt: str | None = None
+    dl: str | None = None
+    start: Start = msgspec.field(default="cursor", name="from")
+    since: Unsigned | None = None
+    last: Unsigned | None = None
+    until: Start | None = None
+    gen: Unsigned | None = None
+
+
+class Attached(Header, frozen=True, omit_defaults=True):
+    """The next batch sent has sequence `next`; stored are `oldest` to `newest` (newest = oldest - 1 where nothing is);
+    `gen` is the attachment's generation."""
+
+    type = Type.ATTACHED
+    e: Ident
+    next: Unsigned
+    oldest: Unsigned
+    newest: Unsigned
+    gen: Unsigned
+
+
+class Batch(Header, frozen=True, omit_defaults=True):
+    """A stored batch: epoch `e`, sequence `q`, `n` lines, `t` ns, `crc` of the payload as sent, `g` the generation of
+    the filters that decided it, `gen` that of the attachment. `k` and `m` as in Live."""
+
+    type = Type.BATCH
+    has_payload = True
+    e: Ident
+    q: Unsigned
+    n: Unsigned
+    t: Unsigned
+    crc: Unsigned
+    g: Unsigned
+    gen: Unsigned
+    k: Unsigned = 0
+    m: Unsigned | None = None
+
+
+class Credit(Header, frozen=True, omit_defaults=True):
+    """Consumer → daemon: `cb` more bytes and `cm` more messages may be sent."""
+
+    type = Type.CREDIT
+    cb: Unsigned
+    cm: Unsigned
+
+
+class Commit(Header, frozen=True, omit_defaults=True):
+    """Consumer → daemon: everything up to `q` is done with; `gen` is the attachment's generation."""
+
+    type = Type.COMMIT
+    q: Unsigned
+    gen: Unsigned
+
+
+class Committed(Header, frozen=True, omit_defaults=True):
+    """The cursor stands behind `q`, durably."""
+
+    type = Type.COMMITTED
+    q: Unsigned
+
+
+class Gone(Header, frozen=True, omit_defaults=True):
+    """Batches from `want` on are not there any more, `oldest` is the next one that is. `lost` are numbers of batches
+    and lines, `why` is `retention`, `epoch` or `corrupt`. Where `least` is set, it was that much at least."""
+
+    type = Type.GONE
+    want: Unsigned
+    oldest: Unsigned
+    lost: tuple[Unsigned, Unsigned]
+    why: str
+    least: bool = False
+
+
+class GoneOk(Header, frozen=True, omit_defaults=True):
+    """Consumer → daemon: the loss is taken note of; go on."""
+
+    type = Type.GONE_OK
+
+
+class CaughtUp(Header, frozen=True, omit_defaults=True):
+    """There is nothing more to send at the moment, or up to the end that was asked for; `next` comes next."""
+
+    type = Type.CAUGHT_UP
+    next: Unsigned
+
+
+class Fenced(Header, frozen=True, omit_defaults=True):
+    """Another consumer of this name has attached to the stream: this attachment is over."""
+
+    type = Type.FENCED
+
+
+class View(Header, frozen=True, omit_defaults=True):
+    """Make a view of stream `st` by the filter `flt` in the dialect `dl`, for the live lane."""
+
+    type = Type.VIEW
+    max_bytes = LARGE_HEADER_MAX_BYTES
+    st: str
+    flt: str
+    dl: str | None = None
+
+
+class ViewOk(Header, frozen=True, omit_defaults=True):
+    """The view is there under the name `vw`, as generation `g`; equal filters share one."""
+
+    type = Type.VIEW_OK
+    vw: str
+    g: Unsigned
 
 
 class Request(Header, frozen=True):
@@ -163,55 +306,11 @@ class Reply(Header, frozen=True):
 
 
 HEADERS: dict[Type, type[Header]] = {
-    header.type: header for header in (Hello, Welcome, Data, Ack, Nak, Err, Bye, Live, Heartbeat, Request, Reply)
+    header.type: header
+    for header in (
+        *(Hello, Welcome, Data, Ack, Nak, Err, Bye),
+        *(Live, Heartbeat),
+        *(Attach, Attached, Batch, Credit, Commit, Committed, Gone, GoneOk, CaughtUp, Fenced, View, ViewOk),
+        *(Request, Reply),
+    )
 }
-
-
-def _refuse_extension(code: int, _: bytes | memoryview) -> object:
-    raise ValueError(f"msgpack extension type {code} is not part of FLW/1")
-
-
-class _OpenMap:
-    """Reads and writes the headers whose maps are open: named keys first, all others in one dict."""
-
-    def __init__(self, header: type[Header], named: tuple[str, str], rest: str) -> None:
-        self._header = header
-        self._named = named
-        self._rest = rest
-
-    def decode(self, packed: bytes) -> Header:
-        found = msgpack.unpackb(packed, ext_hook=_refuse_extension)
-        if not isinstance(found, dict) or not all(isinstance(key, str) for key in found):
-            raise ValueError("a header is a map with string keys")
-        fields = {name: found.pop(name) for name in self._named if name in found}
-        if type(fields.get("id")) not in (int, str, bytes):
-            raise ValueError("`id` is to be an integer, a string or bytes")
-        return msgspec.convert({**fields, self._rest: found}, self._header)
-
-    def flatten(self, header: Header) -> dict[str, Any]:
-        rest: dict[str, Any] = getattr(header, self._rest)
-        return {name: getattr(header, name) for name in self._named} | rest
-
-
-_OPEN: dict[Type, _OpenMap] = {
-    Type.REQUEST: _OpenMap(Request, ("id", "op"), "args"),
-    Type.REPLY: _OpenMap(Reply, ("id", "ok"), "body"),
-}
-_DECODERS: dict[Type, msgspec.msgpack.Decoder[Header]] = {
-    type_: msgspec.msgpack.Decoder(header, ext_hook=_refuse_extension)
-    for type_, header in HEADERS.items()
-    if type_ not in _OPEN
-}
-_encode = msgspec.msgpack.Encoder().encode
-
-
-def pack_header(header: Header) -> bytes:
-    """The header as a msgpack map. Raises OverflowError for an integer over 64 bits."""
-    opened = _OPEN.get(header.type)
-    return _encode(header if opened is None else opened.flatten(header))
-
-
-def unpack_header(type_: Type, packed: bytes) -> Header:
-    """The header of a message of this type; what is no such header raises ValueError, TypeError or RecursionError."""
-    opened = _OPEN.get(type_)
-    return _DECODERS[type_].decode(packed) if opened is None else opened.decode(packed)

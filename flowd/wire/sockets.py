@@ -29,6 +29,11 @@ KEEPALIVE_IDLE_S = 30
 KEEPALIVE_INTERVAL_S = 10
 KEEPALIVE_COUNT = 3
 
+CONSUME_HIGH_WATER_MARK = 16
+"""Messages queued for one consumer: 4 MiB as a rule, which bounds what a stalled one can hold."""
+CONSUME_AFFINITY = 2
+"""The second I/O thread: what is sent to consumers does not wait behind producers, nor they behind it."""
+
 _OPTIONS = {
     zmq.MAXMSGSIZE: FRAME_MAX_BYTES,
     zmq.SNDHWM: HIGH_WATER_MARK,
@@ -75,6 +80,14 @@ def open_socket(context: zmq.Context[zmq.Socket[bytes]], kind: int) -> zmq.Socke
     for option, value in _OPTIONS.items():
         socket.setsockopt(option, value)
     return socket
+
+
+def shape_consume_socket(socket: zmq.Socket[bytes]) -> None:
+    """What a ROUTER for consumers has beside the shared options: an I/O thread of its own, where the context has two,
+    and shorter queues, since what is to be sent is in the journal anyway."""
+    socket.setsockopt(zmq.ROUTER_MANDATORY, 1)
+    socket.setsockopt(zmq.SNDHWM, CONSUME_HIGH_WATER_MARK)
+    socket.setsockopt(zmq.AFFINITY, CONSUME_AFFINITY)
 
 
 def is_tcp(endpoint: str) -> bool:

@@ -7,6 +7,7 @@ links, bind mounts and network mounts, for files that are not there yet, and aft
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from glob import glob
 from typing import NamedTuple
 
@@ -17,34 +18,37 @@ INTERVAL_S = 1.0
 
 
 class State(NamedTuple):
-    """How the files are now: where a ConfigMap's link points to, and each file's identity, size and times."""
+    """How the files are now: where each ConfigMap's link points to, and each file's identity, size and times."""
 
-    link: str
+    links: tuple[str, ...]
     files: tuple[tuple[str, tuple[int, ...]], ...]
 
 
 class FilterFiles:
-    """The files that filters are read from: a file or a folder, and `includes`, the paths with wildcards that it names.
+    """The files that filters are read from: files or folders, and `includes`, the paths with wildcards that they name.
 
     What is included is known after the first reading only, and is to be set then.
     """
 
-    def __init__(self, path: str) -> None:
-        self._path = path
+    def __init__(self, paths: Sequence[str]) -> None:
+        self._paths = tuple(paths)
         self.includes: tuple[str, ...] = ()
 
     def state(self) -> State:
         """How they are now. A file that is not there has a state, too."""
-        link = ""
-        files = [self._path]
-        if os.path.isdir(self._path):
-            files = [os.path.join(self._path, key) for key in KEYS]
-            link_path = os.path.join(self._path, DATA_LINK)
-            if os.path.islink(link_path):
-                link = os.path.realpath(link_path)
+        links = []
+        files = []
+        for path in self._paths:
+            if not os.path.isdir(path):
+                files.append(path)
+                continue
+            files += [os.path.join(path, key) for key in KEYS]
+            link = os.path.join(path, DATA_LINK)
+            if os.path.islink(link):
+                links.append(os.path.realpath(link))
         for pattern in self.includes:
             files += [pattern, *sorted(glob(pattern, recursive=True))]
-        return State(link, tuple((file, _identify(file)) for file in files))
+        return State(tuple(links), tuple((file, _identify(file)) for file in files))
 
 
 class Watch:
@@ -60,7 +64,7 @@ class Watch:
         if now == self._taken:
             self._seen = None
             return False
-        if now.link and now.link != self._taken.link:
+        if now.links and now.links != self._taken.links:
             return True
         is_finished = now == self._seen
         self._seen = now

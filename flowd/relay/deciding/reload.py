@@ -9,12 +9,12 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from queue import Empty, SimpleQueue
 from typing import Any
 
 from flowd.errors import FilterError, FlowdError, Problem
-from flowd.relay.config import Filters
+from flowd.relay.config import Filters, View
 from flowd.relay.deciding.filter_files import INTERVAL_S, FilterFiles, State, Watch
 from flowd.relay.deciding.rulebook import Rulebook, read_rulebook
 from flowd.relay.deciding.streams import Streams
@@ -38,12 +38,16 @@ class Reloader(threading.Thread):
     """Reloads when `ask`ed, and by itself where the filters are watched. `reload` and `bypass` may be called by any
     thread; `ask` is safe in a signal's handler. Reads the filters when it is made: raises OSError and FilterError."""
 
-    def __init__(self, filters: Filters, counters: Counters, health: Health) -> None:
+    def __init__(
+        self, filters: Filters, counters: Counters, health: Health, views: Mapping[str, View] | None = None
+    ) -> None:
         super().__init__(name="flowd-reload", daemon=True)
         self._filters = filters
+        self._views = dict(views or {})
         self._counters = counters
         self._health = health
-        self._files = FilterFiles(filters.path) if filters.path is not None else None
+        paths = [path for path in (filters.path, *(view.path for view in self._views.values())) if path is not None]
+        self._files = FilterFiles(paths) if paths else None
         self._asked: SimpleQueue[bool] = SimpleQueue()
         self._lock = threading.Lock()
         rulebook, state = self._read()
@@ -166,7 +170,7 @@ class Reloader(threading.Thread):
         """The filters, and the state of their files, which was the same before and after reading."""
         for _ in range(READINGS_MAX):
             state = self._state()
-            rulebook = read_rulebook(self._filters)
+            rulebook = read_rulebook(self._filters, self._views)
             if self._files is not None and self._files.includes != rulebook.includes:
                 self._files.includes = rulebook.includes  # they belong to the state, too
             elif self._state() == state:
@@ -174,7 +178,7 @@ class Reloader(threading.Thread):
         raise FlowdError("the filters' files change while they are read", hint="reload when they are written")
 
     def _state(self) -> State:
-        return State("", ()) if self._files is None else self._files.state()
+        return State((), ()) if self._files is None else self._files.state()
 
     def _note(self, result: str, by: str, problems: list[str]) -> None:
         """Says what came of an attempt: in the log, by a counter, and in status."""

@@ -7,30 +7,41 @@ have changed since and nobody asked for that yet.
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, NamedTuple
 
 from flowd.filters.load import open_path, open_text
 from flowd.filterset import FilterSet
+from flowd.relay.deciding.views import View
 
 if TYPE_CHECKING:
     from flowd.filters.fluentd import FluentdText
+    from flowd.relay import config
     from flowd.relay.config import Filters
 
 RuleKey = tuple[tuple[str, ...], int]
 """What a rule says, and its number among those that say the same. Its name and place do not count: they move."""
 
 
-class Rulebook:
-    """One reading of the filters. A set is compiled when it is first asked for; one thread at a time may ask."""
+class _ViewText(NamedTuple):
+    stream: str
+    text: FluentdText
 
-    def __init__(self, text: FluentdText) -> None:
+
+class Rulebook:
+    """One reading of the filters, those of the configured views among them. A set is compiled when it is first asked
+    for; one thread at a time may ask."""
+
+    def __init__(self, text: FluentdText, views: Mapping[str, _ViewText] | None = None) -> None:
         self._text = text
+        self._views = dict(views or {})
         self._sets: dict[str, FilterSet] = {}
+        self._view_sets: dict[str, FilterSet] = {}
 
     @property
     def includes(self) -> tuple[str, ...]:
-        """The paths, with wildcards, that the text includes."""
-        return self._text.includes
+        """The paths, with wildcards, that the texts include."""
+        return (*self._text.includes, *(path for view in self._views.values() for path in view.text.includes))
 
     def compile(self, stream: str) -> FilterSet:
         """The stream's filter set, with counters of its own for each caller. Raises FilterError."""
@@ -39,16 +50,31 @@ class Rulebook:
             found = self._sets[stream] = FilterSet(self._text.resolve(stream))
         return found.twin()
 
+    def compile_views(self, generation: int) -> list[View]:
+        """The configured views, to decide as this generation. Raises FilterError."""
+        for name, view in self._views.items():
+            if name not in self._view_sets:
+                self._view_sets[name] = FilterSet(view.text.resolve(view.stream))
+        return [View(name, view.stream, self._view_sets[name].twin(), generation) for name, view in self._views.items()]
+
     def says_the_same(self, other: Rulebook, streams: list[str]) -> bool:
-        """Whether both say the same of these streams, word for word and at the same places."""
-        return all(self.compile(stream).text == other.compile(stream).text for stream in streams)
+        """Whether both say the same of these streams and of all views, word for word and at the same places."""
+        return self._describe_views() == other._describe_views() and all(
+            self.compile(stream).text == other.compile(stream).text for stream in streams
+        )
+
+    def _describe_views(self) -> list[tuple[str, object]]:
+        return [(view.name, view.filter_set.text) for view in self.compile_views(0)]
 
 
-def read_rulebook(filters: Filters) -> Rulebook:
-    """Reads the configured filters; without any, everything is kept. Raises OSError and FilterError."""
-    if filters.path is None:
-        return Rulebook(open_text(""))
-    return Rulebook(open_path(filters.path, filters.dialect, filters.skip_unsupported))
+def read_rulebook(filters: Filters, views: Mapping[str, config.View] | None = None) -> Rulebook:
+    """Reads the configured filters and views; without filters everything is kept. Raises OSError and FilterError."""
+    text = open_text("") if filters.path is None else open_path(filters.path, filters.dialect, filters.skip_unsupported)
+    texts = {
+        name: _ViewText(view.stream, open_path(view.path, view.dialect, filters.skip_unsupported))
+        for name, view in (views or {}).items()
+    }
+    return Rulebook(text, texts)
 
 
 def keep_everything(stream: str) -> FilterSet:

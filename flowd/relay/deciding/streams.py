@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from flowd.relay.deciding.rulebook import Rulebook, RuleKey, keep_everything, key_deciders
 from flowd.relay.deciding.sample import Sample
+from flowd.relay.deciding.views import Views
 
 if TYPE_CHECKING:
     from flowd.filterset import Applied, FilterSet, Hits
@@ -129,15 +130,24 @@ class Streams:
         self.rulebook = rulebook
         self.generation = 1
         self.is_bypassed = False
+        self.views = Views()
         self._streams: dict[str, Stream] = {}
+        self.views.configure(rulebook.compile_views(self.generation))
+
+    def begin_at(self, generation: int) -> None:
+        """The first filters decide as this generation: those before it have decided what is stored."""
+        self.generation = generation
+        for stream in self._streams.values():
+            stream.generation = generation
+        self.views.configure(self.rulebook.compile_views(generation))
 
     def get(self, name: str) -> Stream | None:
-        """The stream of this name, made where it is new; None when there are too many already.
+        """The stream of this name, made where it is new; None when there are too many already, or a view has the name.
 
         Raises what compiling its filters raises.
         """
         stream = self._streams.get(name)
-        if stream is None and len(self._streams) < STREAMS_MAX:
+        if stream is None and len(self._streams) < STREAMS_MAX and self.views.find(name) is None:
             stream = Stream(name, self.rulebook.compile(name), self.generation, _bypass_set(name, self.is_bypassed))
             self._streams[name] = stream
         return stream
@@ -152,11 +162,13 @@ class Streams:
         Nothing has changed where it raises what compiling raises (for a stream that is too new to be compiled aside).
         """
         sets = {name: (rulebook.compile(name), _bypass_set(name, is_bypassed)) for name in self._streams}
+        views = rulebook.compile_views(self.generation + 1)
         self.rulebook = rulebook
         self.is_bypassed = is_bypassed
         self.generation += 1
         for name, (loaded, bypass) in sets.items():
             self._streams[name].decide_by(loaded, self.generation, bypass)
+        self.views.configure(views)
         return self.generation
 
 

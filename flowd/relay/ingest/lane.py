@@ -1,23 +1,24 @@
 """The ingest lane: what a producer says, and what it is answered.
 
-A batch is taken when it is the next one of its producer, whole and undamaged; it is then filtered and published, and
-only then acknowledged. No sockets here: messages come in as values, answers go out as values.
+A batch is taken when it is the next one of its producer, whole and undamaged; it is then decided and stored, and only
+then acknowledged. No sockets here: messages come in as values, answers go out as values.
 """
 
 from __future__ import annotations
 
 import logging
-import time
 from collections import Counter
 
 from flowd.errors import FlowdError, WireError
-from flowd.relay.deciding.streams import Stream, Streams
+from flowd.relay.carrier import Carrier, Entry, Origin
+from flowd.relay.deciding.streams import Streams
 from flowd.relay.ingest.marks import Mark, Marks
-from flowd.relay.live.lane import LiveLane
+from flowd.relay.journal.layout import Mark as StoredMark
+from flowd.relay.journal.store import Store
+from flowd.relay.journal.transaction import Transaction
 from flowd.relay.metrics import Counters
 from flowd.wire import (
     Ack,
-    Buffer,
     Bye,
     Data,
     Err,
@@ -34,45 +35,69 @@ from flowd.wire.limits import (
     CREDIT_MESSAGES,
     HEARTBEAT_MS,
     PAYLOAD_MAX_BYTES,
+    SEQUENCE_MAX,
     VERSION,
     is_stream_name,
 )
 
 BUSY_RETRY_MS = 1000
+NO_SPACE_RETRY_MS = 1000
+REFUSED_MAX_BYTES = 32 << 20
+"""Decided batches kept for when there is room again; what is beyond is decided, and counted, a second time."""
 
 log = logging.getLogger(__name__)
-
-
-def carry(stream: Stream, lines: Buffer, live: LiveLane) -> int:
-    """Decides a batch and publishes what is kept: the one way of all lines. Returns how many lines it had."""
-    applied = stream.filter_set.apply(lines)
-    stream.account(len(lines), applied)
-    stream.sample.add_from(lines, applied.lines)
-    live.publish(stream.name, applied.kept, applied.kept_lines, time.time_ns(), stream.generation)
-    return applied.lines
 
 
 class Misplaced(Exception):
     """A well-formed message that has no place in this lane."""
 
 
-class Ingest:
-    """The conversations with all producers. For one thread; `conversations` may be read from elsewhere."""
+class ProducerEntry(Entry):
+    """A producer's batch: its mark moves in the same transaction."""
 
-    def __init__(self, streams: Streams, live: LiveLane, counters: Counters) -> None:
+    __slots__ = ("crc", "incarnation", "mark", "sequence")
+
+    def __init__(self, origin: Origin, mark: Mark, data: Data) -> None:
+        super().__init__(origin)
+        self.mark = mark
+        self.sequence = data.s
+        self.crc = data.crc
+        self.incarnation = mark.incarnation
+
+    def write(self, transaction: Transaction) -> None:
+        """Puts the batch and the mark into a transaction of the journal."""
+        super().write(transaction)
+        transaction.set_mark(self.mark.producer, StoredMark(self.incarnation, self.sequence, self.batch.time_ns))
+
+
+class Ingest:
+    """The conversations with all producers. For one thread; `conversations` may be read from elsewhere.
+
+    `owed` are the acknowledgements to be sent: one a producer, since each covers all before it.
+    """
+
+    def __init__(self, streams: Streams, carrier: Carrier, store: Store, counters: Counters) -> None:
+        self.owed: dict[bytes, Header] = {}
         self._streams = streams
-        self._live = live
+        self._carrier = carrier
+        self._store = store
         self._counters = counters
-        self._marks = Marks()
+        self._marks = Marks(self._find_stored)
         self._credit_bytes = CREDIT_BYTES
         self._credit_messages = CREDIT_MESSAGES
         self._is_draining = False
         self._late: Counter[bytes] = Counter()
+        self._refused_bytes = 0
 
     @property
     def conversations(self) -> int:
         """Producers that have said HELLO and not BYE."""
         return len(self._marks)
+
+    @property
+    def has_room(self) -> bool:
+        """Whether more batches may be received now."""
+        return self._carrier.has_room
 
     def drain(self) -> None:
         """From now on no credit is given; what was sent on the credit given before is still taken."""
@@ -80,16 +105,39 @@ class Ingest:
         self._is_draining = True
 
     def answer(self, peer: bytes, message: Message[Header]) -> Header | None:
-        """Does what the message asks for and returns the answer, if it has one. Raises Misplaced."""
+        """Does what the message asks for and returns the answer, if it has one now. Raises Misplaced."""
         header = message.header
         if isinstance(header, Data):
             return self._answer_data(peer, header, message)
         if isinstance(header, Hello):
             return self._answer_hello(peer, header)
         if isinstance(header, Bye):
-            self._marks.part(peer)
+            self._part(peer)
             return None
         raise Misplaced(f"{header.type.name} has no place in the ingest lane")
+
+    def stored(self, entry: Entry) -> None:
+        """A batch is in the journal: its producer is owed an acknowledgement."""
+        assert isinstance(entry, ProducerEntry)
+        mark = entry.mark
+        mark.last = max(mark.last, entry.sequence)
+        self.owed[mark.owner] = self._acknowledge(mark)
+
+    def refused(self, entry: Entry) -> None:
+        """There was no room for a batch: its producer sends it again, and all that follow."""
+        assert isinstance(entry, ProducerEntry)
+        mark = entry.mark
+        mark.taken = min(mark.taken, entry.sequence - 1)
+        if not any(kept < entry.sequence for kept in mark.refused):
+            self.owed[mark.owner] = self._refuse_at(entry.sequence, "no_space", retry=NO_SPACE_RETRY_MS)
+        if self._refused_bytes + entry.size_bytes <= REFUSED_MAX_BYTES:
+            self._refused_bytes += entry.size_bytes
+            mark.refused[entry.sequence] = entry
+
+    def _find_stored(self, producer: bytes) -> int:
+        with self._store.read() as reading:
+            mark = reading.find_mark(producer)
+        return 0 if mark is None else mark.last
 
     def _answer_hello(self, peer: bytes, hello: Hello) -> Header:
         if VERSION not in hello.v:
@@ -97,10 +145,11 @@ class Ingest:
             return Err("version", f"this daemon speaks version {VERSION} only")
         is_again = self._marks.find(peer) is not None
         mark = self._marks.greet(peer, hello)
+        self._forget_refused(mark, mark.taken)
         self._counters.add("flowd_conversations_total", kind="again" if is_again else "first")
         return Welcome(
             v=VERSION,
-            epoch=self._live.epoch,
+            epoch=self._store.epoch,
             last=mark.last,
             cb=self._credit_bytes,
             cm=self._credit_messages,
@@ -108,7 +157,7 @@ class Ingest:
             hb=HEARTBEAT_MS,
         )
 
-    def _answer_data(self, peer: bytes, data: Data, message: Message[Header]) -> Header:
+    def _answer_data(self, peer: bytes, data: Data, message: Message[Header]) -> Header | None:
         mark = self._marks.find(peer)
         if mark is None:
             self._counters.add("flowd_refused_conversations_total", reason="no_hello")
@@ -116,22 +165,29 @@ class Ingest:
         if mark.owner != peer:
             self._counters.add("flowd_refused_conversations_total", reason="fenced")
             return Err("fenced", "another conversation of this producer began later")
-        if data.s <= mark.last:
+        if data.s <= mark.taken:
             self._counters.add("flowd_duplicate_batches_total")
-            return self._acknowledge(mark)
-        if data.s > mark.last + 1:
-            return self._refuse(data, "gap", want=mark.last + 1)
+            return self._acknowledge(mark) if data.s <= mark.last else None  # else it is under way: the ACK will come
+        if data.s > mark.taken + 1:
+            return self._refuse(data, "gap", want=mark.taken + 1)
         if self._is_draining and self._is_late(peer):
             return self._refuse(data, "busy", retry=BUSY_RETRY_MS)
+        if self._carrier.is_refusing:
+            return self._refuse(data, "no_space", retry=NO_SPACE_RETRY_MS)
         return self._take(mark, data, message)
 
-    def _take(self, mark: Mark, data: Data, message: Message[Header]) -> Header:
+    def _take(self, mark: Mark, data: Data, message: Message[Header]) -> Header | None:
         if not is_stream_name(data.st):
             return self._refuse(data, "stream", reason="stream_name")
         if len(message.payload) > PAYLOAD_MAX_BYTES:
             return self._refuse(data, "too_big")
         if checksum(message.payload) != data.crc:
             return self._refuse(data, "bad", reason="crc")
+        known = self._find_refused(mark, data)
+        if known is not None:
+            mark.taken = data.s
+            self._carrier.resubmit(known)
+            return None
         try:
             lines = open_payload(message.flags, message.payload)
         except WireError as error:
@@ -145,10 +201,31 @@ class Ingest:
             return self._refuse(data, "busy", reason="filters", retry=BUSY_RETRY_MS)
         if stream is None:
             return self._refuse(data, "stream", reason="too_many_streams")
-        if carry(stream, lines, self._live) != data.n:
+        if self._carrier.carry(stream, lines, ProducerEntry(self, mark, data)) != data.n:
             self._counters.add("flowd_miscounted_batches_total")
-        mark.last = data.s
-        return self._acknowledge(mark)
+        mark.taken = data.s
+        return None
+
+    def _part(self, peer: bytes) -> None:
+        mark = self._marks.find(peer)
+        if mark is not None and mark.owner == peer:
+            self._forget_refused(mark, SEQUENCE_MAX)
+        self._marks.part(peer)
+
+    def _forget_refused(self, mark: Mark, up_to: int) -> None:
+        for sequence in [sequence for sequence in mark.refused if sequence <= up_to]:
+            self._refused_bytes -= mark.refused.pop(sequence).size_bytes
+
+    def _find_refused(self, mark: Mark, data: Data) -> ProducerEntry | None:
+        """The same batch, decided before and refused for want of room."""
+        entry = mark.refused.pop(data.s, None)
+        if not isinstance(entry, ProducerEntry):
+            return None
+        self._refused_bytes -= entry.size_bytes
+        if (entry.crc, entry.batch.stream) != (data.crc, data.st):
+            return None
+        entry.mark = mark
+        return entry
 
     def _is_late(self, peer: bytes) -> bool:
         """Whether a draining daemon has taken from this peer what it had given credit for."""
@@ -161,5 +238,10 @@ class Ingest:
     def _refuse(
         self, data: Data, code: str, *, reason: str = "", want: int | None = None, retry: int | None = None
     ) -> Nak:
+        return self._refuse_at(data.s, code, reason=reason, want=want, retry=retry)
+
+    def _refuse_at(
+        self, sequence: int, code: str, *, reason: str = "", want: int | None = None, retry: int | None = None
+    ) -> Nak:
         self._counters.add("flowd_refused_batches_total", reason=reason or code)
-        return Nak(data.s, code, want, retry)
+        return Nak(sequence, code, want, retry)

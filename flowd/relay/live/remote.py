@@ -61,13 +61,13 @@ class RemotePublisher:
         self._checked_s = 0.0
         self._unbound: list[str] = []
         self._patient_until_s = 0.0
-        self._poller: zmq.Poller | None = None
+        self._pollers: list[zmq.Poller] = []
         self._socket = open_socket()
         self.endpoints = [bind_tcp(self._socket, endpoint) for endpoint in endpoints]
 
     def register(self, poller: zmq.Poller) -> None:
-        """Has the poller wake for subscriptions."""
-        self._poller = poller
+        """Has a poller wake for subscriptions."""
+        self._pollers.append(poller)
         poller.register(self._socket, zmq.POLLIN)
 
     def wait_s(self) -> float:
@@ -150,8 +150,8 @@ class RemotePublisher:
         """Drops every subscriber at once: nothing that is queued for one goes out any more."""
         log.warning("live: a key lost its right to a subscription; its endpoints are bound again")
         self._counters.add("flowd_revocations_total", lane="live")
-        if self._poller is not None:
-            self._poller.unregister(self._socket)
+        for poller in self._pollers:
+            poller.unregister(self._socket)
         self._socket.disable_monitor()
         self._socket.close(linger=0)
         self._lost = list(self._taken.elements())
@@ -161,8 +161,8 @@ class RemotePublisher:
         self._unbound = list(self.endpoints)
         self._patient_until_s = time.monotonic() + PATIENCE_S
         self._socket = self._open_socket()
-        if self._poller is not None:
-            self._poller.register(self._socket, zmq.POLLIN)
+        for poller in self._pollers:
+            poller.register(self._socket, zmq.POLLIN)
 
     def _bind_again(self) -> None:
         """ZeroMQ gives a port back some time after its socket was closed: tried until it does."""

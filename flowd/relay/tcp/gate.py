@@ -19,7 +19,7 @@ from flowd.wire.sockets import Wake
 
 ZAP_ENDPOINT = "inproc://zeromq.zap.01"
 DOMAIN_PREFIX = "flowd."
-ROLE_OF_LANE = {"ingest": PRODUCE, "live": CONSUME}
+ROLE_OF_LANE = {"ingest": PRODUCE, "live": CONSUME, "consume": CONSUME}
 """What a key must be good for at each lane's door."""
 ACCEPTED, REFUSED, FAILED = b"200", b"400", b"500"
 

@@ -1,4 +1,4 @@
-"""What the daemon has at its TCP endpoints: the gate and the watch at their doors, the ingest and live lanes behind.
+"""What the daemon has at its TCP endpoints: the gate and the watch at their doors, the lanes behind.
 
 Producers here have marks of their own, told apart by their keys: nothing that comes over TCP can speak for a producer
 on this node.
@@ -10,10 +10,12 @@ from functools import partial
 
 import zmq
 
+from flowd.relay.carrier import Carrier
 from flowd.relay.config import Config
 from flowd.relay.deciding.streams import Streams
 from flowd.relay.ingest.front import Front
 from flowd.relay.ingest.lane import Ingest
+from flowd.relay.journal.store import Store
 from flowd.relay.live.lane import LiveLane
 from flowd.relay.live.remote import RemotePublisher, bind_tcp
 from flowd.relay.metrics import Counters
@@ -22,19 +24,23 @@ from flowd.relay.tcp.gate import DOMAIN_PREFIX, Gate
 from flowd.relay.tcp.guarded import GuardedReception
 from flowd.relay.tcp.watch import Watch
 from flowd.wire.keys import read_secret
-from flowd.wire.sockets import is_tcp, open_socket, secure_server
+from flowd.wire.sockets import is_tcp, open_socket, secure_server, shape_consume_socket
 
 
 class Remote:
-    """Both lanes over TCP. `front` and `ingest` take batches; `live` was given a publisher where it has an endpoint."""
+    """The lanes over TCP. `front` and `ingest` take batches; `live` was given a publisher where it has an endpoint;
+    `consume` is a reception with its socket, for the thread that serves consumers, where there is an endpoint."""
 
     def __init__(
         self,
         context: zmq.Context[zmq.Socket[bytes]],
         config: Config,
         streams: Streams,
+        carrier: Carrier,
+        store: Store,
         live: LiveLane,
         counters: Counters,
+        consume_counters: Counters,
     ) -> None:
         directory = config.curve.allowed_keys_dir
         self._context = context
@@ -47,14 +53,23 @@ class Remote:
         self._publisher: RemotePublisher | None = None
         self.endpoints = {"ingest": [bind_tcp(self._router, one) for one in config.sources.ingest.bind if is_tcp(one)]}
         allowed = AllowedKeys(directory)
-        self.ingest = Ingest(streams, live, counters)
-        self.front = Front(GuardedReception(self._router, allowed, self._gate, counters), self.ingest)
+        self.ingest = Ingest(streams, carrier, store, counters)
+        self.front = Front(GuardedReception(self._router, "ingest", allowed, self._gate, counters), self.ingest)
         binds = [one for one in config.live.bind if is_tcp(one)]
         if binds:
             open_publisher = partial(self._open_socket, zmq.XPUB, "live")
             self._publisher = RemotePublisher(open_publisher, binds, allowed, self._gate, counters)
             live.attach(self._publisher)
         self.endpoints["live"] = self._publisher.endpoints if self._publisher is not None else []
+        self.consume: tuple[GuardedReception, zmq.Socket[bytes]] | None = None
+        binds = [one for one in config.consume.bind if is_tcp(one)]
+        self.endpoints["consume"] = []
+        if binds:
+            router = self._open_socket(zmq.ROUTER, "consume")
+            shape_consume_socket(router)
+            self.endpoints["consume"] = [bind_tcp(router, one) for one in binds]
+            own = AllowedKeys(directory)
+            self.consume = GuardedReception(router, "consume", own, self._gate, consume_counters), router
 
     @property
     def is_guarded(self) -> bool:
@@ -70,14 +85,13 @@ class Remote:
         """What was counted at the doors."""
         return self._gate_counters.snapshot() | self._watch_counters.snapshot()
 
-    def register(self, poller: zmq.Poller) -> None:
-        """Has the poller of the thread that carries lines wake for what comes here."""
-        self.register_ingest(poller)
+    def register_live(self, poller: zmq.Poller) -> None:
+        """Has a poller of the thread that carries lines wake for subscriptions."""
         if self._publisher is not None:
             self._publisher.register(poller)
 
     def register_ingest(self, poller: zmq.Poller) -> None:
-        """The same for what producers send only."""
+        """The same for what producers send."""
         poller.register(self._router, zmq.POLLIN)
 
     def close(self, linger_s: float) -> None:

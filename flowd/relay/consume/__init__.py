@@ -1,0 +1,1 @@
+"""The consume lane: durable consumers read the journal, each from its own cursor, by credit, at its own speed."""

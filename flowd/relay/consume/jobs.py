@@ -1,0 +1,97 @@
+"""What the consume lane has the journal store: attachments' generations and committed cursors."""
+
+from __future__ import annotations
+
+import time
+
+from flowd.relay.journal.layout import Cursor
+from flowd.relay.journal.outbox import Outbox
+from flowd.relay.journal.transaction import Transaction
+from flowd.wire import Attach
+
+CURSOR_BYTES = 256
+"""What a cursor counts as in a group."""
+CURSORS_MAX = 4096
+"""Cursors kept: names that were used once are for `flowd consumers delete`."""
+
+
+class CursorJob:
+    """The base: a consumer's cursor in a stream is changed. It waits while the journal has no room."""
+
+    size_bytes = CURSOR_BYTES
+    is_patient = True
+
+    def __init__(self, outbox: Outbox, consumer: str, stream: str) -> None:
+        self.outbox = outbox
+        self.term = 0
+        self.consumer = consumer
+        self.stream = stream
+
+    def write(self, transaction: Transaction) -> None:
+        """Puts the change into the transaction."""
+        raise NotImplementedError
+
+
+class AttachJob(CursorJob):
+    """A consumer attaches: it gets the next generation, unless another has attached since it did.
+
+    Afterwards `cursor` is what was stored, with the new generation; None where it is fenced, or there are too many.
+    """
+
+    def __init__(self, outbox: Outbox, header: Attach, epoch_is_known: bool) -> None:
+        super().__init__(outbox, header.c, header.st)
+        self._claimed = header.gen if epoch_is_known else None
+        self.cursor: Cursor | None = None
+        self.is_fenced = False
+
+    def write(self, transaction: Transaction) -> None:
+        """Puts the generation into the transaction."""
+        stored = transaction.find_cursor(self.consumer, self.stream)
+        self.cursor, self.is_fenced = None, False
+        if stored is None and transaction.cursors_count() >= CURSORS_MAX:
+            return
+        stored = stored or Cursor(0, None, 0, 0)
+        if self._claimed is not None and self._claimed != stored.generation:
+            self.is_fenced = True
+            return
+        self.cursor = stored._replace(generation=stored.generation + 1)
+        transaction.set_cursor(self.consumer, self.stream, self.cursor)
+
+
+class CommitJob(CursorJob):
+    """A consumer is done with everything up to `sequence`. Afterwards `is_fenced` says that another has its name."""
+
+    def __init__(self, outbox: Outbox, consumer: str, stream: str, generation: int, sequence: int, lines: int) -> None:
+        super().__init__(outbox, consumer, stream)
+        self.generation = generation
+        self.sequence = sequence
+        self.is_fenced = False
+        self._lines = lines
+
+    def write(self, transaction: Transaction) -> None:
+        """Puts the cursor into the transaction."""
+        stored = transaction.find_cursor(self.consumer, self.stream)
+        self.is_fenced = stored is None or stored.generation != self.generation
+        if not self.is_fenced:
+            moved = Cursor(self.generation, self.sequence, self._lines, time.time_ns())
+            transaction.set_cursor(self.consumer, self.stream, moved)
+
+
+class ResetJob(CursorJob):
+    """An administrator moves a cursor (to behind `sequence`), or deletes it (None). `is_known`: there was one."""
+
+    def __init__(self, outbox: Outbox, consumer: str, stream: str, moved: tuple[int, int] | None) -> None:
+        super().__init__(outbox, consumer, stream)
+        self._moved = moved
+        self.is_known = False
+
+    def write(self, transaction: Transaction) -> None:
+        """Puts the change into the transaction. Who is attached is fenced by it."""
+        stored = transaction.find_cursor(self.consumer, self.stream)
+        self.is_known = stored is not None
+        if self._moved is None:
+            transaction.delete_cursor(self.consumer, self.stream)
+        elif stored is not None:
+            sequence, lines = self._moved
+            moved = Cursor(stored.generation + 1, sequence or None, lines, time.time_ns())
+            transaction.set_cursor(self.consumer, self.stream, moved)

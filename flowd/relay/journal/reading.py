@@ -1,0 +1,128 @@
+"""What is stored, as one moment's transaction sees it: batches, places found by time or by lines, marks and cursors.
+
+Lines are lent: they are valid as long as the reading.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from flowd.relay.journal.layout import (
+    Corrupt,
+    Cursor,
+    Head,
+    Mark,
+    StreamRow,
+    batch_key,
+    chunk_key,
+    cursor_key,
+    split_cursor_key,
+    unpack_cursor,
+    unpack_head,
+    unpack_mark,
+)
+from flowd.wire import Buffer, checksum
+
+if TYPE_CHECKING:
+    from flowd.relay.journal.transaction import Shape
+
+
+class Reading:
+    """A moment of the journal. Belongs to one thread, and ends with its block."""
+
+    def __init__(self, raw: Any, shape: Shape) -> None:
+        self._raw = raw
+        self._shape = shape
+        self._databases = shape.databases
+
+    def head(self, row: StreamRow, sequence: int) -> Head | None:
+        """A batch's head; None where it is not stored. Raises Corrupt."""
+        found = self._raw.get(batch_key(row.number, sequence), db=self._databases["heads"])
+        return None if found is None else unpack_head(found)
+
+    def lines(self, row: StreamRow, sequence: int, head: Head) -> Buffer:
+        """A batch's kept lines, lent from the file where they lie in one piece. Raises Corrupt where they are not what
+        was written."""
+        if not head.size_bytes:
+            return b""
+        parts = []
+        for chunk in range(self._shape.chunks(head.size_bytes)):
+            part = self._raw.get(chunk_key(row.number, sequence, chunk), db=self._databases["lines"])
+            if part is None:
+                raise Corrupt(f"a part of batch {sequence} is missing")
+            parts.append(part)
+        lines: Buffer = parts[0] if len(parts) == 1 else b"".join(parts)
+        if len(lines) != head.size_bytes or checksum(lines) != head.crc:
+            raise Corrupt(f"the lines of batch {sequence} are damaged")
+        return lines
+
+    def lines_before(self, row: StreamRow, sequence: int) -> int | None:
+        """How many lines of the stream come before a batch, which may be gone; None where nothing is known of it."""
+        if sequence <= 1:
+            return 0
+        if sequence >= row.next:
+            return row.lines
+        try:
+            head = self.head(row, sequence)
+            if head is not None:
+                return head.lines_before
+        except Corrupt:
+            pass
+        try:
+            before = self.head(row, sequence - 1)
+            return None if before is None else before.lines_before + before.lines
+        except Corrupt:
+            return None
+
+    def age_of(self, row: StreamRow, sequence: int) -> int:
+        """When a batch was stored, by the journal's clock; 0 for one without a readable head."""
+        try:
+            head = self.head(row, sequence)
+        except Corrupt:
+            return 0
+        return 0 if head is None else head.age_ns
+
+    def find_age(self, row: StreamRow, age_ns: int) -> int:
+        """The first batch that was stored then or later, by the journal's clock; the next one where none was."""
+        return self._bisect(row, lambda head: head.age_ns >= age_ns)
+
+    def find_last(self, row: StreamRow, lines: int) -> int:
+        """The batch that holds the stream's n-th line from the end; the oldest where there are fewer."""
+        wanted = max(0, row.lines - lines)
+        return self._bisect(row, lambda head: head.lines_before + head.lines > wanted)
+
+    def find_mark(self, producer: bytes) -> Mark | None:
+        """A producer's mark."""
+        found = self._raw.get(producer, db=self._databases["producers"])
+        return None if found is None else unpack_mark(found)
+
+    def find_cursor(self, consumer: str, stream: str) -> Cursor | None:
+        """Where a consumer stands in a stream."""
+        found = self._raw.get(cursor_key(consumer, stream), db=self._databases["cursors"])
+        return None if found is None else unpack_cursor(found)
+
+    def cursors(self) -> dict[tuple[str, str], Cursor]:
+        """All consumers' places, by consumer and stream."""
+        with self._raw.cursor(self._databases["cursors"]) as cursor:
+            return {split_cursor_key(key): unpack_cursor(value) for key, value in cursor}
+
+    def places(self) -> dict[bytes, bytes]:
+        """What the tail source has kept."""
+        with self._raw.cursor(self._databases["places"]) as cursor:
+            return {bytes(key): bytes(value) for key, value in cursor}
+
+    def _bisect(self, row: StreamRow, is_there: Callable[[Head], bool]) -> int:
+        """The first stored batch from which on this is true; damaged heads count as not yet."""
+        low, high = row.oldest, row.next
+        while low < high:
+            middle = (low + high) // 2
+            try:
+                head = self.head(row, middle)
+            except Corrupt:
+                head = None
+            if head is not None and is_there(head):
+                high = middle
+            else:
+                low = middle + 1
+        return low
