@@ -1,7 +1,7 @@
 """flowd filters and relays Calico's flow and DNS logs.
 
 The public names, loaded when they are first used: `load`, `compile`, `FilterSet`, `Explanation`, `Hits`, `Applied`;
-`Producer`, `Subscriber`; `FlowdError` and its kinds. `flowd.aio` has the clients for asyncio.
+`Producer`, `Subscriber`, `Consumer`; `FlowdError` and its kinds. `flowd.aio` has the clients for asyncio.
 """
 
 from __future__ import annotations
@@ -12,9 +12,10 @@ TYPE_CHECKING = False  # typing itself takes longer to import than everything el
 if TYPE_CHECKING:
     from typing import Any
 
-    from flowd.client import Producer, Subscriber
+    from flowd.client import Consumer, Producer, Subscriber
     from flowd.errors import (
         ConfigError,
+        Fenced,
         FilterError,
         FlowdError,
         LineTooLong,
@@ -30,7 +31,9 @@ if TYPE_CHECKING:
 _HOMES = {
     "Applied": "flowd.filterset",
     "ConfigError": "flowd.errors",
+    "Consumer": "flowd.client",
     "Explanation": "flowd.explanation",
+    "Fenced": "flowd.errors",
     "FilterError": "flowd.errors",
     "FilterSet": "flowd.filterset",
     "FlowdError": "flowd.errors",
@@ -50,7 +53,9 @@ _HOMES = {
 __all__ = [
     "Applied",
     "ConfigError",
+    "Consumer",
     "Explanation",
+    "Fenced",
     "FilterError",
     "FilterSet",
     "FlowdError",

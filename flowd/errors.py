@@ -89,6 +89,12 @@ class Refused(FlowdError):
         self.code = code
 
 
+class Fenced(FlowdError):
+    """Another consumer has attached under the same name to the same stream, and took over its cursor."""
+
+    exit_code = EXIT_UNREACHABLE
+
+
 class NotAcknowledged(FlowdError):
     """Time ran out before the daemon had acknowledged everything; `count` lines may or may not have arrived."""
 

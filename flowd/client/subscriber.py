@@ -7,11 +7,11 @@ import os
 import time
 from collections.abc import Iterator
 from types import TracebackType
-from typing import Any
 
 import zmq
 from zmq.utils.monitor import recv_monitor_message
 
+from flowd.client.batch import Batch
 from flowd.client.continuity import Continuity
 from flowd.client.refusal import is_key_refused, key_refused
 from flowd.client.unavailable import refuse_unavailable
@@ -23,34 +23,6 @@ from flowd.wire.limits import HEARTBEAT_MS, is_stream_name
 from flowd.wire.sockets import check_endpoint, open_socket, secure_client
 
 log = logging.getLogger(__name__)
-
-
-class Batch:
-    """Kept lines of a view, as one publication brought them.
-
-    `epoch` and `seq` name the batch; `time_ns` is when it was decided; `generation` says by which filters; `missed` is
-    how many of the stream's lines were lost before it since the batch yielded last.
-    """
-
-    __slots__ = ("epoch", "generation", "lines", "missed", "seq", "time_ns", "view")
-
-    def __init__(self, view: str, live: Live, lines: bytes, missed: int) -> None:
-        self.view = view
-        self.epoch: bytes = live.e
-        self.seq: int = live.q
-        self.time_ns: int = live.t
-        self.generation: int = live.g
-        self.lines = lines
-        self.missed = missed
-
-    def records(self) -> list[dict[str, Any]]:
-        """The lines decoded: JSON lines as dicts, text lines as dicts under the JSON names; see `flowd.records`."""
-        from flowd.records import decode_lines
-
-        return decode_lines(self.lines)
-
-    def __repr__(self) -> str:
-        return f"<Batch {self.view} {self.epoch.hex()[:8]}/{self.seq}: {len(self.lines)} bytes, missed {self.missed}>"
 
 
 class Subscriber:
@@ -212,7 +184,7 @@ class Subscriber:
             return None
         missed = self._continuity.lost_lines - self._reported
         self._reported = self._continuity.lost_lines
-        return Batch(self.view, header, bytes(lines), missed)
+        return Batch(self.view, header.e, header.q, bytes(lines), time_ns=header.t, generation=header.g, missed=missed)
 
     def _open(self) -> zmq.Socket[bytes]:
         if self._socket is None:

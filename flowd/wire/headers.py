@@ -163,8 +163,8 @@ class Attach(Header, frozen=True, omit_defaults=True):
     `c` is the consumer's name, under which its cursor is kept; without one there is no cursor. `vw` names a view, or
     `flt` is a filter of the consumer's own in the dialect `dl`. Where `start` is `cursor` and there is none, `since`
     (ns: the first batch decided then or later) or `last` (the batch with the n-th line from the end) say where to
-    begin, else it is the oldest. `until` is the last batch wanted, or `newest` for what is stored at the moment. Who
-    attaches again gives `gen`, the generation that it had: it is fenced where another has attached since.
+    begin, else it is the oldest. `until` is the last batch wanted, or `newest` for what is stored at the moment. `inc`
+    tells one attached consumer from another of its name; with `again` it attaches only if none other has since it did.
     """
 
     type = Type.ATTACH
@@ -180,7 +180,8 @@ class Attach(Header, frozen=True, omit_defaults=True):
     since: Unsigned | None = None
     last: Unsigned | None = None
     until: Start | None = None
-    gen: Unsigned | None = None
+    inc: Unsigned = 0
+    again: bool = False
 
 
 class Attached(Header, frozen=True, omit_defaults=True):

@@ -28,7 +28,7 @@ class Administration:
         self._lane = lane
 
     def consumers(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
-        """`do`: `list` (or nothing), `reset` (`consumer`, `stream`, and `to`: oldest, newest or a sequence), `delete`."""
+        """`do`: `list` (or nothing), `reset` (`consumer`, `stream`; `to`: oldest, newest, a sequence), `delete`."""
         what = arguments.get("do", "list")
         if what == "list":
             return {"consumers": self._list()}

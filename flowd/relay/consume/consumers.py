@@ -10,6 +10,8 @@ from collections import deque
 from functools import partial
 from typing import Any
 
+import msgspec
+
 from flowd.errors import FlowdError
 from flowd.relay.consume.attachment import Attachment, Credit
 from flowd.relay.consume.compiling import Compiler, describe_refusal
@@ -186,6 +188,9 @@ class Consumers:
         if refusal is not None:
             self._refuse(front, peer, *refusal)
             return
+        named = self._views.find(header.st) if header.vw is None and header.flt is None else None
+        if named is not None:  # a view can be asked for by its name alone
+            header = msgspec.structs.replace(header, st=named.stream, vw=named.name)
         view = self._views.find(header.vw) if header.vw is not None else None
         if header.vw is not None and (view is None or view.stream != header.st):
             self._refuse(front, peer, "view", f"stream {header.st!r} has no view {header.vw[:130]!r}")
@@ -227,8 +232,7 @@ class Consumers:
             begun = self._starts.begin(header, None)
             self._welcome((front, peer), key, header, view, 0, begun)
             return
-        is_same_epoch = isinstance(header.start, str) or header.start[0] == self._store.epoch
-        job = AttachJob(self._outbox, header, is_same_epoch)
+        job = AttachJob(self._outbox, header)
         self._jobs[job] = (front, peer), key, header, view
         self._writer.submit(job)
 

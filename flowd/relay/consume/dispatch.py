@@ -75,7 +75,7 @@ class Dispatch:
                 return False  # it was retired this moment: the row says so by the next time
         if not attachment.credit.lasts_for(parcel.size_bytes):
             return False
-        if not attachment.front.may_hear(attachment.key, attachment.stream):
+        if not self._may_hear(attachment):
             self._say(attachment, Err("key", "this key is not allowed to consume any more"), now_s)
             self._counters.add("flowd_refused_messages_total", lane="consume", reason="revoked")
             self._detach(attachment)
@@ -88,6 +88,14 @@ class Dispatch:
         attachment.sent.batches += 1
         attachment.sent.bytes += parcel.size_bytes
         return True
+
+    @staticmethod
+    def _may_hear(attachment: Attachment) -> bool:
+        """Whether its key is still good for its stream, or for its view."""
+        may_hear = attachment.front.may_hear
+        if may_hear(attachment.key, attachment.stream):
+            return True
+        return attachment.view is not None and may_hear(attachment.key, attachment.view.name)
 
     def _frame(self, attachment: Attachment, parcel: Parcel, sequence: int) -> list[Buffer]:
         head = parcel.head

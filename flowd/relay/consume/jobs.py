@@ -33,14 +33,15 @@ class CursorJob:
 
 
 class AttachJob(CursorJob):
-    """A consumer attaches: it gets the next generation, unless another has attached since it did.
+    """A consumer attaches: it gets the next generation, unless it attaches again and another has since it did.
 
     Afterwards `cursor` is what was stored, with the new generation; None where it is fenced, or there are too many.
     """
 
-    def __init__(self, outbox: Outbox, header: Attach, epoch_is_known: bool) -> None:
+    def __init__(self, outbox: Outbox, header: Attach) -> None:
         super().__init__(outbox, header.c, header.st)
-        self._claimed = header.gen if epoch_is_known else None
+        self._owner = header.inc
+        self._is_again = header.again
         self.cursor: Cursor | None = None
         self.is_fenced = False
 
@@ -50,11 +51,11 @@ class AttachJob(CursorJob):
         self.cursor, self.is_fenced = None, False
         if stored is None and transaction.cursors_count() >= CURSORS_MAX:
             return
-        stored = stored or Cursor(0, None, 0, 0)
-        if self._claimed is not None and self._claimed != stored.generation:
+        if self._is_again and stored is not None and stored.owner != self._owner:
             self.is_fenced = True
             return
-        self.cursor = stored._replace(generation=stored.generation + 1)
+        stored = stored or Cursor(0, 0, None, 0, 0)
+        self.cursor = stored._replace(generation=stored.generation + 1, owner=self._owner)
         transaction.set_cursor(self.consumer, self.stream, self.cursor)
 
 
@@ -72,8 +73,8 @@ class CommitJob(CursorJob):
         """Puts the cursor into the transaction."""
         stored = transaction.find_cursor(self.consumer, self.stream)
         self.is_fenced = stored is None or stored.generation != self.generation
-        if not self.is_fenced:
-            moved = Cursor(self.generation, self.sequence, self._lines, time.time_ns())
+        if stored is not None and not self.is_fenced:
+            moved = stored._replace(sequence=self.sequence, lines=self._lines, time_ns=time.time_ns())
             transaction.set_cursor(self.consumer, self.stream, moved)
 
 
@@ -93,5 +94,5 @@ class ResetJob(CursorJob):
             transaction.delete_cursor(self.consumer, self.stream)
         elif stored is not None:
             sequence, lines = self._moved
-            moved = Cursor(stored.generation + 1, sequence or None, lines, time.time_ns())
+            moved = Cursor(stored.generation + 1, 0, sequence or None, lines, time.time_ns())
             transaction.set_cursor(self.consumer, self.stream, moved)

@@ -36,7 +36,7 @@ _STREAM = struct.Struct(">IQQQQ")
 _HEAD = struct.Struct(">QIQQIII")
 _CRC = struct.Struct(">I")
 _MARK = struct.Struct(">QQQ")
-_CURSOR = struct.Struct(">QBQQQ")
+_CURSOR = struct.Struct(">QQBQQQ")
 _CLOCK = struct.Struct(">QQ")
 
 DATABASES = ("streams", "heads", "lines", "producers", "cursors", "places")
@@ -75,10 +75,11 @@ class Mark(NamedTuple):
 
 
 class Cursor(NamedTuple):
-    """A consumer's place in a stream: its newest attachment's generation, the last sequence it has committed (None:
-    none yet) with the stream's lines up to there, and when."""
+    """A consumer's place in a stream: its newest attachment's generation and the incarnation that attached, the last
+    sequence it has committed (None: none yet) with the stream's lines up to there, and when."""
 
     generation: int
+    owner: int
     sequence: int | None
     lines: int
     time_ns: int
@@ -157,13 +158,13 @@ def split_cursor_key(key: bytes | memoryview) -> tuple[str, str]:
 def pack_cursor(cursor: Cursor) -> bytes:
     """A consumer's cursor."""
     is_set = cursor.sequence is not None
-    return _CURSOR.pack(cursor.generation, is_set, cursor.sequence or 0, cursor.lines, cursor.time_ns)
+    return _CURSOR.pack(cursor.generation, cursor.owner, is_set, cursor.sequence or 0, cursor.lines, cursor.time_ns)
 
 
 def unpack_cursor(value: bytes | memoryview) -> Cursor:
     """Raises struct.error for anything else."""
-    generation, is_set, sequence, lines, time_ns = _CURSOR.unpack(value)
-    return Cursor(generation, sequence if is_set else None, lines, time_ns)
+    generation, owner, is_set, sequence, lines, time_ns = _CURSOR.unpack(value)
+    return Cursor(generation, owner, sequence if is_set else None, lines, time_ns)
 
 
 def pack_clock(age_ns: int, wall_ns: int) -> bytes:

@@ -15,8 +15,9 @@ from collections.abc import Callable, Sequence
 import zmq
 
 from flowd.errors import FlowdError
+from flowd.relay.deciding.views import Views
 from flowd.relay.metrics import Counters
-from flowd.relay.tcp.allowed import CONSUME, AllowedKeys
+from flowd.relay.tcp.allowed import CONSUME, AllowedKeys, Grant
 from flowd.relay.tcp.gate import Gate
 from flowd.wire import Buffer
 from flowd.wire.limits import is_stream_name
@@ -48,9 +49,11 @@ class RemotePublisher:
         endpoints: Sequence[str],
         allowed: AllowedKeys,
         gate: Gate,
+        views: Views,
         counters: Counters,
     ) -> None:
         self._open_socket = open_socket
+        self._views = views
         self._allowed = allowed
         self._gate = gate
         self._counters = counters
@@ -144,7 +147,13 @@ class RemotePublisher:
         grant = self._allowed.find(key)
         if grant is None or CONSUME not in grant.roles:
             return False
-        return all(topic[-1:] == b"\0" and _is_granted(grant.has_stream, topic[:-1]) for topic in topics)
+        return all(topic[-1:] == b"\0" and self._is_granted(grant, topic[:-1]) for topic in topics)
+
+    def _is_granted(self, grant: Grant, name: bytes) -> bool:
+        """Whether a key is good for this name: a stream, or a view, or a view of a stream that it is good for."""
+        text = name.decode("ascii", "replace")
+        view = self._views.find(text)
+        return is_stream_name(text) and (grant.has_stream(text) or (view is not None and grant.has_stream(view.stream)))
 
     def _rebind(self) -> None:
         """Drops every subscriber at once: nothing that is queued for one goes out any more."""
@@ -189,8 +198,3 @@ def bind_tcp(socket: zmq.Socket[bytes], endpoint: str) -> str:
     bound = socket.getsockopt(zmq.LAST_ENDPOINT)
     assert isinstance(bound, bytes)
     return bound.rstrip(b"\0").decode()
-
-
-def _is_granted(has_stream: Callable[[str], bool], name: bytes) -> bool:
-    text = name.decode("ascii", "replace")
-    return is_stream_name(text) and has_stream(text)

@@ -94,6 +94,8 @@ class GuardedReception(Reception):
     def _is_for_allowed_stream(self, peer: bytes, header: Header, grant: Grant) -> bool:
         if not isinstance(header, Data | Attach | View) or grant.has_stream(header.st):
             return True
+        if isinstance(header, Attach) and header.vw is not None and grant.has_stream(header.vw):
+            return True  # a key may be good for a view alone
         if isinstance(header, Data):
             self._counters.add("flowd_refused_batches_total", reason="stream_key")
             self.reply(peer, Nak(header.s, "stream"))

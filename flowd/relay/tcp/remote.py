@@ -58,7 +58,7 @@ class Remote:
         binds = [one for one in config.live.bind if is_tcp(one)]
         if binds:
             open_publisher = partial(self._open_socket, zmq.XPUB, "live")
-            self._publisher = RemotePublisher(open_publisher, binds, allowed, self._gate, counters)
+            self._publisher = RemotePublisher(open_publisher, binds, allowed, self._gate, streams.views, counters)
             live.attach(self._publisher)
         self.endpoints["live"] = self._publisher.endpoints if self._publisher is not None else []
         self.consume: tuple[GuardedReception, zmq.Socket[bytes]] | None = None

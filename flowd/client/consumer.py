@@ -1,0 +1,209 @@
+"""Consumer: a stream from the daemon's journal, durable, by credit, with a cursor. Public API."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from types import TracebackType
+
+from flowd.client.batch import Batch
+from flowd.client.pull import Pull, Wanted
+from flowd.errors import FlowdError, NotAcknowledged, Unreachable
+from flowd.wire.keys import load_client_keys
+from flowd.wire.limits import is_stream_name
+from flowd.wire.sockets import check_endpoint
+
+CREDIT_BYTES = 4 << 20
+CREDIT_BATCHES = 64
+"""What may be under way: enough to keep a fast reader busy, and what it holds in memory at most."""
+PASSED_BATCHES = 1000
+PASSED_S = 10.0
+"""When a cursor is moved over batches of which the view keeps nothing, though nobody commits."""
+NAME_HINT = "use 1 to 128 of the characters A-Z a-z 0-9 . _ -"
+
+Start = str | tuple[bytes, int]
+
+
+class Consumer:
+    """Reads a stream (or a view of it) from a daemon's consume socket: `for batch in consumer: …; consumer.commit()`.
+
+    Nothing is lost to it that the journal holds: it goes on from its cursor, which `commit` moves, and which the
+    daemon keeps under its `name`. A second consumer of a name takes its place: the first one raises Fenced. Without a
+    name there is no cursor, and nothing to commit.
+
+    `start` says where to begin: `cursor` (where there is none: the oldest batch, or the first one decided at `since_ns`
+    or later, or the one with the n-th line from the end for `last_lines`), `oldest`, `newest`, or the (epoch, seq) of
+    the first batch wanted. `until` is the last one wanted, or `newest`: what is stored when it attaches. `view` names a
+    view of the stream, `filter` is a filter of its own in `dialect` (None: recognised by its text).
+
+    The connection is made at the first batch and made again for ever; a batch is never yielded twice by one Consumer.
+    With `timeout_s`, iteration ends when no batch came for so long, and raises Unreachable where no daemon was there.
+    What the journal does not have any more is told: `batch.missed` and `batch.gap`, and in all `missed_lines`. Batches
+    of which nothing is kept are not yielded. Keys as for Producer. For one thread at a time.
+    """
+
+    def __init__(
+        self,
+        endpoint: str,
+        name: str = "",
+        stream: str = "flows",
+        *,
+        start: Start = "cursor",
+        view: str | None = None,
+        filter: str | None = None,
+        dialect: str | None = None,
+        until: Start | None = None,
+        since_ns: int | None = None,
+        last_lines: int | None = None,
+        timeout_s: float | None = None,
+        server_key: str | None = None,
+        secret_file: str | os.PathLike[str] | None = None,
+        credit_bytes: int = CREDIT_BYTES,
+        credit_batches: int = CREDIT_BATCHES,
+    ) -> None:
+        check_endpoint(endpoint)
+        keys = load_client_keys(endpoint, server_key, secret_file)
+        for what, value in (("consumer", name), ("stream", stream), ("view", view)):
+            if value and not is_stream_name(value):
+                raise FlowdError(f"{what} {value!r} is no legal name", hint=NAME_HINT)
+        if isinstance(start, str) and start not in ("cursor", "oldest", "newest"):
+            raise FlowdError(f"start is {start!r}", hint="it is cursor, oldest, newest, or (epoch, seq)")
+        if isinstance(until, str) and until != "newest":
+            raise FlowdError(f"until is {until!r}", hint="it is newest, or (epoch, seq)")
+        if view is not None and filter is not None:
+            raise FlowdError("a view and a filter are given", hint="give one of them")
+        if credit_bytes < 1 or credit_batches < 1:
+            raise FlowdError("without credit nothing is sent", hint="give credit_bytes and credit_batches of 1 or more")
+        self.endpoint = endpoint
+        self.name = name
+        self.stream = stream
+        self.view = view or stream
+        self.timeout_s = timeout_s
+        wanted = Wanted(
+            name, stream, start, view, filter, dialect, until, since_ns, last_lines, credit_bytes, credit_batches
+        )
+        self._pull = Pull(endpoint, keys, wanted)
+        self._yielded: tuple[bytes, int] | None = None
+        self._committed: tuple[bytes, int] | None = None
+        self._passed = 0
+        self._passed_s = time.monotonic()
+
+    @property
+    def missed_lines(self) -> int:
+        """All lines of the stream that were lost to this consumer so far, as far as their number is known."""
+        return self._pull.missed_lines
+
+    @property
+    def missed_batches(self) -> int:
+        """All batches that were lost to it."""
+        return self._pull.missed_batches
+
+    @property
+    def malformed(self) -> int:
+        """Messages that were none of FLW/1, and were skipped."""
+        return self._pull.malformed
+
+    @property
+    def is_caught_up(self) -> bool:
+        """Whether everything that was stored lately has been yielded."""
+        return self._pull.is_caught_up
+
+    @property
+    def is_attached(self) -> bool:
+        """Whether the daemon serves this consumer now."""
+        return self._pull.is_attached
+
+    def connect(self, timeout_s: float | None = None) -> None:
+        """Connects, and returns when the daemon has attached this consumer. Raises Unreachable if that takes longer
+        than `timeout_s` (by default the consumer's own), and Refused."""
+        timeout_s = self.timeout_s if timeout_s is None else timeout_s
+        deadline_s = None if timeout_s is None else time.monotonic() + timeout_s
+        while not self._pull.is_attached:
+            if not self._pull.step(deadline_s):
+                raise self.unreachable(timeout_s)
+
+    def poll(self, timeout_s: float | None = None) -> Batch | None:
+        """The next batch; None when none came within `timeout_s` (None: waits for ever), or `until` is reached.
+
+        Raises Refused where the daemon will not serve this consumer, and Fenced."""
+        deadline_s = None if timeout_s is None else time.monotonic() + timeout_s
+        while True:
+            batch = self._pull.take()
+            if batch is not None:
+                if batch.lines:
+                    self._yielded = batch.epoch, batch.seq
+                    return batch
+                self._pass_over(batch)
+                continue
+            if self._pull.is_done or not self._pull.step(deadline_s):
+                return None
+
+    def commit(self, timeout_s: float | None = None) -> None:
+        """Moves the cursor behind the batch yielded last, and returns when that is stored.
+
+        Blocks across restarts of the daemon. Raises NotAcknowledged if it takes longer than `timeout_s` (by default the
+        consumer's own), and Fenced where another consumer has the name now.
+        """
+        if not self.name:
+            raise FlowdError("a consumer without a name has no cursor", hint="give it a name")
+        wanted = self._pull.position
+        if self._yielded is None or wanted is None or self._committed == wanted:
+            return
+        timeout_s = self.timeout_s if timeout_s is None else timeout_s
+        deadline_s = None if timeout_s is None else time.monotonic() + timeout_s
+        while not self._pull.is_committed(wanted):
+            self._pull.ask_commit(wanted)
+            if not self._pull.step(deadline_s):
+                raise NotAcknowledged(
+                    f"{self.endpoint}: the cursor of {self.name!r} was not stored within {timeout_s} s",
+                    count=0,
+                    hint="is the daemon running? `flowd status` asks it",
+                )
+        self._committed = wanted
+        self._passed = 0
+
+    def close(self) -> None:
+        """Ends the conversation; what was not committed comes again. May be called twice."""
+        self._pull.close()
+
+    def __iter__(self) -> Iterator[Batch]:
+        return self
+
+    def __next__(self) -> Batch:
+        batch = self.poll(self.timeout_s)
+        if batch is not None:
+            return batch
+        if not self._pull.is_done and not self._pull.is_attached:
+            raise self.unreachable(self.timeout_s)
+        raise StopIteration
+
+    def __enter__(self) -> Consumer:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def unreachable(self, timeout_s: float | None) -> Unreachable:
+        """The error of a wait in which no daemon attached this consumer."""
+        return Unreachable(
+            f"{self.endpoint}: no daemon answered within {timeout_s} s",
+            hint="is the daemon running? `flowd status` asks it",
+        )
+
+    def _pass_over(self, batch: Batch) -> None:
+        """A batch without lines for this consumer: its cursor follows now and then, so that it does not fall behind
+        what is kept. Not where something yielded is not committed yet: that is for `commit`."""
+        self._passed += 1
+        if not self.name or (self._yielded is not None and self._yielded != self._committed):
+            return
+        now_s = time.monotonic()
+        if self._passed >= PASSED_BATCHES or now_s - self._passed_s >= PASSED_S:
+            self._passed = 0
+            self._passed_s = now_s
+            place = batch.epoch, batch.seq
+            self._pull.ask_commit(place)
+            if self._yielded is not None:
+                self._yielded = self._committed = place
