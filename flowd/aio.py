@@ -17,7 +17,7 @@ from flowd import client
 from flowd.client import Batch
 from flowd.wire import Buffer
 
-__all__ = ["Batch", "Producer", "Subscriber", "request"]
+__all__ = ["Batch", "Consumer", "Producer", "Subscriber", "request"]
 
 POLL_S = 0.25
 """How soon a cancelled `async for` gives its thread back."""
@@ -116,6 +116,57 @@ class Subscriber:
             if timeout_s is not None and waited_s >= timeout_s:
                 if self._subscriber.is_silent(heard, timeout_s):
                     raise self._subscriber.unreachable(timeout_s)
+                return
+
+
+class Consumer:
+    """`flowd.Consumer` for asyncio; takes the same arguments."""
+
+    def __init__(self, endpoint: str, name: str = "", stream: str = "flows", **options: Any) -> None:
+        self._consumer = client.Consumer(endpoint, name, stream, **options)
+        self._thread = _Thread("flowd-aio-consumer")
+
+    @property
+    def missed_lines(self) -> int:
+        """All lines of the stream that were lost to this consumer so far."""
+        return self._consumer.missed_lines
+
+    async def connect(self, timeout_s: float | None = None) -> None:
+        """As `flowd.Consumer.connect`."""
+        await self._thread.call(self._consumer.connect, timeout_s)
+
+    async def commit(self, timeout_s: float | None = None) -> None:
+        """As `flowd.Consumer.commit`."""
+        await self._thread.call(self._consumer.commit, timeout_s)
+
+    async def close(self) -> None:
+        """Ends the conversation; what was not committed comes again."""
+        await self._thread.call(self._consumer.close)
+        self._thread.end()
+
+    async def __aenter__(self) -> Consumer:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def __aiter__(self) -> AsyncIterator[Batch]:
+        timeout_s = self._consumer.timeout_s
+        waited_s = 0.0
+        while True:
+            batch = await self._thread.call(self._consumer.poll, POLL_S)
+            if batch is not None:
+                waited_s = 0.0
+                yield batch
+                continue
+            if self._consumer.is_done:
+                return
+            waited_s += POLL_S
+            if timeout_s is not None and waited_s >= timeout_s:
+                if not self._consumer.is_attached:
+                    raise self._consumer.unreachable(timeout_s)
                 return
 
 

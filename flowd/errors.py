@@ -87,6 +87,7 @@ class Refused(FlowdError):
     def __init__(self, code: str, message: str, *, hint: str = "") -> None:
         super().__init__(message, hint=hint)
         self.code = code
+        self.exit_code = {"filter": EXIT_CONFIG, "failed": EXIT_NO}.get(code, EXIT_UNREACHABLE)
 
 
 class Fenced(FlowdError):

@@ -24,10 +24,6 @@ NEW_EXAMPLES = (
     "flowd keys new siem --role consume --stream flows --keys-dir keys --allowed-keys-dir allowed",
 )
 LIST_EXAMPLES = (
-    "flowd keys new agent --role produce --keys-dir keys --allowed-keys-dir allowed",
-    "flowd keys list --allowed-keys-dir allowed",
-)
-NEW_EXAMPLES = (
     "flowd keys list --allowed-keys-dir allowed",
     "flowd keys list --allowed-keys-dir allowed -o json",
 )

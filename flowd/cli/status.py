@@ -10,7 +10,7 @@ import click
 from flowd.cli.command import Command, compose, output_option, runtime_option, timeout_option
 from flowd.cli.output import write_text
 from flowd.cli.runtime import find_endpoint, require_socket
-from flowd.cli.table import render_table, show_bytes, show_count, show_duration, show_share
+from flowd.cli.table import render_table, show_bytes, show_count, show_duration, show_number, show_share
 from flowd.errors import EXIT_DONE
 
 EXAMPLES = (
@@ -43,6 +43,11 @@ def render_status(status: dict[str, Any]) -> str:
     text += "".join(f"degraded: {reason}\n" for reason in status.get("reasons", ()))
     text += _render_reload(status) + "\n"
     text += _render_streams(status["streams"])
+    text += "\n" + _render_journal(status["journal"])
+    if status["views"]:
+        text += "\n" + _render_views(status["views"])
+    if status["consumers"]:
+        text += "\n" + _render_attached(status["consumers"])
     rules = _render_rules(status["streams"])
     if rules:
         text += "\n" + rules
@@ -79,6 +84,41 @@ def _render_streams(streams: dict[str, Any]) -> str:
     ]
     headers = ("STREAM", "LINES", "BYTES", "KEPT", "KEPT BYTES", "SHARE", "MALFORMED", "ERRORS", "GEN", "SUBS")
     return render_table(headers, rows, headers[1:])
+
+
+def _render_journal(journal: dict[str, Any]) -> str:
+    words = {"commit": "every commit is synced", "off": "not synced"}
+    synced = words.get(journal["sync"], f"synced every {journal['interval_ms']} ms")
+    return (
+        f"journal: {show_number(journal['batches'], 'batch', 'batches')}, {show_bytes(journal['used_bytes'])} of"
+        f" {show_bytes(journal['max_bytes'])}, up to {show_duration(journal['max_age_s'])} old, {synced}\n"
+    )
+
+
+def _render_views(views: dict[str, Any]) -> str:
+    rows = [
+        (name, view["stream"], show_count(view["rules"]), str(view["generation"]), str(view["subscribers"]))
+        for name, view in sorted(views.items())
+    ]
+    return render_table(("VIEW", "STREAM", "RULES", "GEN", "SUBS"), rows, ("RULES", "GEN", "SUBS"))
+
+
+def _render_attached(consumers: list[dict[str, Any]]) -> str:
+    rows = [
+        (
+            one["consumer"] or "-",
+            one["stream"],
+            one["view"] or "-",
+            show_count(one["sent_batches"]),
+            show_bytes(one["sent_bytes"]),
+            show_count(max(0, one["lag_batches"])),
+            show_count(one["lost_lines"]),
+            show_duration(one["silent_s"]),
+        )
+        for one in consumers
+    ]
+    headers = ("CONSUMER", "STREAM", "VIEW", "BATCHES", "BYTES", "LAG", "LOST LINES", "SILENT")
+    return render_table(headers, rows, ("BATCHES", "BYTES", "LAG", "LOST LINES", "SILENT"))
 
 
 def _render_rules(streams: dict[str, Any]) -> str:

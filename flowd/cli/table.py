@@ -27,9 +27,9 @@ def show_count(number: int) -> str:
     return f"{number:,}"
 
 
-def show_number(number: int, word: str) -> str:
-    """`1 rule`, `2 rules`."""
-    return f"{number:,} {word}" if number == 1 else f"{number:,} {word}s"
+def show_number(number: int, word: str, words: str = "") -> str:
+    """`1 rule`, `2 rules`; `words` is for plurals that are not made with an s."""
+    return f"{number:,} {word}" if number == 1 else f"{number:,} {words or word + 's'}"
 
 
 def show_bytes(number: float) -> str:

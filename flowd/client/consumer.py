@@ -100,6 +100,11 @@ class Consumer:
         return self._pull.missed_batches
 
     @property
+    def taken_batches(self) -> int:
+        """Batches that came so far, with those of which nothing was kept."""
+        return self._pull.taken_batches
+
+    @property
     def malformed(self) -> int:
         """Messages that were none of FLW/1, and were skipped."""
         return self._pull.malformed
@@ -108,6 +113,21 @@ class Consumer:
     def is_caught_up(self) -> bool:
         """Whether everything that was stored lately has been yielded."""
         return self._pull.is_caught_up
+
+    @property
+    def position(self) -> tuple[bytes, int] | None:
+        """The last batch taken, as (epoch, seq), with those without lines; before the first, the one before it."""
+        return self._pull.position
+
+    @property
+    def began_at_oldest(self) -> bool:
+        """Whether it was attached at the oldest batch that is stored."""
+        return self._pull.began_at_oldest
+
+    @property
+    def is_done(self) -> bool:
+        """Whether `until` is reached, and everything up to there yielded."""
+        return self._pull.is_done
 
     @property
     def is_attached(self) -> bool:

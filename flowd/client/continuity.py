@@ -6,8 +6,18 @@ Pure state, no sockets.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from flowd.wire import Heartbeat, Live
+
+
+class Gap(NamedTuple):
+    """Batches that were lost: of an epoch, from `first` to `last`, with so many of the stream's lines."""
+
+    epoch: bytes
+    first: int
+    last: int
+    lines: int
 
 
 @dataclass(slots=True)
@@ -24,21 +34,25 @@ class Continuity:
     lost_lines: int = 0
     lost_batches: int = 0
 
-    def follow(self, live: Live) -> None:
-        """Takes a batch into account."""
-        self._move_to(live.e, live.q, live.k)
-        self.next, self.lines = live.q + 1, live.k + live.n
+    def follow(self, live: Live) -> Gap | None:
+        """Takes a batch into account; returns what was lost before it."""
+        gap = self._move_to(live.e, live.q, live.k)
+        self.next, self.lines = live.q + 1, live.k + (live.n if live.m is None else live.m)
+        return gap
 
-    def hear(self, heartbeat: Heartbeat) -> None:
-        """Takes a heartbeat into account."""
-        self._move_to(heartbeat.e, heartbeat.next, heartbeat.k)
+    def hear(self, heartbeat: Heartbeat) -> Gap | None:
+        """Takes a heartbeat into account; returns what was lost before it."""
+        gap = self._move_to(heartbeat.e, heartbeat.next, heartbeat.k)
         self.next, self.lines = heartbeat.next, heartbeat.k
+        return gap
 
-    def _move_to(self, epoch: bytes, sequence: int, lines: int) -> None:
+    def _move_to(self, epoch: bytes, sequence: int, lines: int) -> Gap | None:
         if self.epoch is None:
             self.epoch = epoch
-            return
+            return None
         if epoch != self.epoch:
             self.epoch, self.next, self.lines = epoch, 1, 0
-        self.lost_batches += max(0, sequence - self.next)
-        self.lost_lines += max(0, lines - self.lines)
+        lost_batches, lost_lines = max(0, sequence - self.next), max(0, lines - self.lines)
+        self.lost_batches += lost_batches
+        self.lost_lines += lost_lines
+        return Gap(epoch, self.next, sequence - 1, lost_lines) if lost_batches else None

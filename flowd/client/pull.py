@@ -75,7 +75,8 @@ class Wanted(NamedTuple):
 class Pull:
     """`step` makes headway, `take` gives what has come, in order.
 
-    `position` is the last batch taken. `is_done` says that `until` was reached and everything before it taken.
+    `position` is the last batch taken, `taken_batches` counts them, `began_at_oldest` says whether the first one was
+    the oldest stored. `is_done` says that `until` was reached and everything before it taken.
     """
 
     def __init__(self, endpoint: str, keys: ClientKeys | None, wanted: Wanted) -> None:
@@ -83,6 +84,8 @@ class Pull:
         self.is_attached = False
         self.missed_lines = 0
         self.missed_batches = 0
+        self.taken_batches = 0
+        self.began_at_oldest = False
         self._link = Link(endpoint, keys)
         self._wanted = wanted
         self._incarnation = secrets.randbits(63)
@@ -136,6 +139,7 @@ class Pull:
                 arrived.missed, arrived.gap = self._missed
                 self._missed = None
             self.position = arrived.epoch, arrived.seq
+            self.taken_batches += 1
             self._return_credit(len(arrived.lines))
             return arrived
         return None
@@ -283,6 +287,7 @@ class Pull:
         self._pause_s = AGAIN_S
         if self.position is None:
             self.position = attached.e, attached.next - 1
+            self.began_at_oldest = attached.next <= attached.oldest
         if self._until == "newest":
             self._until = attached.e, attached.newest
 

@@ -12,9 +12,10 @@ import zmq
 from zmq.utils.monitor import recv_monitor_message
 
 from flowd.client.batch import Batch
-from flowd.client.continuity import Continuity
+from flowd.client.continuity import Continuity, Gap
+from flowd.client.recovery import Recovery
 from flowd.client.refusal import is_key_refused, key_refused
-from flowd.client.unavailable import refuse_unavailable
+from flowd.client.registration import Registration
 from flowd.errors import FlowdError, Unreachable, WireError
 from flowd.memory import keep_freed_memory
 from flowd.wire import Heartbeat, Live, open_payload, parse
@@ -22,17 +23,24 @@ from flowd.wire.keys import load_client_keys
 from flowd.wire.limits import HEARTBEAT_MS, is_stream_name
 from flowd.wire.sockets import check_endpoint, open_socket, secure_client
 
+SILENCE_S = 3.5
+"""A view of one's own that was not heard of for so long is not known to the daemon any more: it was restarted."""
+
 log = logging.getLogger(__name__)
 
 
 class Subscriber:
-    """Follows a view (a stream's name) on a daemon's live socket: `for batch in subscriber`.
+    """Follows a view (a stream's name, or a configured view's) on a daemon's live socket: `for batch in subscriber`.
 
     Live is best effort: a subscriber that is too slow loses batches, and is told how many lines. The connection is
     made at the first iteration (or by `connect`) and made again for ever. With `timeout_s`, iteration ends when no
     batch came for so long, and raises Unreachable when nothing at all was heard of the view. Batches of which nothing
     was kept are not yielded. A tcp:// endpoint takes `server_key` (the daemon's public key, or the name of its
     certificate) and `secret_file` (this client's); a key that is not let in raises Refused. For one thread at a time.
+
+    With `consume`, the address of the consume socket, what was missed is fetched from the daemon's journal and yielded
+    in its place; missed is then only what is not there any more. A `filter` in `dialect` (None: recognised) of its own
+    makes a view of the stream named by `view`; it needs `consume`, too.
     """
 
     def __init__(
@@ -47,11 +55,14 @@ class Subscriber:
         server_key: str | None = None,
         secret_file: str | os.PathLike[str] | None = None,
     ) -> None:
-        refuse_unavailable(filter=filter, dialect=dialect, consume=consume)
         check_endpoint(endpoint)
         self._keys = load_client_keys(endpoint, server_key, secret_file)
         if not is_stream_name(view):
             raise FlowdError(f"view {view!r} is no legal name", hint="use 1 to 128 of the characters A-Z a-z 0-9 . _ -")
+        if filter is not None and consume is None:
+            raise FlowdError(
+                "a filter of one's own is registered on the consume socket", hint="give its address as consume="
+            )
         self.endpoint = endpoint
         self.view = view
         self.timeout_s = timeout_s
@@ -59,22 +70,34 @@ class Subscriber:
         """Messages that were no publication of FLW/1, and were skipped."""
         self.heard = 0
         """Publications heard so far, heartbeats included."""
-        self._topic = view.encode() + b"\0"
+        self._topic: str | None = view if filter is None else None
+        self._registration: Registration | None = None
+        self._recovery: Recovery | None = None
+        if consume is not None:
+            check_endpoint(consume)
+            keys = self._keys if consume.startswith("tcp://") else None
+            self._recovery = Recovery(consume, server_key, secret_file, view, filter, dialect)
+            if filter is not None:
+                self._registration = Registration(consume, keys, view, filter, dialect)
         self._socket: zmq.Socket[bytes] | None = None
         self._monitor: zmq.Socket[bytes] | None = None
         self._continuity = Continuity()
+        self._heard_s = 0.0
         self._reported = 0
         self._early: Batch | None = None
 
     @property
     def missed_lines(self) -> int:
-        """All lines of the stream that were lost since the first batch or heartbeat."""
-        return self._continuity.lost_lines
+        """All lines of the stream that were lost since the first batch or heartbeat, and not fetched."""
+        recovered = self._recovery.recovered_lines if self._recovery is not None else 0
+        return self._continuity.lost_lines - recovered
 
     @property
     def missed_batches(self) -> int:
-        """All batches that were lost since the first batch or heartbeat, with those of which nothing was kept."""
-        return self._continuity.lost_batches
+        """All batches that were lost since the first batch or heartbeat and not fetched, with those of which nothing
+        was kept."""
+        recovered = self._recovery.recovered_batches if self._recovery is not None else 0
+        return self._continuity.lost_batches - recovered
 
     def connect(self, timeout_s: float | None = None) -> None:
         """Connects, and returns when the daemon has been heard: from here on no batch is lost unnoticed.
@@ -91,14 +114,22 @@ class Subscriber:
 
     def poll(self, timeout_s: float | None = None) -> Batch | None:
         """The next batch; None when none came within `timeout_s` (None: waits for ever). Never raises for silence."""
-        if self._early is not None:
-            early, self._early = self._early, None
-            return early
         deadline_s = None if timeout_s is None else time.monotonic() + timeout_s
         while True:
+            if self._recovery is not None and self._recovery.is_under_way:
+                fetched = self._recovery.poll(deadline_s)
+                if fetched is not None:
+                    return self._mark(fetched)
+                if self._recovery.is_under_way:
+                    return None
+            if self._early is not None:
+                early, self._early = self._early, None
+                return self._mark(early)
             publication = self._receive(deadline_s)
-            if publication is None or isinstance(publication, Batch):
-                return publication
+            if publication is None:
+                return None
+            if isinstance(publication, Batch):
+                self._early = publication
 
     def is_silent(self, heard: int, timeout_s: float) -> bool:
         """Whether a wait of `timeout_s` since `heard` had this value means that no daemon publishes the view. A wait
@@ -107,6 +138,8 @@ class Subscriber:
 
     def close(self) -> None:
         """Disconnects. May be called twice."""
+        if self._recovery is not None:
+            self._recovery.close()
         if self._socket is not None:
             if self._monitor is not None:
                 self._socket.disable_monitor()
@@ -135,16 +168,30 @@ class Subscriber:
     ) -> None:
         self.close()
 
+    def _mark(self, batch: Batch) -> Batch:
+        """The batch with what was missed since the one yielded last."""
+        missed = self.missed_lines
+        batch.missed = max(0, missed - self._reported)
+        self._reported = missed
+        return batch
+
     def _receive(self, deadline_s: float | None) -> Batch | Heartbeat | None:
         """The next batch with lines, or heartbeat; None when the deadline passed."""
-        socket = self._open()
-        while True:
-            left_ms = None if deadline_s is None else max(0, int((deadline_s - time.monotonic()) * 1000))
-            if not self._wait(socket, left_ms):
+        socket = self._open(deadline_s)
+        while socket is not None:
+            left_s = None if deadline_s is None else max(0.0, deadline_s - time.monotonic())
+            if self._registration is not None:
+                patience_s = max(0.0, self._heard_s + SILENCE_S - time.monotonic())
+                left_s = patience_s if left_s is None else min(left_s, patience_s)
+            if self._wait(socket, None if left_s is None else int(left_s * 1000)):
+                publication = self._read(socket)
+                if publication is not None:
+                    return publication
+            elif deadline_s is not None and time.monotonic() >= deadline_s:
                 return None
-            publication = self._read(socket)
-            if publication is not None:
-                return publication
+            elif self._registration is not None and time.monotonic() - self._heard_s >= SILENCE_S:
+                self._register(deadline_s)
+        return None
 
     def _wait(self, socket: zmq.Socket[bytes], left_ms: int | None) -> bool:
         """Whether something came in this time. Raises Refused where the daemon does not let this key in."""
@@ -167,11 +214,7 @@ class Subscriber:
             return None
         try:
             header, flags, payload = parse(frames[1:])
-            if isinstance(header, Heartbeat):
-                self.heard += 1
-                self._continuity.hear(header)
-                return header
-            if not isinstance(header, Live):
+            if not isinstance(header, Live | Heartbeat):
                 raise WireError("type", f"{header.type.name} has no place in the live lane")
             lines = open_payload(flags, payload)
         except WireError as error:
@@ -179,23 +222,43 @@ class Subscriber:
             log.warning("subscriber: %s sent what is no publication: %s", self.endpoint, error)
             return None
         self.heard += 1
-        self._continuity.follow(header)
+        self._heard_s = time.monotonic()
+        if isinstance(header, Heartbeat):
+            self._recover(self._continuity.hear(header))
+            return header
+        self._recover(self._continuity.follow(header))
         if not lines:
             return None
-        missed = self._continuity.lost_lines - self._reported
-        self._reported = self._continuity.lost_lines
-        return Batch(self.view, header.e, header.q, bytes(lines), time_ns=header.t, generation=header.g, missed=missed)
+        return Batch(self.view, header.e, header.q, bytes(lines), time_ns=header.t, generation=header.g)
 
-    def _open(self) -> zmq.Socket[bytes]:
+    def _recover(self, gap: Gap | None) -> None:
+        if gap is not None and self._recovery is not None:
+            self._recovery.begin(gap)
+
+    def _open(self, deadline_s: float | None) -> zmq.Socket[bytes] | None:
+        """The socket, made where there is none; None where the daemon did not make the view in time."""
+        if self._topic is None and not self._register(deadline_s):
+            return None
         if self._socket is None:
+            assert self._topic is not None
             keep_freed_memory()
             self._socket = open_socket(zmq.Context.instance(), zmq.SUB)
             secure_client(self._socket, self._keys, self.endpoint)
             if self._keys is not None:
                 self._monitor = self._socket.get_monitor_socket(zmq.EVENT_HANDSHAKE_FAILED_AUTH)
-            self._socket.subscribe(self._topic)
+            self._socket.subscribe(self._topic.encode() + b"\0")
             self._socket.connect(self.endpoint)
+            self._heard_s = time.monotonic()
         return self._socket
+
+    def _register(self, deadline_s: float | None) -> bool:
+        """Tells the daemon the filter. Raises Refused for one that cannot be compiled."""
+        assert self._registration is not None
+        name = self._registration.register(deadline_s)
+        self._heard_s = time.monotonic()
+        if name is not None:
+            self._topic = name
+        return name is not None
 
     def unreachable(self, timeout_s: float | None) -> Unreachable:
         """The error of a wait in which nothing was heard."""

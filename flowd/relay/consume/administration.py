@@ -80,7 +80,8 @@ class Administration:
         with self._store.read() as reading:
             cursors = reading.cursors()
         rows = self._store.streams()
-        attached = {(one["consumer"], one["stream"]): one for one in self._lane.consumers.describe()}
+        described = self._lane.consumers.describe()
+        attached = {(one["consumer"], one["stream"]): one for one in described if one["consumer"]}
         found = []
         for name in sorted(cursors.keys() | attached.keys()):
             consumer, stream = name

@@ -52,11 +52,11 @@ class Dispatch:
         is_done = attachment.until is not None and attachment.next > attachment.until
         if is_done or attachment.next >= row.next:
             return self._say_caught_up(attachment, now_s)
-        if attachment.next < row.oldest:
-            attachment.lose(self._describe_retired(attachment, row))
-            return self._say_gone(attachment, now_s)
         if attachment.credit.messages < 1:
             return False
+        if attachment.next < row.oldest:  # told when it could have been sent: one loss, however long it grew
+            attachment.lose(self._describe_retired(attachment, row))
+            return self._say_gone(attachment, now_s)
         return self._send_batch(attachment, row, now_s)
 
     def _send_batch(self, attachment: Attachment, row: StreamRow, now_s: float) -> bool:
