@@ -19,6 +19,11 @@ class Gap(NamedTuple):
     last: int
     lines: int
 
+    @property
+    def batches(self) -> int:
+        """How many batches that is."""
+        return self.last - self.first + 1
+
 
 @dataclass(slots=True)
 class Continuity:

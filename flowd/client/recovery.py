@@ -31,9 +31,8 @@ class Recovery:
         filter: str | None,
         dialect: str | None,
     ) -> None:
-        self.recovered_lines = 0
-        """Of the stream's lines that were missed, those that could be fetched (before a view's filter)."""
-        self.recovered_batches = 0
+        self._lines = 0
+        self._batches = 0
         self._endpoint = endpoint
         is_tcp = endpoint.startswith("tcp://")
         self._server_key = server_key if is_tcp else None
@@ -45,6 +44,16 @@ class Recovery:
         self._consumer: Consumer | None = None
 
     @property
+    def recovered_lines(self) -> int:
+        """Of the stream's lines that were missed, those that are or will be fetched (before a view's filter)."""
+        return self._lines - (self._consumer.missed_lines if self._consumer is not None else 0)
+
+    @property
+    def recovered_batches(self) -> int:
+        """The same of batches."""
+        return self._batches - (self._consumer.missed_batches if self._consumer is not None else 0)
+
+    @property
     def is_under_way(self) -> bool:
         """Whether there is more to fetch."""
         return bool(self._gaps)
@@ -52,6 +61,8 @@ class Recovery:
     def begin(self, gap: Gap) -> None:
         """Takes a gap to be fetched, after those before it."""
         self._gaps.append(gap)
+        self._lines += gap.lines
+        self._batches += gap.batches
 
     def poll(self, deadline_s: float | None) -> Batch | None:
         """The next fetched batch; None where none came until the deadline, or where this gap is done."""
@@ -64,19 +75,21 @@ class Recovery:
             return batch
         if consumer.is_done:
             # Of a journal that is gone nobody knows the numbers: then nothing counts as recovered.
-            is_whole = consumer.taken_batches + consumer.missed_batches > gap.last - gap.first
-            self._finish(gap, consumer, gap.lines - consumer.missed_lines if is_whole else 0)
+            is_whole = consumer.taken_batches + consumer.missed_batches >= gap.batches
+            self._finish(gap, consumer, is_recovered=is_whole)
         elif left_s >= PATIENCE_S:
             log.warning("subscriber: %s gave nothing for %g s: what was missed is lost", self._endpoint, PATIENCE_S)
-            self._finish(gap, consumer, 0)
+            self._finish(gap, consumer, is_recovered=False)
         return None
 
     def close(self) -> None:
         """Gives up what is not fetched."""
+        for gap in self._gaps[1:]:
+            self._lines -= gap.lines
+            self._batches -= gap.batches
+        if self._gaps and self._consumer is not None:
+            self._finish(self._gaps[0], self._consumer, is_recovered=False)
         self._gaps.clear()
-        if self._consumer is not None:
-            self._consumer.close()
-            self._consumer = None
 
     def _open(self, gap: Gap) -> Consumer:
         if self._consumer is None:
@@ -93,10 +106,9 @@ class Recovery:
             )
         return self._consumer
 
-    def _finish(self, gap: Gap, consumer: Consumer, lines: int) -> None:
-        self.recovered_lines += max(0, lines)
-        if lines:
-            self.recovered_batches += max(0, gap.last - gap.first + 1 - consumer.missed_batches)
+    def _finish(self, gap: Gap, consumer: Consumer, *, is_recovered: bool) -> None:
+        self._lines -= min(gap.lines, consumer.missed_lines) if is_recovered else gap.lines
+        self._batches -= min(gap.batches, consumer.missed_batches) if is_recovered else gap.batches
         consumer.close()
         self._consumer = None
         del self._gaps[0]

@@ -114,17 +114,18 @@ class Dispatch:
         return frames if parcel.frame is None else [*frames, parcel.frame]  # type: ignore[list-item]
 
     def _describe_retired(self, attachment: Attachment, row: StreamRow) -> Gone:
+        """The loss of what was retired, up to the end that is wanted."""
+        end = row.oldest if attachment.until is None else min(row.oldest, attachment.until + 1)
         with self._store.read() as reading:
             before = reading.lines_before(row, attachment.next)
-            oldest = reading.lines_before(row, row.oldest)
+            after = reading.lines_before(row, end)
             if before is None:  # its head is gone as well: so much at least
                 before = reading.lines_before(row, row.oldest_head)
                 is_least = True
             else:
                 is_least = False
-        lines = max(0, (oldest or 0) - (before or 0))
-        lost = (row.oldest - attachment.next, lines)
-        return Gone(attachment.next, row.oldest, lost, "retention", is_least or oldest is None)
+        lost = end - attachment.next, max(0, (after or 0) - (before or 0))
+        return Gone(attachment.next, end, lost, "retention", is_least or after is None)
 
     def _describe_corrupt(self, row: StreamRow, sequence: int) -> Gone:
         with self._store.read() as reading:

@@ -25,6 +25,7 @@ MAP_SLACK_BYTES = 64 << 20
 """The map is so much larger than what may be stored: deleting needs pages, too, and free ones lie in pieces."""
 DEPARTED_HEADS_MAX = 16384
 """Heads kept of batches whose lines are gone, for each stream: what a consumer missed is counted from them."""
+DEPARTED_HEADS_LEAST = 512
 DEPARTED_SHARE = 1 << 16
 """A journal of so many bytes keeps eight of them; a small one must not fill with heads."""
 SPARE_READS = 4
@@ -70,7 +71,7 @@ class Store:
             self.environment.reader_check()  # a killed daemon's reads would keep pages from being used again
             self.databases = {name: self.environment.open_db(name.encode()) for name in DATABASES}
             page_bytes = self.environment.stat()["psize"]
-            departed = min(DEPARTED_HEADS_MAX, max(1, max_bytes // DEPARTED_SHARE * 8))
+            departed = min(DEPARTED_HEADS_MAX, max(DEPARTED_HEADS_LEAST, max_bytes // DEPARTED_SHARE * 8))
             self.shape = Shape(self.databases, page_bytes, chunk_bytes(page_bytes), departed)
             self._begin()
         except BaseException:
