@@ -1,4 +1,4 @@
-"""What the tests of TCP stand on: keys in files, a daemon with both lanes on loopback, and strangers."""
+"""What the tests of TCP stand on: keys in files, a daemon with its lanes on loopback, and strangers."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 import zmq
 from relay_bed import DEADLINE_S, Peer, running
 
-from flowd.client import Producer, Subscriber, request
+from flowd.client import Consumer, Producer, Subscriber, request
 from flowd.relay.config import Config
 from flowd.relay.daemon import Daemon
 from flowd.wire.keys import Certificate, ClientKeys, make_key_pair, read_secret, write_certificate
@@ -71,6 +71,7 @@ class Node:
         endpoints = self.status()["endpoints"]
         (self.ingest,) = endpoints["ingest"]
         (self.live,) = endpoints["live"]
+        (self.consume,) = endpoints["consume"]
 
     def status(self) -> dict[str, Any]:
         return request(self.config.endpoint("admin"), "status", DEADLINE_S)
@@ -93,17 +94,21 @@ class Node:
         options = {"server_key": self.keys.server, **options}
         return Subscriber(self.live, view, secret_file=secret_file, **options)
 
-    def peer(self, secret_file: Path) -> Peer:
-        """A bare DEALER at the ingest lane, with keys."""
+    def consumer(self, secret_file: Path, name: str = "siem", stream: str = "flows", **options: Any) -> Consumer:
+        options = {"server_key": self.keys.server, **options}
+        return Consumer(self.consume, name, stream, secret_file=secret_file, **options)
+
+    def peer(self, secret_file: Path, lane: str = "ingest") -> Peer:
+        """A bare DEALER at a lane, with keys."""
         peer = Peer("inproc://unused")
         peer.socket.disconnect("inproc://unused")
         own = read_secret(secret_file)
-        secure_client(peer.socket, ClientKeys(self.keys.server, own.public, own.secret), self.ingest)
-        peer.socket.connect(self.ingest)
+        secure_client(peer.socket, ClientKeys(self.keys.server, own.public, own.secret), self.endpoint(lane))
+        peer.socket.connect(self.endpoint(lane))
         return peer
 
     def endpoint(self, lane: str) -> str:
-        return self.ingest if lane == "ingest" else self.live
+        return {"ingest": self.ingest, "live": self.live, "consume": self.consume}[lane]
 
     def connect(self, lane: str) -> socket.socket:
         """A plain TCP connection."""
@@ -112,11 +117,12 @@ class Node:
 
 
 @contextmanager
-def serving(folder: Path) -> Iterator[Node]:
-    """A daemon in this process with both lanes on TCP ports that the system chose; drained at the end."""
+def serving(folder: Path, **more: Any) -> Iterator[Node]:
+    """A daemon in this process with its lanes on TCP ports that the system chose; drained at the end."""
     keys = Keys(folder)
     curve = {"curve__server_secret_file": str(keys.server_file), "curve__allowed_keys_dir": str(keys.allowed)}
-    with running(folder, sources__ingest__bind=[ANY_PORT], live__bind=[ANY_PORT], **curve) as (daemon, config):
+    binds = {"sources__ingest__bind": [ANY_PORT], "live__bind": [ANY_PORT], "consume__bind": [ANY_PORT]}
+    with running(folder, **binds, **curve, **more) as (daemon, config):
         yield Node(daemon, config, keys)
 
 

@@ -42,6 +42,11 @@ class Dispatch:
     def _send_next(self, attachment: Attachment, now_s: float) -> bool:
         if attachment.is_over or now_s < attachment.blocked_until_s:
             return False
+        if not self._may_hear(attachment):
+            self._say(attachment, Err("key", "this key is not allowed to consume any more"), now_s)
+            self._counters.add("flowd_refused_messages_total", lane="consume", reason="revoked")
+            self._detach(attachment)
+            return False
         if attachment.owed_commit is not None:
             if not self._say(attachment, Committed(attachment.owed_commit), now_s):
                 return False
@@ -74,11 +79,6 @@ class Dispatch:
             if parcel is None:
                 return False  # it was retired this moment: the row says so by the next time
         if not attachment.credit.lasts_for(parcel.size_bytes):
-            return False
-        if not self._may_hear(attachment):
-            self._say(attachment, Err("key", "this key is not allowed to consume any more"), now_s)
-            self._counters.add("flowd_refused_messages_total", lane="consume", reason="revoked")
-            self._detach(attachment)
             return False
         if not self._send(attachment, self._frame(attachment, parcel, sequence), now_s):
             return False
