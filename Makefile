@@ -6,7 +6,7 @@ RUN := $(VENV)/bin/python
 JOBS ?= 2
 NATIVE := flowd/_core.pyx $(wildcard flowd/core/*) $(wildcard flowd/native/*)
 SYSTEM := g++ pkg-config libonig-dev libvectorscan-dev
-TEST_SYSTEM := ruby rsyslog rsyslog-czmq
+TEST_SYSTEM := ruby rsyslog rsyslog-czmq libzmq3-dev libmsgpack-dev
 BENCH_SYSTEM := ripgrep mawk jq
 
 .PHONY: help build demo test bench lint sanitize fuzz clean

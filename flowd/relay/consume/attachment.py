@@ -5,6 +5,7 @@ Pure state: no sockets, no journal.
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -64,7 +65,7 @@ class Attachment:
     """A consumer that is attached to a stream.
 
     `next` is the sequence to be sent next; `until` the last one wanted, if there is one. `gone` is a loss that it has
-    not taken note of yet, and `is_gone_said` whether it was told; `owed_commit` a sequence whose COMMITTED is to be
+    not taken note of yet, and `is_gone_said` whether it was told; `owed_commits` are sequences whose COMMITTED is to be
     said.
     """
 
@@ -80,7 +81,7 @@ class Attachment:
     until: int | None = None
     gone: Gone | None = None
     is_gone_said: bool = False
-    owed_commit: int | None = None
+    owed_commits: deque[int] = field(default_factory=deque)
     is_caught_up: bool = False
     is_over: bool = False
     blocked_until_s: float = 0.0

@@ -300,7 +300,7 @@ class Consumers:
             if attachment is not None and attachment.generation == job.generation:
                 self.detach(attachment)
         elif attachment is not None:
-            attachment.owed_commit = max(job.sequence, attachment.owed_commit or 0)
+            attachment.owed_commits.append(job.sequence)
 
     def _make_view(self, front: Reception, peer: bytes, header: ViewHeader) -> None:
         if not is_stream_name(header.st):

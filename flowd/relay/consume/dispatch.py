@@ -47,10 +47,10 @@ class Dispatch:
             self._counters.add("flowd_refused_messages_total", lane="consume", reason="revoked")
             self._detach(attachment)
             return False
-        if attachment.owed_commit is not None:
-            if not self._say(attachment, Committed(attachment.owed_commit), now_s):
+        while attachment.owed_commits:
+            if not self._say(attachment, Committed(attachment.owed_commits[0]), now_s):
                 return False
-            attachment.owed_commit = None
+            attachment.owed_commits.popleft()
         if attachment.gone is not None:
             return self._say_gone(attachment, now_s)
         row = self._store.stream(attachment.stream) or StreamRow(0)
