@@ -34,6 +34,8 @@ _VARYING = (
     (re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3}"), "<clock>"),
     (re.compile(r"\bin [0-9.]+ (ms|s)\b"), "in <time>"),
     (re.compile(r"\bup [0-9.]+ (ms|s)\b"), "up <time>"),
+    (re.compile(r"\b[0-9.]+ (ms|s) ago\b"), "<time> ago"),
+    (re.compile(r"\bjournal: \d+ batch(es)?, [0-9.]+ [kM]?B\b"), "journal: <size>"),
     (re.compile(r"\bprocess \d+"), "process <number>"),
     (re.compile(r"^SIMD: \w+$"), "SIMD: <level>"),
     (re.compile(r"\b(Oniguruma|Vectorscan|Python) [0-9.]+\b"), r"\1 <version>"),
