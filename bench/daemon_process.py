@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
@@ -22,6 +23,8 @@ START_S = 30.0
 END_S = 60.0
 ANSWER_S = 10.0
 RETRY_S = 0.2
+GLANCE_S = 0.005
+"""How often it is looked whether there is a socket yet."""
 
 
 def child_environment() -> dict[str, str]:
@@ -39,13 +42,15 @@ def read_memory(process_id: int) -> dict[str, int]:
 
 
 class DaemonProcess:
-    """`flowd run` with these filters; started on entering, which returns when it answers.
+    """`flowd run` with these filters, and these settings of its journal; started on entering, which returns when it
+    answers.
 
     Leaving kills it where `drain` has not ended it, and removes its directories.
     """
 
-    def __init__(self, filters: Path | None) -> None:
+    def __init__(self, filters: Path | None, journal: Mapping[str, int | str] | None = None) -> None:
         self._filters = filters
+        self._journal = dict(journal or {})
         self._directory = tempfile.TemporaryDirectory(prefix="flowd-")
         self._process: subprocess.Popen[bytes] | None = None
         self._said: IO[bytes] | None = None
@@ -82,12 +87,28 @@ class DaemonProcess:
             raise FlowdError(f"the daemon ended with exit code {code}", hint=said)
         return [line for line in said.splitlines() if "WARNING" in line or "ERROR" in line]
 
+    def kill(self) -> None:
+        """kill -9."""
+        assert self._process is not None
+        self._process.kill()
+        self._process.wait()
+        (self.runtime_dir / "admin.sock").unlink(missing_ok=True)  # nobody is behind it any more
+
     def __enter__(self) -> DaemonProcess:
+        self._said = (Path(self._directory.name) / "said").open("w+b")
+        self.start()
+        return self
+
+    def start(self) -> None:
+        """Starts it, where it is not running, and returns when it answers."""
         directory = Path(self._directory.name)
-        self._said = (directory / "said").open("w+b")
         arguments = ["--runtime-dir", str(self.runtime_dir), "--state-dir", str(directory / "state")]
         if self._filters is not None:
             arguments += ["-f", str(self._filters)]
+        if self._journal:
+            config = directory / "flowd.toml"
+            config.write_text("[journal]\n" + "".join(f"{key} = {value!r}\n" for key, value in self._journal.items()))
+            arguments += ["-c", str(config)]
         self._process = subprocess.Popen(
             [sys.executable, "-m", "flowd", "run", *arguments],
             env=child_environment(),
@@ -99,7 +120,6 @@ class DaemonProcess:
         except BaseException:
             self._end()
             raise
-        return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -112,6 +132,9 @@ class DaemonProcess:
         while time.monotonic() < deadline_s:
             if self._process.poll() is not None:
                 raise FlowdError("the daemon ended while starting", hint=self._read_said())
+            if not (self.runtime_dir / "admin.sock").exists():
+                time.sleep(GLANCE_S)
+                continue
             try:
                 if request(self.endpoint("admin"), "health", RETRY_S)["state"] == "ok":
                     return

@@ -28,6 +28,7 @@ PARTS = {
     "rules": "core_rules",
     "process": "process_peers",
     "relay": "relay_live",
+    "durable": "durable",
     "memory": "memory",
 }
 """Each part's module: its `run` takes the settings and returns rows."""

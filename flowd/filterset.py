@@ -27,9 +27,10 @@ class Hits(NamedTuple):
 
 
 class Applied(NamedTuple):
-    """What one call of FilterSet.apply did: the kept lines, and numbers of lines."""
+    """What one call of FilterSet.apply did: the kept lines (bytes, or what was given where it may be borrowed), and
+    numbers of lines."""
 
-    kept: bytes
+    kept: bytes | bytearray | memoryview
     lines: int
     kept_lines: int
     malformed: int
@@ -90,13 +91,15 @@ class FilterSet:
         format: Format | None = None,
         malformed: Literal["keep", "drop"] = "keep",
         invert: bool = False,
+        may_borrow: bool = False,
     ) -> Applied:
         """Filters like `filter` and says how many lines there were, were kept, malformed, or met errors.
 
-        `malformed` says what becomes of malformed lines; `invert` keeps the dropped lines instead of the others.
+        `malformed` says what becomes of malformed lines; `invert` keeps the dropped lines instead of the others. With
+        `may_borrow` the kept lines are `lines` itself, not a copy, where all of it is kept.
         """
         drop_malformed = {"keep": False, "drop": True}[malformed]
-        return Applied(*self._evaluator.apply(lines, format or self._format, drop_malformed, invert))
+        return Applied(*self._evaluator.apply(lines, format or self._format, drop_malformed, invert, may_borrow))
 
     def write(
         self,

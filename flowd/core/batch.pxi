@@ -40,9 +40,12 @@ cdef int run_batch(Context self, const uint8_t* p, const uint8_t* end, uint32_t 
     cdef const Decision* known
     cdef Decision decision
     cdef size_t n, i
+    cdef Decision unfiltered         # of every line that is not malformed, where no rule reads anything
     cdef uint64_t line_bytes, resets
     cdef bint is_kept
     plan.format = form
+    if n_fields == 0:
+        unfiltered = decide(self)
     while p < end:
         n = scan_lines(plan, &p, end, self.lines, self.spans, self.lines_a_block)
         find_classes(self.tables, self.missing, self.spans, n, n_fields, end, self.block_classes)
@@ -50,7 +53,7 @@ cdef int run_batch(Context self, const uint8_t* p, const uint8_t* end, uint32_t 
             line = &self.lines[i]
             known = NULL
             if line.form <= FORM_TEXT27:
-                known = find_decision(self, self.block_classes + i * n_fields)
+                known = find_decision(self, self.block_classes + i * n_fields) if n_fields else &unfiltered
             if known != NULL:
                 decision = known[0]
             else:

@@ -92,8 +92,11 @@ cdef class Evaluator:
         finally:
             PyBuffer_Release(&view)
 
-    def apply(self, lines, form="auto", bint drop_malformed=False, bint invert=False):
-        """(kept lines, lines, kept lines' number, malformed lines, errors while matching)."""
+    def apply(self, lines, form="auto", bint drop_malformed=False, bint invert=False, bint borrow=False):
+        """(kept lines, lines, kept lines' number, malformed lines, errors while matching).
+
+        With `borrow` the kept lines are `lines` itself where all of it is kept.
+        """
         cdef Py_buffer view
         cdef const uint8_t* p
         cdef uint8_t* out
@@ -110,11 +113,14 @@ cdef class Evaluator:
             try:
                 with nogil:
                     run_batch(context, p, p + view.len, number, &batch)
-                # Exactly as large as what is kept: shrinking a large block would give its pages back each time.
-                kept = PyBytes_FromStringAndSize(NULL, batch.kept_bytes)
-                out = <uint8_t*> PyBytes_AS_STRING(kept)
-                with nogil:
-                    copy_runs(context, &batch, out)
+                if borrow and batch.kept_bytes == <size_t> view.len:
+                    kept = lines
+                else:
+                    # Exactly as large as what is kept: shrinking a large block would give its pages back each time.
+                    kept = PyBytes_FromStringAndSize(NULL, batch.kept_bytes)
+                    out = <uint8_t*> PyBytes_AS_STRING(kept)
+                    with nogil:
+                        copy_runs(context, &batch, out)
             finally:
                 self.give_back(context)
             return kept, batch.n_lines, batch.kept_lines, batch.malformed, batch.errors

@@ -75,12 +75,20 @@ class Carrier:
         """Whether the journal has no room, so that nothing more should be decided."""
         return self._writer.is_full
 
-    def carry(self, stream: Stream, lines: Buffer, entry: Entry) -> int:
-        """Decides a batch and hands it to the journal. Returns how many lines it had."""
-        applied = stream.filter_set.apply(lines)
+    def carry(self, stream: Stream, lines: Buffer, entry: Entry, crc: int | None = None) -> int:
+        """Decides a batch and hands it to the journal. Returns how many lines it had. `crc` is the lines' checksum
+        where it is known."""
+        applied = stream.filter_set.apply(lines, may_borrow=True)
         stream.account(len(lines), applied)
         stream.sample.add_from(lines, applied.lines)
-        entry.batch = NewBatch(stream.name, applied.kept, applied.kept_lines, time.time_ns(), stream.generation)
+        entry.batch = NewBatch(
+            stream.name,
+            applied.kept,
+            applied.kept_lines,
+            time.time_ns(),
+            stream.generation,
+            crc if applied.kept is lines else None,
+        )
         entry.lines = applied.lines
         entry.outbox = self._outbox
         entry.size_bytes = len(applied.kept) + ENTRY_BYTES

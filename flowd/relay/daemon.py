@@ -252,7 +252,7 @@ class Daemon:
         self._consume = ConsumeLane(
             fronts, consumers, dispatch, wake, lambda now_s: views.sweep(now_s, self._live.subscribers())
         )
-        self._writer.heard.append(wake.ring)
+        self._writer.heard.append(self._consume.hear_commit)
 
     def _open_raw(self, carrier: Carrier) -> RawLane | None:
         """The raw lane, where one is configured: its stream's filters are compiled before anything is promised."""

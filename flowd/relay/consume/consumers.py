@@ -131,6 +131,11 @@ class Consumers:
             (replays if attachment.is_replay else followers).append(attachment)
         return followers, replays
 
+    @property
+    def is_any_attached(self) -> bool:
+        """Whether there is anybody to be served."""
+        return bool(self._attachments)
+
     def is_any_blocked(self, now_s: float) -> bool:
         """Whether somebody's queue was full a moment ago."""
         return any(attachment.blocked_until_s >= now_s for attachment in self._order)

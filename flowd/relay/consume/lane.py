@@ -59,6 +59,11 @@ class ConsumeLane(threading.Thread):
         self._is_ending = False
         self._owed_s = 0.0
 
+    def hear_commit(self) -> None:
+        """The journal has stored something. Called by the thread that writes: nobody is woken for nobody."""
+        if self.consumers.is_any_attached:
+            self._wake.ring()
+
     def end(self) -> None:
         """Ends the thread and waits for it: what was sent is with the consumers, or comes again from their cursors."""
         self._is_ending = True

@@ -201,7 +201,8 @@ class Ingest:
             return self._refuse(data, "busy", reason="filters", retry=BUSY_RETRY_MS)
         if stream is None:
             return self._refuse(data, "stream", reason="too_many_streams")
-        if self._carrier.carry(stream, lines, ProducerEntry(self, mark, data)) != data.n:
+        crc = data.crc if lines is message.payload else None
+        if self._carrier.carry(stream, lines, ProducerEntry(self, mark, data), crc) != data.n:
             self._counters.add("flowd_miscounted_batches_total")
         mark.taken = data.s
         return None

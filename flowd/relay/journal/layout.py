@@ -2,7 +2,7 @@
 
 | database | key | value |
 |---|---|---|
-| (main) | `flowd.format`, `flowd.epoch`, `flowd.clock` | see `store` |
+| (main) | `flowd.format`, `flowd.epoch`, `flowd.generation` | see `store` |
 | `streams` | name | StreamRow |
 | `heads` | stream's number, sequence | Head |
 | `lines` | stream's number, sequence, chunk's number | a part of the batch's kept lines |
@@ -37,7 +37,6 @@ _HEAD = struct.Struct(">QIQQIII")
 _CRC = struct.Struct(">I")
 _MARK = struct.Struct(">QQQ")
 _CURSOR = struct.Struct(">QQBQQQ")
-_CLOCK = struct.Struct(">QQ")
 
 DATABASES = ("streams", "heads", "lines", "producers", "cursors", "places")
 
@@ -165,14 +164,3 @@ def unpack_cursor(value: bytes | memoryview) -> Cursor:
     """Raises struct.error for anything else."""
     generation, owner, is_set, sequence, lines, time_ns = _CURSOR.unpack(value)
     return Cursor(generation, owner, sequence if is_set else None, lines, time_ns)
-
-
-def pack_clock(age_ns: int, wall_ns: int) -> bytes:
-    """The journal's clock, and what the system's showed then."""
-    return _CLOCK.pack(age_ns, wall_ns)
-
-
-def unpack_clock(value: bytes | memoryview) -> tuple[int, int]:
-    """Raises struct.error for anything else."""
-    age_ns, wall_ns = _CLOCK.unpack(value)
-    return age_ns, wall_ns

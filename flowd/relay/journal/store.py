@@ -16,9 +16,9 @@ import lmdb
 
 from flowd.errors import EXIT_CONFIG, FlowdError
 from flowd.relay.journal.clock import AgeClock
-from flowd.relay.journal.layout import DATABASES, FORMAT, StreamRow, chunk_bytes, unpack_clock, unpack_stream
+from flowd.relay.journal.layout import DATABASES, FORMAT, Corrupt, StreamRow, chunk_bytes, unpack_stream
 from flowd.relay.journal.reading import Reading
-from flowd.relay.journal.transaction import CLOCK_KEY, GENERATION_KEY, Shape, Transaction
+from flowd.relay.journal.transaction import GENERATION_KEY, Shape, State, Transaction
 from flowd.wire.limits import ID_BYTES
 
 MAP_SLACK_BYTES = 64 << 20
@@ -94,29 +94,46 @@ class Store:
             if epoch is None or len(epoch) != ID_BYTES:
                 raise lmdb.CorruptedError("the journal has no epoch")
             self.epoch: bytes = epoch
-            clock = transaction.get(CLOCK_KEY)
-            self.clock = AgeClock(unpack_clock(clock) if clock is not None else None)
-            self.generation = int(transaction.get(GENERATION_KEY, b"0"))
+            generation = int(transaction.get(GENERATION_KEY, b"0"))
             with transaction.cursor(self.databases["streams"]) as cursor:
-                self._rows = {name.decode(): unpack_stream(value) for name, value in cursor}
+                rows = {name.decode(): unpack_stream(value) for name, value in cursor}
+            self._state = State(rows, self.shape.used_bytes(transaction), {}, generation)
+            self.clock = AgeClock(self._find_newest(transaction))
+
+    def _find_newest(self, transaction: lmdb.Transaction) -> tuple[int, int] | None:
+        """When the newest batch was stored, by the journal's clock and by the system's."""
+        reading = Reading(transaction, self.shape)
+        found = []
+        for row in self._state.rows.values():
+            try:
+                head = reading.head(row, row.next - 1)
+            except Corrupt:
+                continue
+            if head is not None:
+                found.append((head.age_ns, head.time_ns))
+        return max(found, default=None)
+
+    @property
+    def generation(self) -> int:
+        """The newest generation of filters that has decided anything here."""
+        return self._state.generation
 
     def stream(self, name: str) -> StreamRow | None:
         """Where a stream stands; None where it never had a batch."""
-        return self._rows.get(name)
+        return self._state.rows.get(name)
 
     def streams(self) -> Mapping[str, StreamRow]:
         """Where all streams stand, as of the last commit."""
-        return self._rows
+        return self._state.rows
 
     @contextmanager
     def write(self) -> Iterator[Transaction]:
         """A transaction: committed at the block's end, aborted where the block raises. One at a time."""
         with self.environment.begin(write=True) as raw:
-            transaction = Transaction(raw, self.shape, self._rows, self.clock)
+            transaction = Transaction(raw, self.shape, self._state, self.clock)
             yield transaction
             transaction.finish()
-        self._rows = transaction.rows
-        self.generation = max(self.generation, transaction.generation)
+        self._state = transaction.state
 
     @contextmanager
     def read(self) -> Iterator[Reading]:
@@ -143,7 +160,7 @@ class Store:
             cursors = raw.stat(self.databases["cursors"])["entries"]
             used_bytes = self.shape.used_bytes(raw)
         file_bytes = (self.environment.info()["last_pgno"] + 1) * self.shape.page_bytes
-        departed = sum(row.oldest - row.oldest_head for row in self._rows.values())
+        departed = sum(row.oldest - row.oldest_head for row in self._state.rows.values())
         return Stat(used_bytes, file_bytes, heads - departed, producers, cursors)
 
     def close(self) -> None:

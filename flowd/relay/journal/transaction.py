@@ -5,9 +5,8 @@ Everything happens in the transaction alone: the rows of the streams that it cha
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
-from heapq import heapify, heapreplace
+from heapq import heapify, heappop, heapreplace
 from typing import Any, NamedTuple
 
 from flowd.relay.journal.clock import AgeClock
@@ -21,7 +20,6 @@ from flowd.relay.journal.layout import (
     batch_key,
     chunk_key,
     cursor_key,
-    pack_clock,
     pack_cursor,
     pack_head,
     pack_mark,
@@ -32,7 +30,9 @@ from flowd.relay.journal.layout import (
 )
 from flowd.wire import Buffer, checksum
 
-CLOCK_KEY, GENERATION_KEY = b"flowd.clock", b"flowd.generation"
+GENERATION_KEY = b"flowd.generation"
+HEAD_COST_BYTES = 128
+"""A head, its key, and the keys of the lines, with what a page that is not full costs."""
 RETIRED_MAX = 2048
 """Batches that one transaction retires: it is to stay short. What is left goes with the next ones."""
 MARKS_MAX = 65536
@@ -61,15 +61,23 @@ class Shape(NamedTuple):
         """How many values the lines of a batch take."""
         return -(-size_bytes // self.chunk_bytes)
 
+    def cost(self, size_bytes: int) -> int:
+        """About what a batch of this size takes: whole pages for its lines where they are many, a part of one else."""
+        if size_bytes < self.page_bytes // 2:
+            return size_bytes + HEAD_COST_BYTES
+        return -(-size_bytes // self.page_bytes) * self.page_bytes + HEAD_COST_BYTES
+
 
 class NewBatch(NamedTuple):
-    """A decided batch: its stream, its kept lines and their number, when it was decided, and by which generation."""
+    """A decided batch: its stream, its kept lines and their number, when it was decided, by which generation, and the
+    kept lines' crc32 where it is known."""
 
     stream: str
     kept: Buffer
     kept_lines: int
     time_ns: int
     generation: int
+    crc: int | None = None
 
 
 class Placed(NamedTuple):
@@ -86,26 +94,44 @@ class Retired(NamedTuple):
     lines: int = 0
 
 
-class Transaction:
-    """See the module. `rows` are the streams' rows as they are after this transaction."""
+class State(NamedTuple):
+    """What is known of the journal between two transactions: the streams' rows, how many bytes are used (about: exactly
+    after each retiring), when each stream's oldest batch was stored, and the newest generation that decided."""
 
-    def __init__(self, raw: Any, shape: Shape, rows: Mapping[str, StreamRow], clock: AgeClock) -> None:
-        self.rows = dict(rows)
-        self.generation = 0
+    rows: Mapping[str, StreamRow]
+    used_bytes: int
+    oldest: Mapping[str, tuple[int, int]]
+    generation: int
+
+
+class Transaction:
+    """See the module. `state` is what is known after it, once it is committed."""
+
+    def __init__(self, raw: Any, shape: Shape, state: State, clock: AgeClock) -> None:
         self._raw = raw
         self._shape = shape
         self._clock = clock
-        self._before = rows
+        self._before = state
+        self._rows = dict(state.rows)
+        self._used_bytes = state.used_bytes
+        self._oldest = dict(state.oldest)
+        self._generation = state.generation
         self._heads = shape.databases["heads"]
         self._lines = shape.databases["lines"]
         self._producers = shape.databases["producers"]
         self._cursors = shape.databases["cursors"]
         self._places = shape.databases["places"]
         self._first_new: dict[str, int] = {}
+        self._marks: dict[bytes, Mark] = {}
+
+    @property
+    def state(self) -> State:
+        """What is known after this transaction."""
+        return State(self._rows, self._used_bytes, self._oldest, self._generation)
 
     def append(self, batch: NewBatch) -> Placed:
         """Stores a batch as the next one of its stream."""
-        row = self.rows.get(batch.stream) or StreamRow(1 + len(self.rows))
+        row = self._rows.get(batch.stream) or StreamRow(1 + len(self._rows))
         self._first_new.setdefault(batch.stream, row.next)
         size_bytes = len(batch.kept)
         head = Head(
@@ -115,7 +141,7 @@ class Transaction:
             age_ns=self._clock.now_ns(),
             generation=batch.generation,
             size_bytes=size_bytes,
-            crc=checksum(batch.kept) if size_bytes else 0,
+            crc=0 if not size_bytes else batch.crc if batch.crc is not None else checksum(batch.kept),
         )
         self._raw.put(batch_key(row.number, row.next), pack_head(head), db=self._heads)
         if size_bytes <= self._shape.chunk_bytes:
@@ -127,16 +153,15 @@ class Transaction:
             for chunk in range(self._shape.chunks(size_bytes)):
                 part = view[chunk * step : (chunk + 1) * step]
                 self._raw.put(chunk_key(row.number, row.next, chunk), part, db=self._lines)
-        self.generation = max(self.generation, batch.generation)
+        self._used_bytes += self._shape.cost(size_bytes)
+        self._generation = max(self._generation, batch.generation)
         placed = Placed(row.next, row.lines)
-        self.rows[batch.stream] = row._replace(next=row.next + 1, lines=row.lines + batch.kept_lines)
+        self._rows[batch.stream] = row._replace(next=row.next + 1, lines=row.lines + batch.kept_lines)
         return placed
 
     def set_mark(self, producer: bytes, mark: Mark) -> None:
         """Moves a producer's mark."""
-        self._raw.put(producer, pack_mark(mark), db=self._producers)
-        if self._raw.stat(self._producers)["entries"] > MARKS_MAX:
-            self._forget_marks()
+        self._marks[producer] = mark
 
     def find_cursor(self, consumer: str, stream: str) -> Cursor | None:
         """Where a consumer stands in a stream."""
@@ -163,41 +188,57 @@ class Transaction:
             self._raw.put(key, value, db=self._places)
 
     def used_bytes(self) -> int:
-        """Bytes that entries take now."""
-        return self._shape.used_bytes(self._raw)
+        """Bytes that entries take now, exactly."""
+        self._used_bytes = self._shape.used_bytes(self._raw)
+        return self._used_bytes
 
     def retire(self, max_bytes: int, max_age_ns: int) -> Retired:
         """Removes the oldest batches, read or not, until no more than `max_bytes` are used and none is older than
         `max_age_ns`; the batches of this transaction stay. Their heads are kept for a while."""
-        used_bytes = self._shape.used_bytes(self._raw)
-        ages = [
-            (self._age_of(row, row.oldest), name)
-            for name, row in self.rows.items()
-            if row.oldest < self._first_new.get(name, row.next)
-        ]
-        heapify(ages)
         before_ns = self._clock.now_ns() - max_age_ns
+        ages = [(self._find_age(name), name) for name in self._rows if self._has_old(name)]
+        heapify(ages)
         batches = lines = 0
+        used_bytes = self._used_bytes if self._used_bytes <= max_bytes else self.used_bytes()
         while ages and batches < RETIRED_MAX and (used_bytes > max_bytes or ages[0][0] < before_ns):
             _, name = ages[0]
-            lines += self._retire_oldest(name)
+            head = self._retire_oldest(name)
             batches += 1
-            row = self.rows[name]
-            is_old = row.oldest < self._first_new.get(name, row.next)
-            heapreplace(ages, (self._age_of(row, row.oldest) if is_old else 1 << 64, name))
-            if ages[0][0] == 1 << 64:
-                break
-            used_bytes = self._shape.used_bytes(self._raw)
+            lines += 0 if head is None else head.lines
+            if self._has_old(name):
+                heapreplace(ages, (self._find_age(name), name))
+            else:
+                heappop(ages)
+            used_bytes -= 0 if head is None else self._shape.cost(head.size_bytes)
+            if used_bytes <= max_bytes:  # by the estimate: what it is really, pages tell
+                used_bytes = self.used_bytes()
         return Retired(batches, lines)
 
     def finish(self) -> None:
-        """Writes what has changed of the streams, and the clock. The commit follows."""
-        for name, row in self.rows.items():
-            if self._before.get(name) is not row:
+        """Writes what has changed of marks and streams. The commit follows."""
+        for producer, mark in self._marks.items():
+            self._raw.put(producer, pack_mark(mark), db=self._producers)
+        if self._marks and self._raw.stat(self._producers)["entries"] > MARKS_MAX:
+            self._forget_marks()
+        for name, row in self._rows.items():
+            if self._before.rows.get(name) is not row:
                 self._raw.put(name.encode(), pack_stream(row), db=self._shape.databases["streams"])
-        if self.generation:
-            self._raw.put(GENERATION_KEY, str(self.generation).encode())
-        self._raw.put(CLOCK_KEY, pack_clock(self._clock.now_ns(), time.time_ns()))
+        if self._generation != self._before.generation:
+            self._raw.put(GENERATION_KEY, str(self._generation).encode())
+
+    def _has_old(self, name: str) -> bool:
+        """Whether a stream has batches from before this transaction."""
+        row = self._rows[name]
+        return row.oldest < self._first_new.get(name, row.next)
+
+    def _find_age(self, name: str) -> int:
+        """When a stream's oldest batch was stored, by the journal's clock; one without a readable head goes first."""
+        row = self._rows[name]
+        known = self._oldest.get(name)
+        if known is None or known[0] != row.oldest:
+            head = self._head(row, row.oldest)
+            known = self._oldest[name] = row.oldest, 0 if head is None else head.age_ns
+        return known[1]
 
     def _head(self, row: StreamRow, sequence: int) -> Head | None:
         found = self._raw.get(batch_key(row.number, sequence), db=self._heads)
@@ -208,13 +249,8 @@ class Transaction:
         except Corrupt:
             return None
 
-    def _age_of(self, row: StreamRow, sequence: int) -> int:
-        """When a batch was stored; one without a readable head is the first to go."""
-        head = self._head(row, sequence)
-        return 0 if head is None else head.age_ns
-
-    def _retire_oldest(self, name: str) -> int:
-        row = self.rows[name]
+    def _retire_oldest(self, name: str) -> Head | None:
+        row = self._rows[name]
         head = self._head(row, row.oldest)
         if head is None:
             self._delete_chunks(row.number, row.oldest)
@@ -225,8 +261,8 @@ class Transaction:
         while oldest - oldest_head > self._shape.departed_heads:
             self._raw.delete(batch_key(row.number, oldest_head), db=self._heads)
             oldest_head += 1
-        self.rows[name] = row._replace(oldest=oldest, oldest_head=oldest_head)
-        return 0 if head is None else head.lines
+        self._rows[name] = row._replace(oldest=oldest, oldest_head=oldest_head)
+        return head
 
     def _delete_chunks(self, number: int, sequence: int) -> None:
         """Deletes the lines of a batch whose head does not say how many parts there are."""
