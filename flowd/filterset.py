@@ -27,10 +27,19 @@ class Hits(NamedTuple):
 
 
 class Applied(NamedTuple):
-    """What one call of FilterSet.apply did: the kept lines (bytes, or what was given where it may be borrowed), and
-    numbers of lines."""
+    """What one call of FilterSet.apply did: the kept lines, and numbers of lines."""
 
-    kept: bytes | bytearray | memoryview
+    kept: bytes
+    lines: int
+    kept_lines: int
+    malformed: int
+    errors: int
+
+
+class Borrowed(NamedTuple):
+    """What one call of FilterSet.apply_borrowing did: as Applied, but `kept` may be what was given."""
+
+    kept: Buffer
     lines: int
     kept_lines: int
     malformed: int
@@ -91,15 +100,17 @@ class FilterSet:
         format: Format | None = None,
         malformed: Literal["keep", "drop"] = "keep",
         invert: bool = False,
-        may_borrow: bool = False,
     ) -> Applied:
         """Filters like `filter` and says how many lines there were, were kept, malformed, or met errors.
 
-        `malformed` says what becomes of malformed lines; `invert` keeps the dropped lines instead of the others. With
-        `may_borrow` the kept lines are `lines` itself, not a copy, where all of it is kept.
+        `malformed` says what becomes of malformed lines; `invert` keeps the dropped lines instead of the others.
         """
         drop_malformed = {"keep": False, "drop": True}[malformed]
-        return Applied(*self._evaluator.apply(lines, format or self._format, drop_malformed, invert, may_borrow))
+        return Applied(*self._evaluator.apply(lines, format or self._format, drop_malformed, invert))
+
+    def apply_borrowing(self, lines: Buffer) -> Borrowed:
+        """Filters like `apply`, without a copy where all of it is kept: then the kept lines are `lines` itself."""
+        return Borrowed(*self._evaluator.apply(lines, self._format, borrow=True))
 
     def write(
         self,

@@ -162,7 +162,7 @@ class Filtering:
         totals.malformed += applied.malformed
         totals.errors += applied.errors
 
-    def _write(self, kept: bytes | bytearray | memoryview, is_first: bool) -> None:
+    def _write(self, kept: bytes, is_first: bool) -> None:
         """Writes kept lines. No newline is added but between two inputs: else two lines would become one."""
         if self._wishes.count or not kept:
             return

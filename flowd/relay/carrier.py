@@ -7,7 +7,7 @@ and its origin is told. Belongs to the thread that carries lines.
 from __future__ import annotations
 
 import time
-from typing import Protocol
+from typing import Protocol, cast
 
 from flowd.relay.deciding.streams import Stream
 from flowd.relay.journal.outbox import Outbox
@@ -78,20 +78,21 @@ class Carrier:
     def carry(self, stream: Stream, lines: Buffer, entry: Entry, crc: int | None = None) -> int:
         """Decides a batch and hands it to the journal. Returns how many lines it had. `crc` is the lines' checksum
         where it is known."""
-        applied = stream.filter_set.apply(lines, may_borrow=True)
-        stream.account(len(lines), applied)
+        applied = stream.filter_set.apply_borrowing(lines)
+        kept = cast(Buffer, applied.kept)
+        stream.account(len(lines), len(kept), applied)
         stream.sample.add_from(lines, applied.lines)
         entry.batch = NewBatch(
             stream.name,
-            applied.kept,
+            kept,
             applied.kept_lines,
             time.time_ns(),
             stream.generation,
-            crc if applied.kept is lines else None,
+            crc if kept is lines else None,
         )
         entry.lines = applied.lines
         entry.outbox = self._outbox
-        entry.size_bytes = len(applied.kept) + ENTRY_BYTES
+        entry.size_bytes = len(kept) + ENTRY_BYTES
         self.resubmit(entry)
         return applied.lines
 

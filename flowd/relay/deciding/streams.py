@@ -16,7 +16,7 @@ from flowd.relay.deciding.sample import Sample
 from flowd.relay.deciding.views import Views
 
 if TYPE_CHECKING:
-    from flowd.filterset import Applied, FilterSet, Hits
+    from flowd.filterset import Borrowed, FilterSet, Hits
 
 STREAMS_MAX = 64
 """Streams of one node: Calico writes a dozen. Each may hold tables of some MiB."""
@@ -65,7 +65,7 @@ class Stream:
         self._earlier: defaultdict[RuleKey, list[int]] = defaultdict(lambda: [0, 0])
         self._lock = threading.Lock()
 
-    def account(self, size_bytes: int, applied: Applied) -> None:
+    def account(self, size_bytes: int, kept_bytes: int, applied: Borrowed) -> None:
         """Adds a batch to the totals, all at once."""
         with self._lock:
             totals = self._totals
@@ -73,7 +73,7 @@ class Stream:
             totals.lines += applied.lines
             totals.bytes += size_bytes
             totals.kept_lines += applied.kept_lines
-            totals.kept_bytes += len(applied.kept)
+            totals.kept_bytes += kept_bytes
             totals.malformed_lines += applied.malformed
             totals.error_lines += applied.errors
 
