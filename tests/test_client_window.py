@@ -56,22 +56,38 @@ def test_open_batch_seals_what_was_appended() -> None:
     assert opened.seal() == Outgoing("flows", b"a\nb\nc\n", 3)
 
 
+def test_open_batch_knows_its_place_in_the_spool() -> None:
+    opened = OpenBatch("flows", 0, 70)
+    opened.append(b"a\nb\n", 2, 74)
+    opened.append(b"c\n", 1, 90)
+    assert opened.seal() == Outgoing("flows", b"a\nb\nc\n", 3, start=70, end=90)
+
+
 class WindowAgainstDaemon(RuleBasedStateMachine):
     """A window and a daemon that takes batches in order: whatever is lost between them, all arrive once."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.window = Window()
+        self.handed_over: list[Outgoing] = []
+        self.sealed: list[Outgoing] = []
+        self.acknowledged = 0
+        self.window = Window(self.sealed.append, self.acknowledge_until)
         self.window.welcome(0, 100, 4)
         self.on_the_way: list[Outgoing] = []
         self.taken: list[int] = []
         self.added = 0
         self.last = 0
 
+    def acknowledge_until(self, sequence: int) -> None:
+        self.acknowledged = max(self.acknowledged, sequence)
+        self.sealed[:] = [batch for batch in self.sealed if batch.sequence > sequence]
+
     @rule(size=st.integers(1, 60))
     def add(self, size: int) -> None:
         self.added += 1
-        self.window.add(Outgoing("flows", b"x" * size, self.added))
+        batch = Outgoing("flows", b"x" * size, self.added)
+        self.handed_over.append(batch)
+        self.window.add(batch)
 
     @rule()
     def send(self) -> None:
@@ -99,9 +115,23 @@ class WindowAgainstDaemon(RuleBasedStateMachine):
     @rule()
     def reconnect(self) -> None:
         self.on_the_way.clear()
-        first = self.window.first_unacknowledged
+        first = self.window.first
         assert first is None or first <= self.last + 1
         self.window.welcome(self.last, 100, 4)
+        assert not self.window.must_greet
+
+    @rule()
+    def live_again(self) -> None:
+        """A new life knows what the old one has noted, the last acknowledgement perhaps not."""
+        self.on_the_way.clear()
+        window = Window(self.sealed.append, self.acknowledge_until)
+        window.restore(max((batch.sequence for batch in self.sealed), default=self.acknowledged), self.sealed)
+        waiting = [batch for batch in self.handed_over if not batch.sequence]
+        for batch in waiting:
+            window.add(batch)
+        assert window.lines == self.window.lines
+        self.window = window
+        self.reconnect()
 
     @invariant()
     def all_arrive_once_in_order(self) -> None:
@@ -165,13 +195,76 @@ def test_acknowledgement_of_what_was_never_sent_forgets_only_what_was() -> None:
 def test_new_conversation_numbers_from_the_daemons_mark() -> None:
     window = filled([10], 10, 10)
     window.welcome(41, 10, 10)
-    assert (sequences(window), window.first_unacknowledged) == ([42], 42)
+    assert (sequences(window), window.first) == ([42], 42)
+
+
+def test_sequences_go_on_where_a_daemon_has_lost_its_mark() -> None:
+    window = filled([10], 10, 10)
+    window.welcome(41, 10, 10)
+    assert sequences(window) == [42]
+    window.acknowledge(42, 10, 10)
+    assert window.first == 43
+    window.welcome(0, 10, 10)
+    window.add(Outgoing("flows", b"x", 1))
+    assert (window.must_greet, sequences(window)) == (False, [43])
+
+
+def test_batch_whose_sequence_cannot_be_noted_is_not_taken() -> None:
+    noted: list[int] = []
+
+    def note(batch: Outgoing) -> None:
+        if len(noted) == 1:
+            noted.append(0)
+            raise OSError
+        noted.append(batch.sequence)
+
+    window = Window(note)
+    window.add(Outgoing("flows", b"a", 1))
+    window.add(Outgoing("flows", b"b", 1))
+    window.welcome(0, 100, 10)
+    assert window.take() is not None
+    with pytest.raises(OSError):
+        window.take()
+    assert (window.waiting_batches, window.waiting_bytes, window.first) == (1, 1, 1)
+    assert sequences(window) == [2]
+    assert noted == [1, 0, 2]
+
+
+def test_what_lies_behind_a_gap_waits_until_the_daemon_was_told_of_it() -> None:
+    told: list[int] = []
+    window = Window(on_acknowledged=told.append)
+    window.restore(1000, [Outgoing("flows", b"x" * 10, 2, sequence) for sequence in (5, 6, 8)])
+    window.add(Outgoing("flows", b"y" * 10, 3))
+    assert (window.lines, window.first) == (9, 5)
+    window.welcome(4, 100, 10)
+    assert sequences(window) == [5, 6]
+    assert not window.must_greet
+    window.acknowledge(6, 100, 10)
+    assert (window.must_greet, window.first, sequences(window)) == (True, 8, [])
+    window.welcome(7, 100, 10)
+    assert (window.must_greet, sequences(window)) == (False, [8])
+    window.acknowledge(8, 100, 10)
+    assert (window.must_greet, window.first, sequences(window)) == (True, 1001, [])
+    window.welcome(1000, 100, 10)
+    assert sequences(window) == [1001]
+    assert not window.rewind(7)
+    window.acknowledge(1001, 100, 10)
+    assert (window.is_empty, window.lines, told[-1]) == (True, 0, 1001)
+
+
+def test_daemon_that_is_ahead_has_everything() -> None:
+    window = Window()
+    window.restore(6, [Outgoing("flows", b"x", 1, sequence) for sequence in (5, 6)])
+    window.add(Outgoing("flows", b"y", 1))
+    window.welcome(9, 100, 10)
+    assert (window.lines, sequences(window)) == (1, [10])
 
 
 def test_sequences_end_without_overflow() -> None:
     window = filled([10], 10, 10)
     window.welcome(SEQUENCE_MAX, 10, 10)
     assert sequences(window) == []
+    assert window.first is None
 
 
 def live(epoch: bytes, sequence: int, before: int, lines: int) -> Live:

@@ -33,6 +33,7 @@ PACES_A_SECOND = 20
 
 @click.command(cls=Command, name="send", examples=EXAMPLES)
 @compose(stream_option(), runtime_option(), endpoint_options(), timeout_option(10.0))
+@option("--spool-dir", metavar="DIR", help="Keep lines there until they are acknowledged: they outlive a kill.")
 @option("--rate", type=click.FloatRange(min=0, min_open=True), metavar="LINES/S", help="Send no faster than this.")
 @option("-q", "--quiet", is_flag=True, help="Show no progress and no summary.")
 @click.argument("files", nargs=-1, metavar="[FILE]...")
@@ -44,6 +45,7 @@ def command(
     server_key: str | None,
     secret_file: str | None,
     timeout_s: float,
+    spool_dir: str | None,
     rate: float | None,
     quiet: bool,
 ) -> int:
@@ -60,6 +62,7 @@ def command(
     progress = Progress(known_size(names), is_shown=not quiet)
     producer = Producer(
         endpoint or find_endpoint(runtime_dir, "ingest"),
+        spool_dir=spool_dir,
         timeout_s=timeout_s,
         server_key=server_key,
         secret_file=secret_file,
@@ -72,7 +75,7 @@ def command(
     finally:
         progress.clear()
         if sending.lines and not quiet:
-            acknowledged = sending.lines - producer.unacknowledged_lines
+            acknowledged = max(0, sending.lines - producer.unacknowledged_lines)
             took_s = time.monotonic() - began_s
             say(
                 f"flowd: {show_count(acknowledged)} of {show_count(sending.lines)} lines acknowledged "

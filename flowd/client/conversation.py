@@ -15,7 +15,9 @@ from math import ceil
 import zmq
 from zmq.utils.monitor import recv_monitor_message
 
+from flowd.client.cutting import Outgoing
 from flowd.client.refusal import is_key_refused, key_refused
+from flowd.client.spool_folder import SpoolError, SpoolFull
 from flowd.client.window import Window
 from flowd.errors import FlowdError, Refused, WireError
 from flowd.memory import keep_freed_memory
@@ -31,6 +33,8 @@ SILENCE_S = 5.0
 """How long a daemon that owes an answer may say nothing: several of its drains, far less than a person's patience."""
 AGAIN_S = 0.1
 """The pause after a conversation that nobody welcomed: who accepts connections and drops them is not hammered."""
+SPOOL_FULL_S = 1.0
+"""The pause where the spool has no room for a batch's sequence: others on its disk make room in no hurry."""
 IDLE_S = 1.0
 """How often an idle conversation looks at its clock."""
 BAD_MAX = 3
@@ -74,6 +78,7 @@ class Conversation(threading.Thread):
         self._seal_due = seal_due
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context.instance()
         self._is_ending = False
+        self._is_spool_full = False
         self._welcome_wait_s = WELCOME_WAIT_S
         self._heard_s = 0.0
         self._pause_until_s = 0.0
@@ -130,7 +135,7 @@ class Conversation(threading.Thread):
 
     def _say_hello(self, socket: zmq.Socket[bytes]) -> None:
         with self._lock:
-            first = self._window.first_unacknowledged
+            first = self._window.first
         self._say(socket, Hello([VERSION], self._identity, self._incarnation, first))
         self._heard_s = time.monotonic()
 
@@ -190,12 +195,9 @@ class Conversation(threading.Thread):
         if not self.is_welcome or self._pause_until_s > time.monotonic():
             return
         while True:
-            with self._lock:
-                batch = self._window.take()
-                if batch is not None:
-                    self._lock.notify_all()
+            batch = self._take_batch()
             if batch is None:
-                return
+                break
             if not batch.crc:
                 batch.crc = checksum(batch.payload)
             data = Data(batch.sequence, batch.stream, batch.lines, batch.crc, time.time_ns())
@@ -204,6 +206,30 @@ class Conversation(threading.Thread):
                     self._window.rewind(batch.sequence)
                 self._pause_until_s = time.monotonic() + RETRY_DEFAULT_MS / 1000
                 return
+        with self._lock:
+            must_greet = self._window.must_greet
+        if must_greet:
+            self.is_welcome = False
+            self._say_hello(socket)
+
+    def _take_batch(self) -> Outgoing | None:
+        """The next batch to send. Where the spool has no room to note its sequence, it has to wait."""
+        try:
+            with self._lock:
+                batch = self._window.take()
+                if batch is not None:
+                    self._lock.notify_all()
+        except SpoolFull as error:
+            if not self._is_spool_full:
+                log.warning("producer: nothing new is sent until there is room again: %s", error)
+            self._is_spool_full = True
+            self._pause_until_s = time.monotonic() + SPOOL_FULL_S
+            return None
+        except SpoolError as error:
+            self._fail(error)
+            return None
+        self._is_spool_full = False
+        return batch
 
     @staticmethod
     def _say(socket: zmq.Socket[bytes], header: Header, payload: Buffer | None = None) -> bool:

@@ -15,13 +15,16 @@ from flowd.wire.limits import BATCH_BYTES, LINE_MAX_BYTES, PAYLOAD_MAX_BYTES
 
 @dataclass(slots=True)
 class Outgoing:
-    """A batch on its way: whole lines of one stream. `sequence` and `crc` are 0 until it is first sent."""
+    """A batch on its way: whole lines of one stream. `sequence` and `crc` are 0 until it is first sent. `start` and
+    `end` are its place in the spool, where there is one: no other lines of the stream lie between them."""
 
     stream: str
     payload: Buffer
     lines: int
     sequence: int = 0
     crc: int = 0
+    start: int = 0
+    end: int = 0
 
 
 def whole_lines(lines: Buffer) -> bytes:
@@ -56,21 +59,25 @@ def cut_lines(lines: bytes, first_bytes: int = BATCH_BYTES) -> Iterator[tuple[in
 
 @dataclass(slots=True)
 class OpenBatch:
-    """The lines of a stream that wait for more before they are sent; `due_ns` is when they wait no longer."""
+    """The lines of a stream that wait for more before they are sent; `due_ns` is when they wait no longer. `start` and
+    `end` as in Outgoing."""
 
     stream: str
     due_ns: int
+    start: int = 0
     chunks: list[bytes] = field(default_factory=list)
     size_bytes: int = 0
     lines: int = 0
+    end: int = 0
 
-    def append(self, chunk: bytes, lines: int) -> None:
-        """Adds whole lines."""
+    def append(self, chunk: bytes, lines: int, end: int = 0) -> None:
+        """Adds whole lines, which end at this place in the spool."""
         self.chunks.append(chunk)
         self.size_bytes += len(chunk)
         self.lines += lines
+        self.end = end
 
     def seal(self) -> Outgoing:
         """The batch that these lines make."""
         payload = self.chunks[0] if len(self.chunks) == 1 else b"".join(self.chunks)
-        return Outgoing(self.stream, payload, self.lines)
+        return Outgoing(self.stream, payload, self.lines, start=self.start, end=self.end)

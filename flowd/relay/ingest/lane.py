@@ -150,7 +150,8 @@ class Ingest:
         return Welcome(
             v=VERSION,
             epoch=self._store.epoch,
-            last=mark.last,
+            # Who holds nothing goes on behind what is still on its way into the journal from its life before.
+            last=mark.taken if hello.first is None else mark.last,
             cb=self._credit_bytes,
             cm=self._credit_messages,
             max=PAYLOAD_MAX_BYTES,
