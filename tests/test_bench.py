@@ -23,6 +23,7 @@ ROWS = {
     "rules": 5,
     "process": 4,
     "relay": 4,
+    "durable": 5,
     "memory": 2,
 }
 

@@ -1,4 +1,4 @@
-"""`flowd bench`: what this machine carries, on a seeded corpus: the core alone, and the live relay."""
+"""`flowd bench`: what this machine carries, on a seeded corpus: the core, the live relay, the durable lanes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from flowd.cli.output import write_text
 from flowd.cli.talk import say
 from flowd.errors import EXIT_DONE
 
-PARTS = ("core", "relay")
+PARTS = ("core", "relay", "durable")
 EXAMPLES = (
     "flowd bench core --seconds 1",
     "flowd bench relay --seconds 1 -o json",
@@ -23,13 +23,14 @@ EXAMPLES = (
 @option("--seconds", type=click.FloatRange(0.1, 600), default=2.0, help="How long each figure is measured.")
 @option("--seed", type=int, default=1, help="The corpus's seed.")
 @output_option("text", "json")
-@click.argument("parts", nargs=-1, type=click.Choice(PARTS), metavar="[core|relay]...")
+@click.argument("parts", nargs=-1, type=click.Choice(PARTS), metavar="[core|relay|durable]...")
 def command(parts: tuple[str, ...], seconds: float, seed: int, output: str) -> int:
-    """Measure throughput on this machine: the core alone, the live relay, or both.
+    """Measure throughput on this machine: the core alone, the live relay, the durable lanes, or all.
 
     core: one thread filters batches of each form of line with the documented filters, beside a filter set without
     rules, which keeps everything. relay: a producer, a daemon and a subscriber over ipc, beside a bare PUSH, PULL and
-    PUB forwarder of the same batches; both take turns. Figures are medians of rounds with their spread.
+    PUB forwarder of the same batches. durable: lines acknowledged when they are stored, and read back by a
+    consumer, beside the same bytes written to a file. All take turns. Figures are medians of rounds with their spread.
     """
     figures = []
     for part in parts or PARTS:
@@ -38,6 +39,10 @@ def command(parts: tuple[str, ...], seconds: float, seed: int, output: str) -> i
             from flowd.cli.bench_core import measure_core
 
             figures += measure_core(seconds, seed)
+        elif part == "durable":
+            from flowd.cli.bench_durable import measure_durable
+
+            figures += measure_durable(seconds, seed)
         else:
             from flowd.cli.bench_relay import measure_relay
 

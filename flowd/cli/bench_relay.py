@@ -129,18 +129,27 @@ def _receive(subscribe: zmq.Socket[bytes]) -> None:
 
 
 @contextmanager
-def _daemon(folder: Path, batches: list[bytes]) -> Iterator[Callable[[], float]]:
-    """Producer → daemon → subscriber: one round's measure."""
+def running_daemon(folder: Path) -> Iterator[Path]:
+    """`flowd run` with the documented filters, in this folder; yields its runtime directory when it answers."""
     filters_path = folder / "filters.conf"
     filters_path.write_text(DOCUMENTED_FILTERS)
-    filters = compile(DOCUMENTED_FILTERS)
-    kept_bytes = sum(len(filters.filter(batch)) for batch in batches)
     runtime = folder / "run"
     command = ("-m", "flowd", "run", "-f", str(filters_path), "--runtime-dir", str(runtime))
     with _process(sys.executable, *command, "--state-dir", str(folder / "state"), "--log-level", "error") as child:
+        with Subscriber(lane_endpoint(runtime, "live")) as probe:
+            _connect(probe, child)
+        yield runtime
+
+
+@contextmanager
+def _daemon(folder: Path, batches: list[bytes]) -> Iterator[Callable[[], float]]:
+    """Producer → daemon → subscriber: one round's measure."""
+    filters = compile(DOCUMENTED_FILTERS)
+    kept_bytes = sum(len(filters.filter(batch)) for batch in batches)
+    with running_daemon(folder) as runtime:
         producer = Producer(lane_endpoint(runtime, "ingest"), timeout_s=START_S)
         with producer, Subscriber(lane_endpoint(runtime, "live")) as subscriber:
-            _connect(subscriber, child)
+            subscriber.connect(START_S)
 
             def measure() -> float:
                 received = threading.Thread(target=_receive_kept, args=(subscriber, kept_bytes, failures))
