@@ -2,7 +2,8 @@
 
 Each way has its three processes, all run in turns over the same batches of 256 KiB, from the first batch sent to the
 last one arrived. The forwarder is libzmq's own proxy: it looks at nothing, and nobody is told that anything arrived.
-The daemon checks each batch, filters it by the documented namespace filter, publishes what is kept, and acknowledges.
+The daemon checks each batch, filters it by the documented namespace filter, stores what is kept in its journal (which is
+not synced here: the forwarder has no disk), publishes it, and acknowledges.
 Not bound to cores: three processes share what there is, on either way.
 """
 
@@ -140,7 +141,7 @@ def _forwarder_way(directory: Path, corpus: Corpus) -> Iterator[Way]:
 def _daemon_way(
     filters: Path, corpus: Corpus, follow: Callable[..., None], produce: Callable[..., None]
 ) -> Iterator[Way]:
-    with DaemonProcess(filters) as daemon:
+    with DaemonProcess(filters, journal={"sync": "off"}) as daemon:
         lanes = (daemon.endpoint("ingest"), daemon.endpoint("live"))
         with _between(daemon.process_id, *lanes, corpus, follow, produce) as way:
             yield way

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from time import perf_counter
+from typing import NamedTuple
 
 from flowd.cli.bench_core import DOCUMENTED_FILTERS, make_batches
 from flowd.cli.bench_figures import Figure, run_rounds
@@ -32,20 +33,21 @@ def measure_durable(seconds: float, seed: int) -> list[Figure]:
     written = Figure("disk, written and synced", kept_lines, kept_bytes)
     stored = Figure("durable ingest", lines, size, base=written.name)
     read = Figure("durable consumer", kept_lines, kept_bytes, base=written.name)
-    with (
-        tempfile.TemporaryDirectory(prefix="flowd-bench-") as folder,
-        _lanes(Path(folder), batches) as (ingest, consume),
-    ):
-        run_rounds(
-            [(stored, ingest), (read, consume), (written, lambda: _write(Path(folder) / "plain", kept))], seconds
-        )
+    with tempfile.TemporaryDirectory(prefix="flowd-bench-") as folder, _lanes(Path(folder), batches) as lanes:
+        plain = Path(folder) / "plain"
+        run_rounds([(stored, lanes.ingest), (read, lanes.consume), (written, lambda: _write(plain, kept))], seconds)
     return [written, stored, read]
 
 
+class _Lanes(NamedTuple):
+    ingest: Callable[[], float]
+    consume: Callable[[], float]
+
+
 @contextmanager
-def _lanes(folder: Path, batches: list[bytes]) -> Iterator[tuple[Callable[[], float], Callable[[], float]]]:
+def _lanes(folder: Path, batches: list[bytes]) -> Iterator[_Lanes]:
     """A round of sending until all is acknowledged, and one of reading what the round before has stored."""
-    with running_daemon(folder) as runtime:
+    with running_daemon(folder, "commit") as runtime:
         admin = lane_endpoint(runtime, "admin")
         with (
             Producer(lane_endpoint(runtime, "ingest"), timeout_s=START_S) as producer,
@@ -68,7 +70,7 @@ def _lanes(folder: Path, batches: list[bytes]) -> Iterator[tuple[Callable[[], fl
                 consumer.commit(ROUND_S)
                 return perf_counter() - began_s
 
-            yield ingest, consume
+            yield _Lanes(ingest, consume)
 
 
 def _write(path: Path, kept: list[bytes]) -> float:

@@ -129,12 +129,15 @@ def _receive(subscribe: zmq.Socket[bytes]) -> None:
 
 
 @contextmanager
-def running_daemon(folder: Path) -> Iterator[Path]:
-    """`flowd run` with the documented filters, in this folder; yields its runtime directory when it answers."""
-    filters_path = folder / "filters.conf"
+def running_daemon(folder: Path, sync: str) -> Iterator[Path]:
+    """`flowd run` with the documented filters, in this folder, its journal synced like this; yields its runtime
+    directory when it answers."""
+    filters_path, config_path = folder / "filters.conf", folder / "flowd.toml"
     filters_path.write_text(DOCUMENTED_FILTERS)
+    config_path.write_text(f'[journal]\nsync = "{sync}"\n')
     runtime = folder / "run"
-    command = ("-m", "flowd", "run", "-f", str(filters_path), "--runtime-dir", str(runtime))
+    options = ("-c", str(config_path), "-f", str(filters_path), "--runtime-dir", str(runtime))
+    command = ("-m", "flowd", "run", *options)
     with _process(sys.executable, *command, "--state-dir", str(folder / "state"), "--log-level", "error") as child:
         with Subscriber(lane_endpoint(runtime, "live")) as probe:
             _connect(probe, child)
@@ -143,10 +146,10 @@ def running_daemon(folder: Path) -> Iterator[Path]:
 
 @contextmanager
 def _daemon(folder: Path, batches: list[bytes]) -> Iterator[Callable[[], float]]:
-    """Producer → daemon → subscriber: one round's measure."""
+    """Producer → daemon → subscriber: one round's measure. The journal is not synced: the forwarder has no disk."""
     filters = compile(DOCUMENTED_FILTERS)
     kept_bytes = sum(len(filters.filter(batch)) for batch in batches)
-    with running_daemon(folder) as runtime:
+    with running_daemon(folder, "off") as runtime:
         producer = Producer(lane_endpoint(runtime, "ingest"), timeout_s=START_S)
         with producer, Subscriber(lane_endpoint(runtime, "live")) as subscriber:
             subscriber.connect(START_S)
