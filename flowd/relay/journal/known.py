@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
@@ -61,10 +62,20 @@ def read_known(state_dir: Path) -> Known | None:
 
 
 def write_known(state_dir: Path, known: Known) -> None:
-    """Replaces what was known. Raises OSError."""
+    """Replaces what was known. Raises OSError, and leaves what was there."""
     path = state_dir / KNOWN_NAME
     passing = path.with_suffix(".new")
     fd = os.open(passing, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-    with os.fdopen(fd, "wb") as file:
-        file.write(msgspec.json.encode(known) + b"\n")
-    passing.replace(path)
+    try:
+        with os.fdopen(fd, "wb") as file:
+            file.write(msgspec.json.encode(known) + b"\n")
+        passing.replace(path)
+    except OSError:
+        passing.unlink(missing_ok=True)
+        raise
+
+
+def forget_known(state_dir: Path) -> None:
+    """From now on nothing is known: a journal of which nothing is known is verified before it is opened."""
+    with suppress(OSError):
+        (state_dir / KNOWN_NAME).unlink()

@@ -2,10 +2,10 @@
 
 | database | key | value |
 |---|---|---|
-| (main) | `flowd.format`, `flowd.epoch`, `flowd.generation` | see `store` |
+| (main) | `flowd.format`, `flowd.epoch`, `flowd.generation`, `flowd.before` | see `store` |
 | `streams` | name | StreamRow |
 | `heads` | stream's number, sequence | Head |
-| `lines` | stream's number, sequence, chunk's number | a part of the batch's kept lines |
+| `lines` | stream's number, sequence, part's number | a part of the batch's kept lines |
 | `producers` | producer's id | Mark |
 | `cursors` | consumer's name, NUL, stream's name | Cursor |
 | `places` | whatever the tail source wants | the same |
@@ -21,19 +21,27 @@ from typing import NamedTuple
 
 from zlib_ng.zlib_ng import crc32
 
+from flowd.errors import EXIT_CONFIG, FlowdError
+
+DATA_NAME, LOCK_NAME = "data.mdb", "lock.mdb"
+"""The files of an LMDB environment."""
+FORMAT_KEY, EPOCH_KEY, BEFORE_KEY = b"flowd.format", b"flowd.epoch", b"flowd.before"
 FORMAT = 1
 """What is written here. A journal of another format is left alone."""
 
-CHUNK_PAGES = 65
+PART_PAGES = 65
 """A value takes pages that lie side by side. A batch of the usual 256 KiB fits into so many; a larger one is cut, since
-a full ring of mixed sizes seldom has a thousand free pages in a row."""
+a full ring of mixed sizes seldom has a thousand free pages in a row. Where it has not even so many, parts are of one
+page, which fit wherever there is room at all."""
 PAGE_HEAD_BYTES = 16
 """What LMDB takes of a value's first page."""
 
+OTHER_HINT = "use the version that wrote it, or move the journal away to begin anew"
+
 _KEY = struct.Struct(">IQ")
-_CHUNK_KEY = struct.Struct(">IQB")
+_PART_KEY = struct.Struct(">IQH")
 _STREAM = struct.Struct(">IQQQQ")
-_HEAD = struct.Struct(">QIQQIII")
+_HEAD = struct.Struct(">QIQQIIIH")
 _CRC = struct.Struct(">I")
 _MARK = struct.Struct(">QQQ")
 _CURSOR = struct.Struct(">QQBQQQ")
@@ -54,7 +62,8 @@ class StreamRow(NamedTuple):
 
 class Head(NamedTuple):
     """What is known of a batch: `lines_before` in its stream, its own `lines`, when it was decided (`time_ns`, and
-    `age_ns` by the journal's own clock), by which generation, and its kept lines' size and crc32."""
+    `age_ns` by the journal's own clock), by which generation, its kept lines' size and crc32, and in how many `parts`
+    they are stored."""
 
     lines_before: int
     lines: int
@@ -63,6 +72,7 @@ class Head(NamedTuple):
     generation: int
     size_bytes: int
     crc: int
+    parts: int
 
 
 class Mark(NamedTuple):
@@ -88,6 +98,12 @@ class Corrupt(ValueError):
     """A stored record is not what was written."""
 
 
+class OtherFormat(FlowdError):
+    """The journal was written by another version of flowd, or of LMDB: it is left alone."""
+
+    exit_code = EXIT_CONFIG
+
+
 def batch_key(stream: int, sequence: int) -> bytes:
     """The key of a batch's head."""
     return _KEY.pack(stream, sequence)
@@ -99,14 +115,20 @@ def split_batch_key(key: bytes | memoryview) -> tuple[int, int]:
     return stream, sequence
 
 
-def chunk_key(stream: int, sequence: int, chunk: int) -> bytes:
+def part_key(stream: int, sequence: int, part: int) -> bytes:
     """The key of a part of a batch's lines."""
-    return _CHUNK_KEY.pack(stream, sequence, chunk)
+    return _PART_KEY.pack(stream, sequence, part)
 
 
-def chunk_bytes(page_bytes: int) -> int:
-    """The largest part, for pages of this size."""
-    return CHUNK_PAGES * page_bytes - PAGE_HEAD_BYTES
+def split_part_key(key: bytes | memoryview) -> tuple[int, int, int]:
+    """The stream's number, the sequence and the part's number in a key of `lines`."""
+    stream, sequence, part = _PART_KEY.unpack(key)
+    return stream, sequence, part
+
+
+def part_bytes(page_bytes: int, pages: int = PART_PAGES) -> int:
+    """The largest part that takes so many pages."""
+    return pages * page_bytes - PAGE_HEAD_BYTES
 
 
 def pack_stream(row: StreamRow) -> bytes:

@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+import lmdb
+
 from flowd.relay.journal.layout import (
     Corrupt,
     Cursor,
@@ -15,17 +17,22 @@ from flowd.relay.journal.layout import (
     Mark,
     StreamRow,
     batch_key,
-    chunk_key,
     cursor_key,
+    part_key,
     split_cursor_key,
     unpack_cursor,
     unpack_head,
     unpack_mark,
+    unpack_stream,
 )
 from flowd.wire import Buffer, checksum
 
 if TYPE_CHECKING:
     from flowd.relay.journal.transaction import Shape
+
+
+DAMAGED = (lmdb.CorruptedError, lmdb.PageNotFoundError, lmdb.BadTxnError)
+"""What LMDB raises for pages that are not what was written; the last one for what comes after in the same moment."""
 
 
 class Reading:
@@ -36,9 +43,14 @@ class Reading:
         self._shape = shape
         self._databases = shape.databases
 
+    def stream(self, name: str) -> StreamRow | None:
+        """Where a stream stands at this moment, which `Store.stream` may be behind or ahead of."""
+        found = self._get("streams", name.encode())
+        return None if found is None else unpack_stream(found)
+
     def head(self, row: StreamRow, sequence: int) -> Head | None:
         """A batch's head; None where it is not stored. Raises Corrupt."""
-        found = self._raw.get(batch_key(row.number, sequence), db=self._databases["heads"])
+        found = self._get("heads", batch_key(row.number, sequence))
         return None if found is None else unpack_head(found)
 
     def lines(self, row: StreamRow, sequence: int, head: Head) -> Buffer:
@@ -47,8 +59,8 @@ class Reading:
         if not head.size_bytes:
             return b""
         parts = []
-        for chunk in range(self._shape.chunks(head.size_bytes)):
-            part = self._raw.get(chunk_key(row.number, sequence, chunk), db=self._databases["lines"])
+        for number in range(head.parts):
+            part = self._get("lines", part_key(row.number, sequence, number))
             if part is None:
                 raise Corrupt(f"a part of batch {sequence} is missing")
             parts.append(part)
@@ -63,24 +75,15 @@ class Reading:
             return 0
         if sequence >= row.next:
             return row.lines
-        try:
-            head = self.head(row, sequence)
-            if head is not None:
-                return head.lines_before
-        except Corrupt:
-            pass
-        try:
-            before = self.head(row, sequence - 1)
-            return None if before is None else before.lines_before + before.lines
-        except Corrupt:
-            return None
+        head = self._find_head(row, sequence)
+        if head is not None:
+            return head.lines_before
+        before = self._find_head(row, sequence - 1)
+        return None if before is None else before.lines_before + before.lines
 
     def age_of(self, row: StreamRow, sequence: int) -> int:
         """When a batch was stored, by the journal's clock; 0 for one without a readable head."""
-        try:
-            head = self.head(row, sequence)
-        except Corrupt:
-            return 0
+        head = self._find_head(row, sequence)
         return 0 if head is None else head.age_ns
 
     def find_age(self, row: StreamRow, age_ns: int) -> int:
@@ -112,17 +115,30 @@ class Reading:
         with self._raw.cursor(self._databases["places"]) as cursor:
             return {bytes(key): bytes(value) for key, value in cursor}
 
+    def _get(self, database: str, key: bytes) -> Any:
+        """Raises Corrupt where the pages on the way are damaged."""
+        try:
+            return self._raw.get(key, db=self._databases[database])
+        except DAMAGED as error:
+            raise Corrupt(f"the journal's pages are damaged: {error}") from error
+
     def _bisect(self, row: StreamRow, is_there: Callable[[Head], bool]) -> int:
-        """The first stored batch from which on this is true; damaged heads count as not yet."""
+        """The first stored batch from which on this is true; of damaged heads it is not."""
         low, high = row.oldest, row.next
         while low < high:
             middle = (low + high) // 2
-            try:
-                head = self.head(row, middle)
-            except Corrupt:
-                head = None
+            looked = middle
+            while (head := self._find_head(row, looked)) is None and looked > low:
+                looked -= 1
             if head is not None and is_there(head):
-                high = middle
+                high = looked
             else:
                 low = middle + 1
         return low
+
+    def _find_head(self, row: StreamRow, sequence: int) -> Head | None:
+        """A batch's head; None where it is not stored, or damaged."""
+        try:
+            return self.head(row, sequence)
+        except Corrupt:
+            return None

@@ -18,12 +18,13 @@ from flowd.relay.journal.layout import (
     Mark,
     StreamRow,
     batch_key,
-    chunk_key,
     cursor_key,
     pack_cursor,
     pack_head,
     pack_mark,
     pack_stream,
+    part_bytes,
+    part_key,
     unpack_cursor,
     unpack_head,
     unpack_mark,
@@ -34,7 +35,14 @@ GENERATION_KEY = b"flowd.generation"
 HEAD_COST_BYTES = 128
 """A head, its key, and the keys of the lines, with what a page that is not full costs."""
 RETIRED_MAX = 2048
-"""Batches that one transaction retires: it is to stay short. What is left goes with the next ones."""
+"""Batches that one transaction retires: it is to stay short. What is left goes with the next ones. More go only where
+the transaction has added more than that frees: a journal of many small batches must not grow while large ones come."""
+COUNTED_BATCHES = 64
+"""So often it is looked how much retiring has freed; between, it is estimated: that can be wrong by half."""
+DEPARTED_HEADS_MAX = 16384
+"""Heads kept of a stream's batches whose lines are gone: what a consumer missed is counted from them."""
+DEPARTED_HEADS_LEAST = 16
+"""Each stream keeps so many, however many streams there are."""
 MARKS_MAX = 65536
 """Producers remembered: a node has dozens. The ones that were quiet longest are forgotten first."""
 MARKS_FORGOTTEN = MARKS_MAX // 16
@@ -42,11 +50,11 @@ MARKS_FORGOTTEN = MARKS_MAX // 16
 
 
 class Shape(NamedTuple):
-    """What all transactions share: the databases, sizes, and how many heads of departed batches a stream keeps."""
+    """What all transactions share: the databases, the size of a page, and how many heads of departed batches are kept,
+    all streams together."""
 
     databases: Mapping[str, Any]
     page_bytes: int
-    chunk_bytes: int
     departed_heads: int
 
     def used_bytes(self, raw: Any) -> int:
@@ -57,15 +65,15 @@ class Shape(NamedTuple):
             pages += stat["branch_pages"] + stat["leaf_pages"] + stat["overflow_pages"]
         return int(pages * self.page_bytes)
 
-    def chunks(self, size_bytes: int) -> int:
-        """How many values the lines of a batch take."""
-        return -(-size_bytes // self.chunk_bytes)
-
     def cost(self, size_bytes: int) -> int:
         """About what a batch of this size takes: whole pages for its lines where they are many, a part of one else."""
         if size_bytes < self.page_bytes // 2:
             return size_bytes + HEAD_COST_BYTES
         return -(-size_bytes // self.page_bytes) * self.page_bytes + HEAD_COST_BYTES
+
+    def departed(self, streams: int) -> int:
+        """How many heads of departed batches each of so many streams keeps."""
+        return min(DEPARTED_HEADS_MAX, max(DEPARTED_HEADS_LEAST, self.departed_heads // max(1, streams)))
 
 
 class NewBatch(NamedTuple):
@@ -95,8 +103,8 @@ class Retired(NamedTuple):
 
 
 class State(NamedTuple):
-    """What is known of the journal between two transactions: the streams' rows, how many bytes are used (about: exactly
-    after each retiring), when each stream's oldest batch was stored, and the newest generation that decided."""
+    """What is known of the journal between two transactions: the streams' rows, how many bytes are used (but for a page
+    or two), when each stream's oldest batch was stored, and the newest generation that decided."""
 
     rows: Mapping[str, StreamRow]
     used_bytes: int
@@ -105,17 +113,19 @@ class State(NamedTuple):
 
 
 class Transaction:
-    """See the module. `state` is what is known after it, once it is committed."""
+    """See the module. `state` is what is known after it, once it is committed. With `is_paged` lines are cut into parts
+    of one page each, for where free pages do not lie side by side."""
 
-    def __init__(self, raw: Any, shape: Shape, state: State, clock: AgeClock) -> None:
+    def __init__(self, raw: Any, shape: Shape, state: State, clock: AgeClock, *, is_paged: bool = False) -> None:
         self._raw = raw
         self._shape = shape
         self._clock = clock
         self._before = state
         self._rows = dict(state.rows)
-        self._used_bytes = state.used_bytes
+        self._used_bytes: int | None = None
         self._oldest = dict(state.oldest)
         self._generation = state.generation
+        self._part_bytes = part_bytes(shape.page_bytes, 1) if is_paged else part_bytes(shape.page_bytes)
         self._heads = shape.databases["heads"]
         self._lines = shape.databases["lines"]
         self._producers = shape.databases["producers"]
@@ -127,7 +137,8 @@ class Transaction:
     @property
     def state(self) -> State:
         """What is known after this transaction."""
-        return State(self._rows, self._used_bytes, self._oldest, self._generation)
+        used_bytes = self._before.used_bytes if self._used_bytes is None else self._used_bytes
+        return State(self._rows, used_bytes, self._oldest, self._generation)
 
     def append(self, batch: NewBatch) -> Placed:
         """Stores a batch as the next one of its stream."""
@@ -142,18 +153,16 @@ class Transaction:
             generation=batch.generation,
             size_bytes=size_bytes,
             crc=0 if not size_bytes else batch.crc if batch.crc is not None else checksum(batch.kept),
+            parts=-(-size_bytes // self._part_bytes),
         )
         self._raw.put(batch_key(row.number, row.next), pack_head(head), db=self._heads)
-        if size_bytes <= self._shape.chunk_bytes:
-            if size_bytes:
-                self._raw.put(chunk_key(row.number, row.next, 0), batch.kept, db=self._lines)
+        if head.parts == 1:
+            self._raw.put(part_key(row.number, row.next, 0), batch.kept, db=self._lines)
         else:
             view = memoryview(batch.kept)
-            step = self._shape.chunk_bytes
-            for chunk in range(self._shape.chunks(size_bytes)):
-                part = view[chunk * step : (chunk + 1) * step]
-                self._raw.put(chunk_key(row.number, row.next, chunk), part, db=self._lines)
-        self._used_bytes += self._shape.cost(size_bytes)
+            for part in range(head.parts):
+                lines = view[part * self._part_bytes : (part + 1) * self._part_bytes]
+                self._raw.put(part_key(row.number, row.next, part), lines, db=self._lines)
         self._generation = max(self._generation, batch.generation)
         placed = Placed(row.next, row.lines)
         self._rows[batch.stream] = row._replace(next=row.next + 1, lines=row.lines + batch.kept_lines)
@@ -188,20 +197,25 @@ class Transaction:
             self._raw.put(key, value, db=self._places)
 
     def used_bytes(self) -> int:
-        """Bytes that entries take now, exactly."""
-        self._used_bytes = self._shape.used_bytes(self._raw)
-        return self._used_bytes
+        """Bytes that entries take now."""
+        self._used_bytes = found = self._shape.used_bytes(self._raw)
+        return found
 
     def retire(self, max_bytes: int, max_age_ns: int) -> Retired:
         """Removes the oldest batches, read or not, until no more than `max_bytes` are used and none is older than
-        `max_age_ns`; the batches of this transaction stay. Their heads are kept for a while."""
+        `max_age_ns`; the batches of this transaction stay. Their heads are kept for a while.
+
+        Not all at once: see RETIRED_MAX. But what is used afterwards is no more than before, or than `max_bytes`."""
         before_ns = self._clock.now_ns() - max_age_ns
+        most_bytes = max(max_bytes, self._before.used_bytes)
         ages = [(self._find_age(name), name) for name in self._rows if self._has_old(name)]
         heapify(ages)
         batches = lines = 0
-        used_bytes = self._used_bytes if self._used_bytes <= max_bytes else self.used_bytes()
-        while ages and batches < RETIRED_MAX and (used_bytes > max_bytes or ages[0][0] < before_ns):
-            _, name = ages[0]
+        used_bytes = self.used_bytes()
+        while ages and (used_bytes > most_bytes or batches < RETIRED_MAX):
+            age_ns, name = ages[0]
+            if used_bytes <= max_bytes and age_ns >= before_ns:
+                break
             head = self._retire_oldest(name)
             batches += 1
             lines += 0 if head is None else head.lines
@@ -210,7 +224,7 @@ class Transaction:
             else:
                 heappop(ages)
             used_bytes -= 0 if head is None else self._shape.cost(head.size_bytes)
-            if used_bytes <= max_bytes:  # by the estimate: what it is really, pages tell
+            if used_bytes <= max_bytes or not batches % COUNTED_BATCHES:
                 used_bytes = self.used_bytes()
         return Retired(batches, lines)
 
@@ -225,6 +239,8 @@ class Transaction:
                 self._raw.put(name.encode(), pack_stream(row), db=self._shape.databases["streams"])
         if self._generation != self._before.generation:
             self._raw.put(GENERATION_KEY, str(self._generation).encode())
+        if self._used_bytes is None:
+            self.used_bytes()
 
     def _has_old(self, name: str) -> bool:
         """Whether a stream has batches from before this transaction."""
@@ -253,22 +269,23 @@ class Transaction:
         row = self._rows[name]
         head = self._head(row, row.oldest)
         if head is None:
-            self._delete_chunks(row.number, row.oldest)
+            self._delete_parts(row.number, row.oldest)
         else:
-            for chunk in range(self._shape.chunks(head.size_bytes)):
-                self._raw.delete(chunk_key(row.number, row.oldest, chunk), db=self._lines)
+            for part in range(head.parts):
+                self._raw.delete(part_key(row.number, row.oldest, part), db=self._lines)
         oldest, oldest_head = row.oldest + 1, row.oldest_head
-        while oldest - oldest_head > self._shape.departed_heads:
+        departed = self._shape.departed(len(self._rows))
+        while oldest - oldest_head > departed:
             self._raw.delete(batch_key(row.number, oldest_head), db=self._heads)
             oldest_head += 1
         self._rows[name] = row._replace(oldest=oldest, oldest_head=oldest_head)
         return head
 
-    def _delete_chunks(self, number: int, sequence: int) -> None:
+    def _delete_parts(self, number: int, sequence: int) -> None:
         """Deletes the lines of a batch whose head does not say how many parts there are."""
-        end = chunk_key(number, sequence + 1, 0)
+        end = part_key(number, sequence + 1, 0)
         with self._raw.cursor(self._lines) as cursor:
-            if cursor.set_range(chunk_key(number, sequence, 0)):
+            if cursor.set_range(part_key(number, sequence, 0)):
                 while cursor.key() and bytes(cursor.key()) < end:
                     cursor.delete()
 
@@ -276,4 +293,5 @@ class Transaction:
         with self._raw.cursor(self._producers) as cursor:
             quiet = sorted((unpack_mark(value).time_ns, bytes(key)) for key, value in cursor)
         for _, producer in quiet[:MARKS_FORGOTTEN]:
-            self._raw.delete(producer, db=self._producers)
+            if producer not in self._marks:  # who speaks now may look quiet, by a clock that was set back
+                self._raw.delete(producer, db=self._producers)

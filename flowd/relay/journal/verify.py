@@ -1,41 +1,92 @@
-"""`python -m flowd.relay.journal.verify DIRECTORY`: reads all of a journal; exit code 0 where that works.
+"""`python -m flowd.relay.journal.verify DIRECTORY`: reads all of a journal; its exit code says what was found.
 
 A process of its own, because LMDB may end the one that reads a damaged file. Changes nothing.
 """
 
 from __future__ import annotations
 
-import struct
 import sys
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
 
 import lmdb
+from zlib_ng.zlib_ng import crc32
 
-from flowd.relay.journal.layout import DATABASES, unpack_cursor, unpack_head, unpack_mark, unpack_stream
+from flowd.errors import EXIT_CONFIG, EXIT_DONE, EXIT_IO, EXIT_NO
+from flowd.relay.journal.layout import (
+    DATABASES,
+    FORMAT,
+    FORMAT_KEY,
+    StreamRow,
+    split_batch_key,
+    unpack_cursor,
+    unpack_mark,
+    unpack_stream,
+)
 
-CHECKS = {"streams": unpack_stream, "heads": unpack_head, "producers": unpack_mark, "cursors": unpack_cursor}
+WHOLE = (EXIT_DONE, EXIT_CONFIG)
+"""Exit codes for files that are not damaged: one of another format, too, is for whoever opens it to refuse."""
+DAMAGED = EXIT_IO
+"""The exit code for a damaged one. Any other says that nothing was found out."""
 
 
-def verify(directory: str) -> int:
-    """Reads every key and value, and checks those that have a form. Returns how many; raises what that raises."""
-    read = 0
+class NotWhole(Exception):
+    """Everything can be read, but not everything is there."""
+
+
+def verify(directory: str) -> bool:
+    """Reads every key and value, and checks what is not checked when it is used; False where another format has others.
+    Raises what comes of damage: NotWhole, and anything else."""
     with (
         lmdb.open(directory, readonly=True, lock=False, create=False, max_dbs=len(DATABASES) + 1) as environment,
         environment.begin(buffers=True) as transaction,
     ):
-        for name in DATABASES:
-            database = environment.open_db(name.encode(), transaction, create=False)
-            check = CHECKS.get(name)
-            with transaction.cursor(database) as cursor:
-                for _, value in cursor:
-                    if check is not None:
-                        check(value)
-                    read += 1
-    return read
+        if bytes(transaction.get(FORMAT_KEY, str(FORMAT).encode())) != str(FORMAT).encode():
+            return False
+        rows = [unpack_stream(value) for _, value in _entries(environment, transaction, "streams")]
+        heads: Counter[int] = Counter()
+        ends: dict[int, tuple[int, int]] = {}
+        for key, _ in _entries(environment, transaction, "heads"):
+            number, sequence = split_batch_key(key)
+            heads[number] += 1
+            first, _ = ends.get(number, (sequence, sequence))
+            ends[number] = first, sequence
+        for row in rows:
+            _check_row(row, heads[row.number], ends.get(row.number, (row.next, row.next - 1)))
+        for name, check in (("lines", crc32), ("producers", unpack_mark), ("cursors", unpack_cursor), ("places", len)):
+            for _, value in _entries(environment, transaction, name):
+                check(value)
+    return True
+
+
+def _entries(environment: Any, transaction: Any, name: str) -> Iterator[tuple[bytes, Any]]:
+    """A database's keys and values; none where it was not made yet. Pages of another time would not be in order."""
+    try:
+        database = environment.open_db(name.encode(), transaction, create=False)
+    except lmdb.NotFoundError:
+        return
+    before = b""
+    with transaction.cursor(database) as cursor:
+        for found, value in cursor:
+            key = bytes(found)
+            if key <= before:
+                raise NotWhole(f"{name} are not in order")
+            before = key
+            yield key, value
+
+
+def _check_row(row: StreamRow, heads: int, ends: tuple[int, int]) -> None:
+    """A stream's heads are all there, from the oldest to the newest."""
+    if ends != (row.oldest_head, row.next - 1) or heads != row.next - row.oldest_head:
+        raise NotWhole(f"of batches {row.oldest_head} to {row.next - 1}, {heads} from {ends[0]} to {ends[1]} are there")
+    if not 1 <= row.oldest_head <= row.oldest <= row.next:
+        raise NotWhole(f"the oldest of batches up to {row.next - 1} is {row.oldest}")
 
 
 if __name__ == "__main__":
     try:
-        verify(sys.argv[1])
-    except (lmdb.Error, ValueError, struct.error) as error:
+        sys.exit(EXIT_DONE if verify(sys.argv[1]) else EXIT_CONFIG)
+    except Exception as error:
         print(f"{sys.argv[1]}: {error}", file=sys.stderr)
-        sys.exit(1)
+        sys.exit(EXIT_NO if isinstance(error, lmdb.MemoryError) else DAMAGED)

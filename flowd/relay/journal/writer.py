@@ -13,6 +13,7 @@ import os
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Protocol
@@ -21,11 +22,11 @@ import lmdb
 
 from flowd.relay.config import Journal
 from flowd.relay.health import Health
-from flowd.relay.journal.known import write_known
+from flowd.relay.journal.committing import Committer, NoRoom, Writable, count_bytes
+from flowd.relay.journal.known import Known, forget_known, read_known, write_known
 from flowd.relay.journal.opening import JournalFailed, describe_store, hint_for
 from flowd.relay.journal.outbox import Outbox
 from flowd.relay.journal.store import Store
-from flowd.relay.journal.transaction import Retired, Transaction
 from flowd.relay.metrics import Counters
 
 GROUP_BYTES = 8 << 20
@@ -34,12 +35,8 @@ GROUP_JOBS = 256
 GROUP_SHARE = 4
 """And no more than this part of what may be stored at all."""
 PROBE_LEAST_BYTES = 1 << 20
-PROBE_KEY = b"flowd.probe"
 RETRY_S = 1.0
 """How often a journal without room tries whether there is some again."""
-EVICTIONS_MAX = 8
-"""How often more of the oldest is retired because the free pages lie in pieces that are too small."""
-EVICTED_SHARE = 64
 IDLE_S = 1.0
 """How often the age of batches is looked at where nothing is written."""
 KNOWN_S = 5.0
@@ -50,17 +47,13 @@ NO_SPACE, FAILED = "no_space", "failed"
 log = logging.getLogger(__name__)
 
 
-class Job(Protocol):
-    """Something to be stored. `write` is called again where its transaction is; `is_patient` jobs wait while there is
-    no room, the others are refused. `term` is set by `submit`."""
+class Job(Writable, Protocol):
+    """Something to be stored. `is_patient` jobs wait while there is no room, the others are refused. `term` is set by
+    `submit`."""
 
     outbox: Outbox
-    size_bytes: int
     is_patient: bool
     term: int
-
-    def write(self, transaction: Transaction) -> None:
-        """Puts it into the transaction."""
 
 
 class Writer(threading.Thread):
@@ -92,6 +85,7 @@ class Writer(threading.Thread):
         self._alarm = alarm
         self._jobs: SimpleQueue[Job | None] = SimpleQueue()
         self._held: list[Job] = []
+        self._committer = Committer(store, settings, counters)
         self._group_bytes = max(1, min(GROUP_BYTES, settings.max_bytes // GROUP_SHARE))
         self._is_ending = False
         self._is_dirty = False
@@ -106,6 +100,8 @@ class Writer(threading.Thread):
         """Hands over a job; its outbox is told what became of it. To be called by the outbox's owner; order is kept."""
         job.term = job.outbox.known_refusals
         self._jobs.put(job)
+        if self.failure is not None:
+            self._settle_all(FAILED)
 
     def end(self) -> None:
         """Stores what was handed over, and ends the thread. The journal stays open."""
@@ -122,8 +118,8 @@ class Writer(threading.Thread):
                     self._try_again(group)
                 elif group:
                     self._store_group(group)
-                else:
-                    self._retire_by_age()
+                elif self._committer.is_age_due():
+                    self._store_group([])
                 self._keep_up(time.monotonic())
             self._finish()
         except Exception as error:
@@ -132,29 +128,40 @@ class Writer(threading.Thread):
 
     def _next_group(self) -> list[Job]:
         """The jobs that wait, up to a group's worth; after a while without any, none."""
-        group, self._held = self._held, []
-        size_bytes = sum(job.size_bytes for job in group)
+        group: list[Job] = []
+        size_bytes = 0
+        held, self._held = self._held, []
+        for waiting in held:
+            if self._is_behind_refused(waiting):
+                self._settle([waiting], NO_SPACE)
+            else:
+                group.append(waiting)
+                size_bytes += waiting.size_bytes
         try:
-            job = self._jobs.get(timeout=self._wait_s()) if not group or self.is_full else self._jobs.get_nowait()
-            while True:
-                if job is None:
-                    self._is_ending = True
-                    break
-                if not job.is_patient and job.term != job.outbox.refused:
-                    self._settle([job], NO_SPACE)  # it comes after one that was refused
-                    job = self._jobs.get_nowait()
-                    continue
-                if group and size_bytes + job.size_bytes > self._group_bytes:
+            may_wait = not group or self.is_full
+            job = self._jobs.get(timeout=self._wait_s()) if may_wait else self._jobs.get_nowait()
+            while job is not None:
+                if self._is_behind_refused(job):
+                    self._settle([job], NO_SPACE)
+                elif group and size_bytes + job.size_bytes > self._group_bytes:
                     self._held.append(job)  # the next group's first
                     break
-                group.append(job)
-                size_bytes += job.size_bytes
-                if len(group) >= GROUP_JOBS:
-                    break
+                else:
+                    group.append(job)
+                    size_bytes += job.size_bytes
+                    if len(group) >= GROUP_JOBS:
+                        break
                 job = self._jobs.get_nowait()
+            else:
+                self._is_ending = True
         except Empty:
             pass
         return group
+
+    @staticmethod
+    def _is_behind_refused(job: Job) -> bool:
+        """Whether a job was handed over when its owner did not know of a refusal yet: it must not overtake that one."""
+        return not job.is_patient and job.term != job.outbox.refused
 
     def _wait_s(self) -> float:
         if self._is_dirty and self._settings.sync == "interval":
@@ -163,23 +170,14 @@ class Writer(threading.Thread):
 
     def _store_group(self, group: list[Job]) -> None:
         """One transaction for all jobs of a group."""
-        for _ in range(EVICTIONS_MAX):
-            try:
-                self._commit(group)
-            except lmdb.MapFullError as error:
-                if self._is_held_by_readers() or not self._evict(group):
-                    self._refuse(group, error)
-                    return
-            except lmdb.DiskError as error:
-                self._refuse(group, error)
-                return
-            except lmdb.Error as error:
-                self._fail(error, group)
-                return
-            else:
-                self._settle(group)
-                return
-        self._refuse(group, lmdb.MapFullError("no free pages side by side"))
+        try:
+            self._commit(group)
+        except NoRoom as error:
+            self._refuse(group, error)
+        except lmdb.Error as error:
+            self._fail(error, group)
+        else:
+            self._settle(group)
 
     def _settle(self, group: list[Job], refusal: str = "") -> None:
         """Tells the jobs' owners what became of them, and where something was stored, all who wait for that."""
@@ -192,51 +190,18 @@ class Writer(threading.Thread):
                 hear()
 
     def _commit(self, group: list[Job]) -> None:
-        with self._store.write() as transaction:
-            for job in group:
-                job.write(transaction)
-            retired = transaction.retire(self._settings.max_bytes, int(self._settings.max_age * 1e9))
-        self._count_retired(retired)
+        self._committer.commit(group)
         self.commits += 1
         self._has_news = True
         if not self._is_dirty:
             self._is_dirty = True
             self._sync_due_s = time.monotonic() + self._settings.interval_ms / 1000
 
-    def _retire_by_age(self) -> None:
-        """Where nothing is written, what is too old goes all the same."""
-        before_ns = self._store.clock.now_ns() - int(self._settings.max_age * 1e9)
-        with self._store.read() as reading:
-            is_due = any(
-                row.oldest < row.next and reading.age_of(row, row.oldest) < before_ns
-                for row in self._store.streams().values()
-            )
-        if is_due:
-            self._store_group([])
-
-    def _evict(self, group: list[Job]) -> bool:
-        """Retires more of the oldest than the bound asks for; False where nothing is left to retire."""
-        needed_bytes = sum(job.size_bytes for job in group) + self._settings.max_bytes // EVICTED_SHARE
-        with self._store.write() as transaction:
-            target_bytes = max(0, transaction.used_bytes() - needed_bytes)
-            retired = transaction.retire(target_bytes, int(self._settings.max_age * 1e9))
-        self._count_retired(retired)
-        return retired.batches > 0
-
-    def _is_held_by_readers(self) -> bool:
-        """Whether somebody reads an old state of the journal, so that deleting makes no room."""
-        self._store.environment.reader_check()
-        last = self._store.environment.info()["last_txnid"]
-        lines = self._store.environment.readers().splitlines()[1:]
-        seen = [int(words[2]) for words in map(str.split, lines) if len(words) == 3 and words[2].isdigit()]
-        return any(number + 1 < last for number in seen)
-
-    def _refuse(self, group: list[Job], error: lmdb.Error) -> None:
+    def _refuse(self, group: list[Job], error: NoRoom) -> None:
         """There is no room: what can be sent again is refused, the rest waits."""
-        if not self.is_full:
-            log.error("journal: no room: %s; batches are refused until there is", error)
+        log.error("journal: no room: %s; batches are refused until there is", error)
         self.is_full = True
-        self._wanted_bytes = max(PROBE_LEAST_BYTES, sum(job.size_bytes for job in group))
+        self._wanted_bytes = max(PROBE_LEAST_BYTES, count_bytes(group))
         self._retry_s = time.monotonic() + RETRY_S
         self._health.degrade("journal", f"no room to store anything: {error}")
         self._counters.add("flowd_journal_full_total")
@@ -248,44 +213,65 @@ class Writer(threading.Thread):
 
     def _try_again(self, group: list[Job]) -> None:
         """Looks now and then whether there is room again: by storing as much as was refused, and deleting it."""
+        group = self._free(group)
+        if self.failure is not None:
+            return
         if time.monotonic() < self._retry_s and not self._is_ending:
             self._settle_without_room(group)
             return
         self._retry_s = time.monotonic() + RETRY_S
         patient = [job for job in group if job.is_patient]
         try:
-            self._store.probe(PROBE_KEY, self._wanted_bytes)
+            self._committer.probe(self._wanted_bytes)
             self._commit(patient)
-        except (lmdb.MapFullError, lmdb.DiskError):
+        except NoRoom:
             self._settle_without_room(group)
             return
         except lmdb.Error as error:
             self._fail(error, group)
             return
+        self._settle([job for job in group if not job.is_patient], NO_SPACE)
         self.is_full = False
         self._health.restore("journal")
         log.warning("journal: there is room again")
         self._settle(patient)
-        self._settle([job for job in group if not job.is_patient], NO_SPACE)
+
+    def _free(self, group: list[Job]) -> list[Job]:
+        """Does what adds nothing at once (an administrator has the journal trimmed): that may be what makes room.
+        Returns the others."""
+        freeing = [job for job in group if not job.size_bytes and not job.is_patient]
+        if not freeing:
+            return group
+        try:
+            self._commit(freeing)
+        except NoRoom:
+            self._settle(freeing, NO_SPACE)
+        except lmdb.Error as error:
+            self._fail(error, group)
+        else:
+            self._settle(freeing)
+            self._retry_s = 0.0
+        return [job for job in group if job not in freeing]
 
     def _keep_up(self, now_s: float) -> None:
         """What is due from time to time: syncing by interval, and the file of what is known."""
-        if self._is_dirty and self._settings.sync == "interval" and now_s >= self._sync_due_s and not self.failure:
+        if self.failure is not None:
+            return
+        if self._is_dirty and self._settings.sync == "interval" and now_s >= self._sync_due_s:
             self._is_dirty = False
             try:
                 self._store.sync()
             except lmdb.Error as error:
                 self._fail(error, [])
+                return
         if self._has_news and now_s >= self._known_due_s:
             self._known_due_s = now_s + KNOWN_S
             self._has_news = False
             self._write_known(is_safe=self._settings.sync == "commit")
 
-    def _write_known(self, *, is_safe: bool, is_doubtful: bool = False) -> None:
+    def _write_known(self, *, is_safe: bool) -> None:
         try:
-            known = describe_store(self._store, is_safe=is_safe)
-            known.is_doubtful = is_doubtful
-            write_known(self._state_dir, known)
+            write_known(self._state_dir, describe_store(self._store, is_safe=is_safe))
             self._known_failed = False
         except (OSError, lmdb.Error) as error:
             if not self._known_failed:
@@ -307,21 +293,37 @@ class Writer(threading.Thread):
 
     def _fail(self, error: Exception, group: list[Job]) -> None:
         """The disk, or the file, is not to be trusted any more: the daemon ends."""
-        is_damaged = isinstance(error, lmdb.CorruptedError | lmdb.PageNotFoundError | lmdb.PanicError)
+        is_damaged = isinstance(error, lmdb.CorruptedError | lmdb.PageNotFoundError)
         hint = "start it again: the journal is verified first" if is_damaged else hint_for(str(error))
-        self.failure = JournalFailed(f"the journal in {self._store.directory} cannot be written: {error}", hint=hint)
-        log.critical("%s; the daemon ends", self.failure.message)
+        failure = JournalFailed(f"the journal in {self._store.directory} cannot be written: {error}", hint=hint)
+        log.critical("%s; the daemon ends", failure.message)
         self._counters.add("flowd_journal_failures_total", reason=_name_failure(error))
-        if is_damaged:
-            self._write_known(is_safe=False, is_doubtful=True)
+        self._doubt()
         self._is_ending = True
-        self._settle(group, FAILED)
+        self.failure = failure
+        self._settle(group + self._held, FAILED)
+        self._settle_all(FAILED)
         self._alarm()
 
-    def _count_retired(self, retired: Retired) -> None:
-        if retired.batches:
-            self._counters.add("flowd_retired_batches_total", retired.batches)
-            self._counters.add("flowd_retired_lines_total", retired.lines)
+    def _doubt(self) -> None:
+        """Has the next start verify the journal. An environment that failed may not be read any more."""
+        try:
+            known = describe_store(self._store, is_safe=False)
+        except Exception:
+            known = read_known(self._state_dir) or Known()
+        known.is_doubtful = True
+        try:
+            write_known(self._state_dir, known)
+        except OSError:
+            forget_known(self._state_dir)
+
+    def _settle_all(self, refusal: str) -> None:
+        """Whatever waits is told that nothing comes of it."""
+        with suppress(Empty):
+            while True:
+                job = self._jobs.get_nowait()
+                if job is not None:
+                    self._settle([job], refusal)
 
 
 def _name_failure(error: Exception) -> str:
