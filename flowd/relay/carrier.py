@@ -6,6 +6,7 @@ and its origin is told. Belongs to the thread that carries lines.
 
 from __future__ import annotations
 
+import itertools
 import time
 from typing import Protocol, cast
 
@@ -33,18 +34,20 @@ class Origin(Protocol):
 
 
 class Entry:
-    """A decided batch on its way into the journal. `placed` is where it came to stand, once it is stored.
+    """A decided batch on its way into the journal, numbered in the `order` of deciding. `placed` is where it came to
+    stand, once it is stored.
 
     A subclass writes what belongs into the same transaction.
     """
 
     is_patient = False
 
-    __slots__ = ("batch", "lines", "origin", "outbox", "placed", "size_bytes", "term")
+    __slots__ = ("batch", "lines", "order", "origin", "outbox", "placed", "size_bytes", "term")
 
     def __init__(self, origin: Origin) -> None:
         self.origin = origin
         self.term = 0
+        self.order = 0
         self.batch: NewBatch
         self.lines: int
         self.outbox: Outbox
@@ -64,6 +67,7 @@ class Carrier:
         self._live = live
         self._writer = writer
         self._outbox = outbox
+        self._orders = itertools.count(1)
 
     @property
     def has_room(self) -> bool:
@@ -91,6 +95,7 @@ class Carrier:
             crc if kept is lines else None,
         )
         entry.lines = applied.lines
+        entry.order = next(self._orders)
         entry.outbox = self._outbox
         entry.size_bytes = len(kept) + ENTRY_BYTES
         self.resubmit(entry)
@@ -123,9 +128,10 @@ class Carrier:
 
 
 def retry_refused(carrier: Carrier, refused: list[Entry]) -> None:
-    """Hands refused batches to the journal again, in their order, where it has room now."""
+    """Hands refused batches to the journal again, where it has room now: in the order in which they were decided, which
+    is not always that in which they were refused."""
     if refused and not carrier.is_refusing:
-        again = refused.copy()
+        again = sorted(refused, key=lambda entry: entry.order)
         refused.clear()
         for entry in again:
             carrier.resubmit(entry)

@@ -245,7 +245,7 @@ class Daemon:
             Outbox(wake),
             views,
             self._compiler,
-            Starts(self._store, opened.loss),
+            Starts(self._store, opened.before),
             self._consume_counters,
         )
         dispatch = Dispatch(self._store, self._consume_counters, consumers.detach)

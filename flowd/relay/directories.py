@@ -46,8 +46,9 @@ class DirectoryLock:
                 f"{directory}: another flowd is running here" + (f" (process {owner})" if owner else ""),
                 hint="stop it first, or give this one directories of its own",
             ) from None
-        os.ftruncate(self._fd, 0)
-        os.pwrite(self._fd, f"{os.getpid()}\n".encode(), 0)
+        with suppress(OSError):  # a full disk: the lock holds without saying whose it is
+            os.ftruncate(self._fd, 0)
+            os.pwrite(self._fd, f"{os.getpid()}\n".encode(), 0)
 
     def release(self) -> None:
         """Gives the directory back. The file stays: removing it would let two daemons lock two files of one name."""

@@ -18,6 +18,8 @@ CURVE_HINT = "give server_secret_file and allowed_keys_dir under [curve]; `flowd
 NAME_HINT = "1 to 128 of the characters A-Z a-z 0-9 . _ -"
 JOURNAL_LEAST_BYTES = 1 << 20
 """Less holds no batch for long enough that anybody could read it."""
+JOURNAL_MOST_BYTES = 1 << 43
+"""8 TiB: what can be mapped with room to spare, and what ext4 takes as one file."""
 
 Add = Callable[[str, str, str], None]
 """Takes note of a problem: the key, what is wrong, what to do."""
@@ -124,9 +126,10 @@ def _check_journal(config: Config, add: Add) -> None:
     journal = config.journal
     if journal.interval_ms < 1:
         add("journal.interval_ms", f"interval_ms = {journal.interval_ms} is no time", "write 500")
-    if journal.max_bytes < JOURNAL_LEAST_BYTES:
-        add("journal.max_bytes", f"max_bytes = {journal.max_bytes} is too small", "write 1MiB or more, 4GiB as a rule")
-    if journal.max_age <= 0:
+    if not JOURNAL_LEAST_BYTES <= journal.max_bytes <= JOURNAL_MOST_BYTES:
+        size = "too small" if journal.max_bytes < JOURNAL_LEAST_BYTES else "more than a file can have"
+        add("journal.max_bytes", f"max_bytes = {journal.max_bytes} is {size}", "write 1MiB or more, 4GiB as a rule")
+    if not 0 < journal.max_age < float("inf"):
         add("journal.max_age", f"max_age = {journal.max_age:g} is no age", "write 24h")
 
 

@@ -13,7 +13,7 @@ from flowd.relay.journal.layout import StreamRow
 from flowd.relay.journal.outbox import Outbox
 from flowd.relay.journal.store import Store
 from flowd.relay.journal.transaction import Retired, Transaction
-from flowd.relay.journal.writer import Job, Writer
+from flowd.relay.journal.writer import FAILED, Job, Writer
 
 ANSWER_S = 30.0
 """How long the journal may take for one of these."""
@@ -129,6 +129,8 @@ class Administration:
         settled = job.outbox.take()
         if settled is None:
             raise FlowdError("the journal does not answer", hint="`flowd status` says how it is")
+        if settled.refusal == FAILED:
+            raise FlowdError("the journal has failed, and the daemon ends", hint="see its log")
         if settled.refusal:
             raise FlowdError("the journal has no room", hint="make room on the disk")
 

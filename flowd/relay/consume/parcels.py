@@ -12,7 +12,7 @@ from typing import NamedTuple
 import zmq
 
 from flowd.relay.deciding.views import View
-from flowd.relay.journal.layout import Head, StreamRow
+from flowd.relay.journal.layout import Corrupt, Head, StreamRow
 from flowd.relay.journal.reading import Reading
 from flowd.wire import checksum
 
@@ -44,9 +44,12 @@ class Parcels:
 
     def read(self, reading: Reading, row: StreamRow, stream: str, sequence: int, view: View | None) -> Parcel | None:
         """One from the journal; None where it is not there any more. Raises Corrupt."""
+        row = reading.stream(stream) or row  # this moment's: what was retired since is not damaged
         head = reading.head(row, sequence)
-        if head is None or sequence < row.oldest:
+        if sequence < row.oldest:
             return None
+        if head is None:
+            raise Corrupt(f"the head of batch {sequence} is missing")
         lines = reading.lines(row, sequence, head)
         if view is None:
             count, crc = head.lines, head.crc
