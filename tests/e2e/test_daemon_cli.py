@@ -237,11 +237,14 @@ def test_the_examples_run(tmp_path: Path) -> None:
         for example in [e for name in ("send", "status", "reload", "bypass") for e in examples_of(name)]:
             done = run_example(tmp_path, example, **extra)
             assert done.returncode == 0, (example, done.stderr)
-        for example in examples_of("observe"):
-            with started(*example.split()[1:], extra=extra) as observer:
-                assert read_line(observer) == b"flowd: following flows\n"
-                assert flowd("send", lines=KEPT * 10, extra=extra).returncode == 0
-                assert observer.wait(DEADLINE_S) == 0
+        live, stored = examples_of("observe")
+        with started(*live.split()[1:], extra=extra) as observer:
+            assert read_line(observer) == b"flowd: following flows\n"
+            assert flowd("send", lines=KEPT * 10, extra=extra).returncode == 0
+            assert observer.wait(DEADLINE_S) == 0
+        done = run_example(tmp_path, stored, **extra)
+        assert (done.returncode, len(done.stdout.splitlines())) == (0, 1 + 100), done.stdout
+        assert b"lines of flows in the journal" in done.stderr
         child.send_signal(signal.SIGTERM)
         assert child.wait(DEADLINE_S) == 0
 
