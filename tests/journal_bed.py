@@ -111,6 +111,7 @@ class AppendJob:
         self.producer = producer
         self.sequence = sequence
         self.is_patient = is_patient
+        self.is_small = False
         self.size_bytes = len(kept)
         self.term = 0
         self.writes = 0

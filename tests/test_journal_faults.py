@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import lmdb
 import pytest
 from faults_bed import FaultyDaemon, counters, feed, numbered, read_all
 from relay_bed import DEADLINE_S, Peer, batch
@@ -152,6 +153,33 @@ def test_a_flipped_byte_costs_one_batch(tmp_path: Path) -> None:
         assert (consumer.missed_lines, consumer.missed_batches) == (100, 1)
         gone = 'flowd_gone_lines_total{reason="corrupt"}'
         assert counters(daemon, "flowd_corrupt_batches_total", gone) == {"flowd_corrupt_batches_total": 1, gone: 100}
+        assert daemon.status()["state"] == "ok"
+
+
+def test_a_flipped_byte_in_a_mark_or_a_cursor_costs_nothing(tmp_path: Path) -> None:
+    """Who had it is taken for a newcomer: what it has comes a second time rather than never."""
+    daemon = FaultyDaemon(tmp_path)
+    with daemon, Peer(daemon.endpoint("ingest")) as peer:
+        peer.hello()
+        for sequence in (1, 2, 3):
+            assert isinstance(peer.send(sequence, LINES[sequence]), Ack)
+        with Consumer(daemon.endpoint("consume"), "siem", timeout_s=DEADLINE_S) as consumer:
+            assert next(consumer).lines == LINES[1]
+            consumer.commit()
+        assert daemon.terminate()[0] == EXIT_DONE
+        with lmdb.open(str(daemon.data.parent), max_dbs=8) as environment:
+            for name in (b"producers", b"cursors"):
+                database = environment.open_db(name)
+                with environment.begin(write=True) as transaction, transaction.cursor(database) as cursor:
+                    assert cursor.first()
+                    key, value = cursor.item()
+                    assert transaction.put(key, b"?" + value[1:], db=database)
+        daemon.start()
+        assert peer.hello(first=3).last == 2
+        assert peer.send(3, LINES[3]).s == 3
+        with Consumer(daemon.endpoint("consume"), "siem", timeout_s=DEADLINE_S) as consumer:
+            assert [next(consumer).lines for _ in range(4)] == [LINES[1], LINES[2], LINES[3], LINES[3]]
+        assert counters(daemon, "flowd_corrupt_marks_total") == {"flowd_corrupt_marks_total": 1}
         assert daemon.status()["state"] == "ok"
 
 

@@ -8,6 +8,7 @@ import os
 import resource
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from flowd.wire import Ack, Nak
 
 BATCH_LINES = 200
 FULL = "flowd_journal_full_total"
+NO_CURSOR = 'flowd_refused_attachments_total{reason="no_space"}'
 REFUSED = 'flowd_refused_batches_total{reason="no_space"}'
 
 
@@ -83,6 +85,10 @@ def refuse_and_recover(daemon: FaultyDaemon, reason: str, make_room: Callable[[]
         wait_until(lambda: counters(daemon, REFUSED)[REFUSED] > 4, "the producer's refusal")
         assert daemon.status()["streams"]["flows"]["lines"] == decided
         got = b"".join(next(consumer).lines for _ in range(refused - 1))
+        with Consumer(daemon.endpoint("consume"), "siem", timeout_s=DEADLINE_S) as durable:  # a cursor still has room
+            assert next(durable).lines == make_batch(1)
+            durable.commit()
+        assert daemon.status()["journal"]["is_full"]
         make_room()
         wait_for_room(daemon)
         assert isinstance(peer.send(refused, make_batch(refused)), Ack)
@@ -168,7 +174,12 @@ def test_a_disk_that_says_it_has_no_room_refuses_and_recovers(tmp_path: Path, ca
             daemon.order(f"fail {call} {errno.ENOSPC}")
             assert send_until_refused(peer, first=1) == 2
             expect_degraded(daemon, "No space left on device")
-            daemon.order("")
+            consumer = Consumer(daemon.endpoint("consume"), "siem", timeout_s=DEADLINE_S)
+            with consumer, ThreadPoolExecutor() as pool:
+                attaching = pool.submit(consumer.connect)
+                wait_until(lambda: counters(daemon, NO_CURSOR)[NO_CURSOR] > 1, "refusals of a consumer that has a name")
+                daemon.order("")
+                attaching.result(DEADLINE_S)
             wait_for_room(daemon)
             assert isinstance(peer.send(2, make_batch(2)), Ack)
         assert [one.lines for one in read_all(daemon)] == [make_batch(1), make_batch(2)]

@@ -20,7 +20,17 @@ from journal_bed import (
     stored,
 )
 
-from flowd.relay.journal.layout import Corrupt, Cursor, Head, Mark, StreamRow, batch_key, part_bytes, part_key
+from flowd.relay.journal.layout import (
+    Corrupt,
+    Cursor,
+    Head,
+    Mark,
+    StreamRow,
+    batch_key,
+    cursor_key,
+    part_bytes,
+    part_key,
+)
 from flowd.relay.journal.store import PROBE_PREFIX, Store
 from flowd.relay.journal.transaction import Placed, Retired, Transaction
 from flowd.wire import checksum
@@ -170,7 +180,6 @@ def test_cursors_are_kept_by_consumer_and_stream(store: Store) -> None:
         assert (transaction.find_cursor("siem", "flows"), transaction.cursors_count()) == (first, 2)
     with store.read() as reading:
         assert reading.cursors() == {("siem", "flows"): first, ("siem", "dns"): second}
-        assert (reading.find_cursor("siem", "dns"), reading.find_cursor("other", "dns")) == (second, None)
     with store.write() as transaction:
         assert transaction.delete_cursor("siem", "flows")
         assert not transaction.delete_cursor("siem", "flows")
@@ -218,6 +227,23 @@ def test_a_damaged_head_is_passed_over(store: Store) -> None:
     assert retire(store, 0) == Retired(5, 1 + 2 + 5)
     with store.environment.begin() as raw:
         assert raw.stat(store.databases["lines"])["entries"] == 0
+
+
+def test_damaged_marks_cursors_and_places(store: Store) -> None:
+    with store.write() as transaction:
+        transaction.set_mark(b"p", Mark(1, 2, 3))
+        transaction.set_place(b"a", b"1")
+        for consumer in ("siem", "other"):
+            transaction.set_cursor(consumer, "flows", Cursor(1, 2, 3, 4, 5))
+    for database, key in (("producers", b"p"), ("places", b"a"), ("cursors", cursor_key("siem", "flows"))):
+        overwrite(store, database, key, 0)
+    with store.read() as reading:
+        with pytest.raises(Corrupt, match="a producer's mark is damaged"):
+            reading.find_mark(b"p")
+        assert reading.cursors() == {("other", "flows"): Cursor(1, 2, 3, 4, 5)}
+        assert reading.places() == {b"a": b""}
+    with store.write() as transaction:
+        assert transaction.find_cursor("siem", "flows") is None
 
 
 def test_damaged_pages_are_corrupt_too(tmp_path: Path) -> None:

@@ -41,6 +41,7 @@ class Entry:
     """
 
     is_patient = False
+    is_small = False
 
     __slots__ = ("batch", "lines", "order", "origin", "outbox", "placed", "size_bytes", "term")
 

@@ -151,6 +151,7 @@ class _TrimJob:
 
     size_bytes = 0
     is_patient = False
+    is_small = False
 
     def __init__(self, most_bytes: int) -> None:
         self.outbox = Outbox(_Done())

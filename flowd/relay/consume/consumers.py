@@ -114,7 +114,7 @@ class Consumers:
             assert isinstance(job, AttachJob | CommitJob)
             peer, key, header, view = self._jobs.pop(job)
             if settled.refusal:
-                peer[0].reply(peer[1], Err("no_space", "the journal has no room"))
+                self._refuse(*peer, settled.refusal, "the journal has no room")
             elif isinstance(job, AttachJob):
                 assert header is not None
                 self._attach_named(peer, key, header, view, job)

@@ -16,10 +16,11 @@ CURSORS_MAX = 4096
 
 
 class CursorJob:
-    """The base: a consumer's cursor in a stream is changed. It waits while the journal has no room."""
+    """The base: a consumer's cursor in a stream is changed."""
 
     size_bytes = CURSOR_BYTES
-    is_patient = True
+    is_patient = False
+    is_small = True
 
     def __init__(self, outbox: Outbox, consumer: str, stream: str) -> None:
         self.outbox = outbox
@@ -60,7 +61,12 @@ class AttachJob(CursorJob):
 
 
 class CommitJob(CursorJob):
-    """A consumer is done with everything up to `sequence`. Afterwards `is_fenced` says that another has its name."""
+    """A consumer is done with everything up to `sequence`. Afterwards `is_fenced` says that another has its name.
+
+    It waits while the journal has no room: its consumer counts on it. One that attaches asks again.
+    """
+
+    is_patient = True
 
     def __init__(self, outbox: Outbox, consumer: str, stream: str, generation: int, sequence: int, lines: int) -> None:
         super().__init__(outbox, consumer, stream)

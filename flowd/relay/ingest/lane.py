@@ -13,6 +13,7 @@ from flowd.errors import FlowdError, WireError
 from flowd.relay.carrier import Carrier, Entry, Origin
 from flowd.relay.deciding.streams import Streams
 from flowd.relay.ingest.marks import Mark, Marks
+from flowd.relay.journal.layout import Corrupt
 from flowd.relay.journal.layout import Mark as StoredMark
 from flowd.relay.journal.store import Store
 from flowd.relay.journal.transaction import Transaction
@@ -135,8 +136,14 @@ class Ingest:
             mark.refused[entry.sequence] = entry
 
     def _find_stored(self, producer: bytes) -> int:
-        with self._store.read() as reading:
-            mark = reading.find_mark(producer)
+        try:
+            with self._store.read() as reading:
+                mark = reading.find_mark(producer)
+        except Corrupt as error:
+            # What its last life left unacknowledged is taken: what of that was stored, is stored twice.
+            log.error("ingest: producer %s: %s; it is taken for a new one", producer[:16].hex(), error)
+            self._counters.add("flowd_corrupt_marks_total")
+            return 0
         return 0 if mark is None else mark.last
 
     def _answer_hello(self, peer: bytes, hello: Hello) -> Header:

@@ -10,6 +10,8 @@
 | `cursors` | consumer's name, NUL, stream's name | Cursor |
 | `places` | whatever the tail source wants | the same |
 
+Each value but the lines' and those of (main) ends in its own crc32; that of a batch's lines is in its head.
+
 Heads lie apart from the lines: a few leaf pages hold thousands of them, so that a time or a line is found, and the
 lines of what is gone are counted, without touching the lines themselves.
 """
@@ -17,7 +19,7 @@ lines of what is gone are counted, without touching the lines themselves.
 from __future__ import annotations
 
 import struct
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from zlib_ng.zlib_ng import crc32
 
@@ -131,38 +133,54 @@ def part_bytes(page_bytes: int, pages: int = PART_PAGES) -> int:
     return pages * page_bytes - PAGE_HEAD_BYTES
 
 
+def seal(packed: bytes) -> bytes:
+    """A record with its own checksum."""
+    return packed + _CRC.pack(crc32(packed))
+
+
+def unseal(value: bytes | memoryview, what: str) -> bytes:
+    """The record; `what` names it in what is raised where it is not what was written: Corrupt."""
+    packed = bytes(value[: -_CRC.size])
+    if len(value) < _CRC.size or _CRC.pack(crc32(packed)) != bytes(value[-_CRC.size :]):
+        raise Corrupt(f"{what} is damaged")
+    return packed
+
+
+def _unpack(fields: struct.Struct, value: bytes | memoryview, what: str) -> tuple[Any, ...]:
+    packed = unseal(value, what)
+    if len(packed) != fields.size:
+        raise Corrupt(f"{what} has {len(packed)} bytes, not {fields.size}")
+    return fields.unpack(packed)
+
+
 def pack_stream(row: StreamRow) -> bytes:
     """A stream's row."""
-    return _STREAM.pack(*row)
+    return seal(_STREAM.pack(*row))
 
 
 def unpack_stream(value: bytes | memoryview) -> StreamRow:
-    """Raises struct.error for anything else."""
-    return StreamRow(*_STREAM.unpack(value))
+    """Raises Corrupt where the row is not what was written."""
+    return StreamRow(*_unpack(_STREAM, value, "a stream's row"))
 
 
 def pack_head(head: Head) -> bytes:
-    """A head with its own checksum."""
-    packed = _HEAD.pack(*head)
-    return packed + _CRC.pack(crc32(packed))
+    """A head."""
+    return seal(_HEAD.pack(*head))
 
 
 def unpack_head(value: bytes | memoryview) -> Head:
     """Raises Corrupt where the head is not what was written."""
-    packed = bytes(value)
-    if len(packed) != _HEAD.size + _CRC.size or _CRC.pack(crc32(packed[: _HEAD.size])) != packed[_HEAD.size :]:
-        raise Corrupt("a batch's head is damaged")
-    return Head(*_HEAD.unpack_from(packed))
+    return Head(*_unpack(_HEAD, value, "a batch's head"))
 
 
 def pack_mark(mark: Mark) -> bytes:
     """A producer's mark."""
-    return _MARK.pack(*mark)
+    return seal(_MARK.pack(*mark))
 
 
 def unpack_mark(value: bytes | memoryview) -> Mark:
-    """Raises struct.error for anything else."""
-    return Mark(*_MARK.unpack(value))
+    """Raises Corrupt where the mark is not what was written."""
+    return Mark(*_unpack(_MARK, value, "a producer's mark"))
 
 
 def cursor_key(consumer: str, stream: str) -> bytes:
@@ -179,10 +197,12 @@ def split_cursor_key(key: bytes | memoryview) -> tuple[str, str]:
 def pack_cursor(cursor: Cursor) -> bytes:
     """A consumer's cursor."""
     is_set = cursor.sequence is not None
-    return _CURSOR.pack(cursor.generation, cursor.owner, is_set, cursor.sequence or 0, cursor.lines, cursor.time_ns)
+    return seal(
+        _CURSOR.pack(cursor.generation, cursor.owner, is_set, cursor.sequence or 0, cursor.lines, cursor.time_ns)
+    )
 
 
 def unpack_cursor(value: bytes | memoryview) -> Cursor:
-    """Raises struct.error for anything else."""
-    generation, owner, is_set, sequence, lines, time_ns = _CURSOR.unpack(value)
+    """Raises Corrupt where the cursor is not what was written."""
+    generation, owner, is_set, sequence, lines, time_ns = _unpack(_CURSOR, value, "a consumer's cursor")
     return Cursor(generation, owner, sequence if is_set else None, lines, time_ns)

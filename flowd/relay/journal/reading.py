@@ -5,7 +5,8 @@ Lines are lent: they are valid as long as the reading.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import lmdb
@@ -17,13 +18,13 @@ from flowd.relay.journal.layout import (
     Mark,
     StreamRow,
     batch_key,
-    cursor_key,
     part_key,
     split_cursor_key,
     unpack_cursor,
     unpack_head,
     unpack_mark,
     unpack_stream,
+    unseal,
 )
 from flowd.wire import Buffer, checksum
 
@@ -44,7 +45,7 @@ class Reading:
         self._databases = shape.databases
 
     def stream(self, name: str) -> StreamRow | None:
-        """Where a stream stands at this moment, which `Store.stream` may be behind or ahead of."""
+        """Where a stream stands at this moment, which `Store.stream` may be behind or ahead of. Raises Corrupt."""
         found = self._get("streams", name.encode())
         return None if found is None else unpack_stream(found)
 
@@ -96,24 +97,34 @@ class Reading:
         return self._bisect(row, lambda head: head.lines_before + head.lines > wanted)
 
     def find_mark(self, producer: bytes) -> Mark | None:
-        """A producer's mark."""
-        found = self._raw.get(producer, db=self._databases["producers"])
+        """A producer's mark. Raises Corrupt."""
+        found = self._get("producers", producer)
         return None if found is None else unpack_mark(found)
 
-    def find_cursor(self, consumer: str, stream: str) -> Cursor | None:
-        """Where a consumer stands in a stream."""
-        found = self._raw.get(cursor_key(consumer, stream), db=self._databases["cursors"])
-        return None if found is None else unpack_cursor(found)
-
     def cursors(self) -> dict[tuple[str, str], Cursor]:
-        """All consumers' places, by consumer and stream."""
-        with self._raw.cursor(self._databases["cursors"]) as cursor:
-            return {split_cursor_key(key): unpack_cursor(value) for key, value in cursor}
+        """All consumers' places, by consumer and stream, but for damaged ones. Raises Corrupt where the pages are."""
+        found = {}
+        for key, value in self._entries("cursors"):
+            with suppress(Corrupt):
+                found[split_cursor_key(key)] = unpack_cursor(value)
+        return found
 
     def places(self) -> dict[bytes, bytes]:
-        """What the tail source has kept."""
-        with self._raw.cursor(self._databases["places"]) as cursor:
-            return {bytes(key): bytes(value) for key, value in cursor}
+        """What the tail source has kept; of a damaged place nothing but its key. Raises Corrupt where the pages are."""
+        found = {}
+        for key, value in self._entries("places"):
+            try:
+                found[bytes(key)] = unseal(value, "a place")
+            except Corrupt:
+                found[bytes(key)] = b""
+        return found
+
+    def _entries(self, database: str) -> Iterator[tuple[memoryview, memoryview]]:
+        try:
+            with self._raw.cursor(self._databases[database]) as cursor:
+                yield from cursor
+        except DAMAGED as error:
+            raise Corrupt(f"the journal's pages are damaged: {error}") from error
 
     def _get(self, database: str, key: bytes) -> Any:
         """Raises Corrupt where the pages on the way are damaged."""

@@ -5,6 +5,7 @@ Everything happens in the transaction alone: the rows of the streams that it cha
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from heapq import heapify, heappop, heapreplace
 from typing import Any, NamedTuple
@@ -25,6 +26,7 @@ from flowd.relay.journal.layout import (
     pack_stream,
     part_bytes,
     part_key,
+    seal,
     unpack_cursor,
     unpack_head,
     unpack_mark,
@@ -47,6 +49,8 @@ MARKS_MAX = 65536
 """Producers remembered: a node has dozens. The ones that were quiet longest are forgotten first."""
 MARKS_FORGOTTEN = MARKS_MAX // 16
 """How many are forgotten at once: finding them means to look at all."""
+
+log = logging.getLogger(__name__)
 
 
 class Shape(NamedTuple):
@@ -173,9 +177,15 @@ class Transaction:
         self._marks[producer] = mark
 
     def find_cursor(self, consumer: str, stream: str) -> Cursor | None:
-        """Where a consumer stands in a stream."""
+        """Where a consumer stands in a stream. A damaged cursor is none: who had it begins as its ATTACH says."""
         found = self._raw.get(cursor_key(consumer, stream), db=self._cursors)
-        return None if found is None else unpack_cursor(found)
+        if found is None:
+            return None
+        try:
+            return unpack_cursor(found)
+        except Corrupt as error:
+            log.error("journal: %s of stream %s: %s; it begins anew", consumer, stream, error)
+            return None
 
     def set_cursor(self, consumer: str, stream: str, cursor: Cursor) -> None:
         """Moves a consumer's cursor."""
@@ -194,7 +204,7 @@ class Transaction:
         if value is None:
             self._raw.delete(key, db=self._places)
         else:
-            self._raw.put(key, value, db=self._places)
+            self._raw.put(key, seal(value), db=self._places)
 
     def used_bytes(self) -> int:
         """Bytes that entries take now."""
@@ -291,7 +301,15 @@ class Transaction:
 
     def _forget_marks(self) -> None:
         with self._raw.cursor(self._producers) as cursor:
-            quiet = sorted((unpack_mark(value).time_ns, bytes(key)) for key, value in cursor)
+            quiet = sorted((_heard_ns(value), bytes(key)) for key, value in cursor)
         for _, producer in quiet[:MARKS_FORGOTTEN]:
             if producer not in self._marks:  # who speaks now may look quiet, by a clock that was set back
                 self._raw.delete(producer, db=self._producers)
+
+
+def _heard_ns(mark: bytes) -> int:
+    """When a producer was heard last; long ago, where its mark is damaged."""
+    try:
+        return unpack_mark(mark).time_ns
+    except Corrupt:
+        return 0

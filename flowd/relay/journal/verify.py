@@ -20,8 +20,6 @@ from flowd.relay.journal.layout import (
     FORMAT_KEY,
     StreamRow,
     split_batch_key,
-    unpack_cursor,
-    unpack_mark,
     unpack_stream,
 )
 
@@ -54,9 +52,9 @@ def verify(directory: str) -> bool:
             ends[number] = first, sequence
         for row in rows:
             _check_row(row, heads[row.number], ends.get(row.number, (row.next, row.next - 1)))
-        for name, check in (("lines", crc32), ("producers", unpack_mark), ("cursors", unpack_cursor), ("places", len)):
+        for name in ("lines", "producers", "cursors", "places"):
             for _, value in _entries(environment, transaction, name):
-                check(value)
+                crc32(value)
     return True
 
 

@@ -24,6 +24,7 @@ from flowd.relay.config import Journal
 from flowd.relay.health import Health
 from flowd.relay.journal.committing import Committer, NoRoom, Writable, count_bytes
 from flowd.relay.journal.known import Known, forget_known, read_known, write_known
+from flowd.relay.journal.layout import Corrupt
 from flowd.relay.journal.opening import JournalFailed, describe_store, hint_for
 from flowd.relay.journal.outbox import Outbox
 from flowd.relay.journal.store import Store
@@ -48,11 +49,12 @@ log = logging.getLogger(__name__)
 
 
 class Job(Writable, Protocol):
-    """Something to be stored. `is_patient` jobs wait while there is no room, the others are refused. `term` is set by
-    `submit`."""
+    """Something to be stored. `is_patient` jobs wait while there is no room, the others are refused; `is_small` ones,
+    for which it does not matter what comes before them, are tried even so. `term` is set by `submit`."""
 
     outbox: Outbox
     is_patient: bool
+    is_small: bool
     term: int
 
 
@@ -212,29 +214,47 @@ class Writer(threading.Thread):
         self._settle([job for job in group if not job.is_patient], NO_SPACE)
 
     def _try_again(self, group: list[Job]) -> None:
-        """Looks now and then whether there is room again: by storing as much as was refused, and deleting it."""
+        """Looks now and then whether there is room again: by storing as much as was refused, and deleting it. Until
+        then what is small waits."""
         group = self._free(group)
         if self.failure is not None:
             return
+        small = [job for job in group if job.is_small]
+        large = [job for job in group if not job.is_small]
         if time.monotonic() < self._retry_s and not self._is_ending:
-            self._settle_without_room(group)
+            self._held = small + self._held
+            self._settle_without_room(large)
             return
         self._retry_s = time.monotonic() + RETRY_S
-        patient = [job for job in group if job.is_patient]
+        patient = [job for job in group if job.is_patient or job.is_small]
         try:
             self._committer.probe(self._wanted_bytes)
             self._commit(patient)
         except NoRoom:
-            self._settle_without_room(group)
+            self._settle_without_room(large)
+            self._store_small(small)
             return
         except lmdb.Error as error:
             self._fail(error, group)
             return
-        self._settle([job for job in group if not job.is_patient], NO_SPACE)
+        self._settle([job for job in group if job not in patient], NO_SPACE)
         self.is_full = False
         self._health.restore("journal")
         log.warning("journal: there is room again")
         self._settle(patient)
+
+    def _store_small(self, small: list[Job]) -> None:
+        """A cursor often finds a page where a batch does not: who reads should not have to wait for who writes."""
+        if not small:
+            return
+        try:
+            self._commit(small)
+        except NoRoom:
+            self._settle_without_room(small)
+        except lmdb.Error as error:
+            self._fail(error, small)
+        else:
+            self._settle(small)
 
     def _free(self, group: list[Job]) -> list[Job]:
         """Does what adds nothing at once (an administrator has the journal trimmed): that may be what makes room.
@@ -273,7 +293,7 @@ class Writer(threading.Thread):
         try:
             write_known(self._state_dir, describe_store(self._store, is_safe=is_safe))
             self._known_failed = False
-        except (OSError, lmdb.Error) as error:
+        except (OSError, lmdb.Error, Corrupt) as error:
             if not self._known_failed:
                 log.warning("journal: what is known of it cannot be written: %s", error)
             self._known_failed = True
