@@ -9,7 +9,7 @@ SYSTEM := g++ pkg-config libonig-dev libvectorscan-dev
 TEST_SYSTEM := ruby rsyslog rsyslog-czmq libzmq3-dev libmsgpack-dev
 BENCH_SYSTEM := ripgrep mawk jq
 
-.PHONY: help build demo test bench lint sanitize fuzz clean
+.PHONY: help build demo test bench soak lint sanitize fuzz clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -37,6 +37,9 @@ test: build ## every test, over both engines; ends with pytest's summary
 bench: build ## the benchmarks, with their peers in the same run; the report is bench/results/report.md
 	@tools/system-packages $(BENCH_SYSTEM)
 	@$(RUN) bench/run.py
+
+soak: build ## 1,000 rounds of kill -9, and consumers that stand still: 45 minutes; the report is build/soak/soak.md
+	@$(RUN) tests/soak/run.py
 
 lint: build ## ruff, cython-lint, mypy --strict, stubtest, the imports' direction, the kernels' warnings
 	@tools/lint $(RUN)

@@ -2,8 +2,8 @@
 
 Each way has its three processes, all run in turns over the same batches of 256 KiB, from the first batch sent to the
 last one arrived. The forwarder is libzmq's own proxy: it looks at nothing, and nobody is told that anything arrived.
-The daemon checks each batch, filters it by the documented namespace filter, stores what is kept in its journal (which is
-not synced here: the forwarder has no disk), publishes it, and acknowledges.
+The daemon checks each batch, filters it by the documented namespace filter, stores what is kept in its journal (which
+is not synced here: the forwarder has no disk), publishes it, and acknowledges.
 Not bound to cores: three processes share what there is, on either way.
 """
 

@@ -42,6 +42,8 @@ from flowd.relay.metrics import Counters
 from flowd.relay.notify import Notifier, Watchdog
 from flowd.relay.reception import Reception
 from flowd.relay.status import describe_daemon, describe_journal, describe_streams, describe_version, describe_views
+from flowd.relay.tail.lane import TailLane
+from flowd.relay.tail.source import TailSource
 from flowd.relay.tcp.remote import Remote
 from flowd.wire.sockets import Wake, is_tcp, open_socket, shape_consume_socket
 
@@ -81,6 +83,8 @@ class Daemon:
         self._bound: list[Path] = []
         self._locks: list[DirectoryLock] = []
         self._remote: Remote | None = None
+        self._tail: TailSource | None = None
+        self._tail_counters = Counters()
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context(IO_THREADS)
         self._admin_context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()  # answers until the others have ended
         opened: Opened | None = None
@@ -101,6 +105,8 @@ class Daemon:
         self._writer.start()
         self._lanes.start()
         self._consume.start()
+        if self._tail is not None:
+            self._tail.start()
         self._reloader.begin(self._lanes.tasks.run, self._notifier)
 
     def announce(self) -> None:
@@ -114,6 +120,8 @@ class Daemon:
     def drain(self) -> None:
         """Begins the end: no new batches, what was received is finished. Returns at once; `join` waits."""
         self._notifier.stopping()
+        if self._tail is not None:
+            self._tail.stop()
         self._lanes.drain(self._config.runtime.drain_s)
 
     def reload(self) -> None:
@@ -123,6 +131,8 @@ class Daemon:
     def join(self) -> int:
         """Waits for the end and cleans up; returns the exit code."""
         self._lanes.join()
+        if self._tail is not None:
+            self._tail.end()
         self._reloader.end()
         self._consume.end()
         self._writer.end()
@@ -224,7 +234,10 @@ class Daemon:
             )
         front = Front(Reception(router, "ingest", self._counters), self._ingest)
         descriptors = DescriptorWatch(self._counters)
-        self._lanes = Lanes(router, publisher, front, self._live, carrier, self._wake, descriptors, raw, self._remote)
+        tail = self._open_tail(carrier)
+        self._lanes = Lanes(
+            router, publisher, front, self._live, carrier, self._wake, descriptors, raw, self._remote, tail
+        )
 
     def _build_consume(self, opened: Opened) -> None:
         """What serves durable consumers."""
@@ -267,6 +280,20 @@ class Daemon:
             self._bind(puller, *raw.bind)
         return RawLane(puller, stream, carrier, self._counters)
 
+    def _open_tail(self, carrier: Carrier) -> TailLane | None:
+        """What carries the lines of followed files, where any are: their filters are compiled first, as the raw
+        lane's."""
+        globs = self._config.sources.tail
+        if not globs:
+            return None
+        for name in globs:
+            self._streams.get(name)
+            self._live.open_topic(name)
+        with self._store.read() as reading:
+            places = reading.places()
+        self._tail = TailSource(globs, places, self._wake, self._tail_counters)
+        return TailLane(self._tail.handover, self._streams, carrier, self._writer, self._wake, self._counters)
+
     def _bind(self, socket: zmq.Socket[bytes], *endpoints: str) -> None:
         for endpoint in endpoints:
             try:
@@ -281,6 +308,8 @@ class Daemon:
             self._condition.degrade("tcp", "the gate is dead: nothing goes in or out over TCP; restart the daemon")
         if self._consume.is_failed:
             self._condition.degrade("consumers", "nobody is served any more, see the log; restart the daemon")
+        if self._tail is not None and self._tail.failure is not None:
+            self._condition.degrade("tail", "no file is followed any more, see the log; restart the daemon")
         return self._condition.describe(is_alive=self._lanes.is_alive(), is_draining=self._lanes.is_draining)
 
     def _describe(self) -> str:
@@ -315,11 +344,13 @@ class Daemon:
                 self._store, self._config.journal, commits=self._writer.commits, is_full=self._writer.is_full
             ),
             "consumers": self._consume.consumers.describe(),
+            **({"tail": self._tail.describe()} if self._tail is not None else {}),
             "counters": self._counters.snapshot()
             | self._admin_counters.snapshot()
             | self._reload_counters.snapshot()
             | self._journal_counters.snapshot()
             | self._consume_counters.snapshot()
+            | self._tail_counters.snapshot()
             | (remote.counters() if remote is not None else {}),
             "endpoints": remote.endpoints if remote is not None else {},
         }

@@ -18,6 +18,7 @@ from flowd.relay.descriptors import DescriptorWatch
 from flowd.relay.ingest.front import Front
 from flowd.relay.ingest.raw import RawLane
 from flowd.relay.live.lane import LiveLane
+from flowd.relay.tail.lane import TailLane
 from flowd.relay.tasks import Tasks
 from flowd.relay.tcp.remote import Remote
 from flowd.wire.sockets import Wake
@@ -49,6 +50,7 @@ class Lanes(threading.Thread):
         descriptors: DescriptorWatch,
         raw: RawLane | None = None,
         remote: Remote | None = None,
+        tail: TailLane | None = None,
     ) -> None:
         super().__init__(name="flowd-lanes", daemon=True)
         self.failure: Exception | None = None
@@ -59,6 +61,7 @@ class Lanes(threading.Thread):
         self._carrier = carrier
         self._raw = raw
         self._remote = remote
+        self._tail = tail
         self._fronts = [front] if remote is None else [front, remote.front]
         self._descriptors = descriptors
         self.tasks = Tasks(wake, self.is_alive)
@@ -112,6 +115,9 @@ class Lanes(threading.Thread):
                 is_busy |= self._raw.take_turn(now_s)
                 wait_s = min(wait_s, self._raw.wait_s(now_s))
                 all_ears.register(self._raw.socket, zmq.POLLIN if self._raw.is_listening else 0)
+            if self._tail is not None:
+                is_busy |= self._tail.take_turn(now_s)
+                wait_s = min(wait_s, self._tail.wait_s(now_s))
             if not is_busy:
                 self._wait(all_ears if self._carrier.has_room else calm, wait_s)
 
@@ -145,7 +151,8 @@ class Lanes(threading.Thread):
     def _finish(self) -> None:
         """Takes what was sent on credit given before, until none comes any more and all is stored, or the time is over.
 
-        Raw senders have no credit that could end: they are given a second, or less where they are silent.
+        Raw senders have no credit that could end: they are given a second, or less where they are silent. Of followed
+        files no more is taken: the next daemon goes on where this one's journal ends.
         """
         for front in self._fronts:
             front.ingest.drain()
