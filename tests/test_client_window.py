@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from flowd.client.continuity import Continuity
+from flowd.client.continuity import Continuity, Gap
 from flowd.client.cutting import OpenBatch, Outgoing, cut_lines, whole_lines
 from flowd.client.window import Window
 from flowd.errors import LineTooLong
@@ -292,6 +292,23 @@ def test_what_was_before_the_first_word_is_not_missed() -> None:
     continuity = Continuity()
     continuity.follow(live(E1, 900, 10_000, 10))
     assert continuity.lost_lines == 0
+
+
+def test_an_epoch_that_goes_on_from_the_one_before_is_wanted_from_there() -> None:
+    """A loss of power: the last batches may have been lost, and others have their sequences."""
+    for heard_of, gap in ((9, Gap(E2, 7, 8, 20)), (5, Gap(E2, 6, 8, 30))):
+        continuity = Continuity()
+        continuity.follow(live(E1, heard_of, 10 * heard_of, 10))
+        assert continuity.hear(Heartbeat(E2, 9, 10 * min(heard_of + 1, 7) + gap.lines, 1, (E1, 7, 70))) == gap
+        assert continuity.follow(live(E2, 9, continuity.lines, 5)) is None
+        assert continuity.hear(Heartbeat(E1, 3, 30, 1, (b"another epoch!!!", 2, 20))) == Gap(E1, 1, 2, 30)
+
+
+def test_an_epoch_that_goes_on_where_one_was_heard_leaves_nothing_out() -> None:
+    continuity = Continuity()
+    continuity.follow(live(E1, 6, 60, 10))
+    assert continuity.follow(Live(E2, 7, 10, 70, 0, 1, None, (E1, 7, 70))) is None
+    assert (continuity.epoch, continuity.lost_batches, continuity.lost_lines) == (E2, 0, 0)
 
 
 def test_new_epoch_is_wanted_from_its_start() -> None:

@@ -13,8 +13,9 @@ import pytest
 from faults_bed import FaultyDaemon, counters, feed, numbered, read_all
 from relay_bed import DEADLINE_S, Peer, batch
 
-from flowd.client import Consumer
+from flowd.client import Consumer, Subscriber
 from flowd.errors import EXIT_DONE, EXIT_IO
+from flowd.relay.journal.known import Known, write_known
 from flowd.wire import Ack
 
 LINES = [numbered(100 * n, 100 * (n + 1)) for n in range(10)]
@@ -238,4 +239,50 @@ def test_a_journal_that_is_lost_is_told_and_ingest_goes_on(
         lost = f'flowd_lost_journals_total{{reason="{reason}"}}'
         assert counters(daemon, lost) == {lost: 1}
         assert (daemon.data.parent / "damaged.mdb").exists() == (reason != "missing")
+        assert daemon.status()["state"] == "ok"
+
+
+def test_what_a_loss_of_power_took_is_told_and_nobody_mistakes_what_follows_for_it(tmp_path: Path) -> None:
+    """Without syncing the last batches are lost with the power. In a new epoch others have their sequences; those who
+    had all before go on there, and miss nothing that is not lost."""
+    daemon = FaultyDaemon(tmp_path, journal__sync="off")
+    with (
+        daemon,
+        Peer(daemon.endpoint("ingest")) as peer,
+        Consumer(daemon.endpoint("consume"), "alive", timeout_s=DEADLINE_S) as alive,
+        Subscriber(
+            daemon.endpoint("live"), consume=daemon.endpoint("consume"), timeout_s=DEADLINE_S
+        ) as subscriber,  # which fetches what it misses while it connects again
+    ):
+        subscriber.connect()
+        epoch = peer.hello().epoch
+        for sequence in range(1, 5):
+            assert isinstance(peer.send(sequence, LINES[sequence]), Ack)
+        daemon.kill()
+        written = daemon.data.read_bytes()
+        daemon.start()
+        peer.hello()
+        for sequence in (5, 6):
+            assert isinstance(peer.send(sequence, LINES[sequence]), Ack)
+        assert [next(alive).lines for _ in range(6)] == [next(subscriber).lines for _ in range(6)] == LINES[1:7]
+        daemon.kill()
+        daemon.data.write_bytes(written)
+        known = Known(epoch.hex(), "another", is_safe=False, streams={"flows": (7, 600)})
+        write_known(daemon.state_dir, known)
+        daemon.start()
+        welcome = peer.hello(first=7)
+        assert (welcome.epoch != epoch, welcome.last) == (True, 6)
+        for sequence in (7, 8):
+            assert isinstance(peer.send(sequence, LINES[sequence]), Ack)
+        got, heard = [[next(one), next(one)] for one in (alive, subscriber)]
+        assert [(one.epoch, one.seq, one.lines, one.missed) for one in got] == [
+            (welcome.epoch, 5, LINES[7], 0),
+            (welcome.epoch, 6, LINES[8], 0),
+        ]
+        assert [(one.epoch, one.seq, one.lines) for one in heard] == [(one.epoch, one.seq, one.lines) for one in got]
+        assert (subscriber.missed_lines, alive.missed_lines) == (0, 0)
+        missing = "flowd_missing_batches_total", "flowd_missing_lines_total"
+        assert counters(daemon, *missing) == dict(zip(missing, (2, 200), strict=True))
+        with Consumer(daemon.endpoint("consume"), start=(epoch, 3), until=(epoch, 4), timeout_s=DEADLINE_S) as replay:
+            assert [one.lines for one in replay] == LINES[3:5]
         assert daemon.status()["state"] == "ok"

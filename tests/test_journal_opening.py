@@ -21,12 +21,13 @@ from flowd.relay.config import Journal
 from flowd.relay.journal import inspection
 from flowd.relay.journal.inspection import Loss
 from flowd.relay.journal.known import Known, read_boot_id, read_known, write_known
-from flowd.relay.journal.layout import FORMAT_KEY, Corrupt, Cursor, Mark, OtherFormat, StreamRow, pack_head
-from flowd.relay.journal.opening import JournalFailed, Opened, describe_store, open_journal
-from flowd.relay.journal.store import Store
+from flowd.relay.journal.layout import FORMAT_KEY, Continued, Corrupt, Cursor, Mark, OtherFormat, StreamRow, pack_head
+from flowd.relay.journal.opening import JournalFailed, Missing, Opened, describe_store, open_journal
+from flowd.relay.journal.store import CONTINUED_MAX, Store
 from flowd.wire.limits import ID_BYTES
 
 LINE = b"line\n"
+NOTHING = Missing()
 OFF = Journal(sync="off", max_bytes=64 << 20)
 PAGE = 4096
 BATCHES = [bytes([n]) * 5_000 + b"\n" for n in range(ord("0"), ord("0") + 40)]
@@ -64,12 +65,16 @@ class Bed:
         """What is known, otherwise."""
         write_known(self.state, msgspec.structs.replace(self.known, **changes))
 
-    def expect_whole(self) -> None:
-        """It opens as the journal that it was."""
+    def expect_whole(self, *, is_renewed: bool = False, missing: Missing = NOTHING) -> None:
+        """It opens as the journal that it was; perhaps with a new epoch, which it has from then on."""
         opened = self.open()
         try:
-            assert (opened.loss, opened.before) == (None, None)
-            assert (opened.store.epoch, opened.store.streams()) == (self.epoch, self.rows)
+            assert (opened.loss, opened.before, opened.missing) == (None, None, missing)
+            assert (opened.store.epoch != self.epoch, opened.store.streams()) == (is_renewed, self.rows)
+            assert opened.store.epoch_before("flows") == ((self.epoch, 41, 40) if is_renewed else None)
+            if is_renewed:
+                assert opened.store.continued == [Continued(self.epoch.hex(), {"flows": (41, 40), "dns": (2, 3)})]
+                assert read_known(self.state) == describe_store(opened.store, is_safe=False)
             assert read_stream(opened.store) == BATCHES
             with opened.store.read() as reading:
                 assert reading.find_mark(b"p") == Mark(1, 2, 3)
@@ -282,31 +287,49 @@ def test_a_batch_with_damaged_lines_or_a_damaged_head_is_no_reason_to_lose_all(b
 
 
 @pytest.mark.parametrize(
-    ("known", "is_verified"),
+    ("known", "is_verified", "is_renewed"),
     [
-        ({"is_safe": False}, False),
-        ({"is_safe": False, "boot_id": "another"}, True),
-        ({"is_safe": True, "boot_id": "another"}, False),
-        ({"is_safe": False, "boot_id": ""}, True),
-        ({"is_doubtful": True}, True),
+        ({"is_safe": False}, False, False),
+        ({"is_safe": False, "boot_id": "another"}, True, True),
+        ({"is_safe": True, "boot_id": "another"}, False, False),
+        ({"is_safe": False, "boot_id": ""}, True, True),
+        ({"is_doubtful": True}, True, False),
     ],
 )
 def test_a_whole_journal_is_verified_in_doubt_and_goes_on(
-    bed: Bed, verified: list[Path], known: dict[str, Any], is_verified: bool
+    bed: Bed, verified: list[Path], known: dict[str, Any], is_verified: bool, is_renewed: bool
 ) -> None:
-    """A loss of power is a start of the system that nothing was made safe for."""
+    """A loss of power is a start of the system that nothing was made safe for. What was stored last may be lost, and
+    its sequences, in the new epoch, name other batches."""
     bed.know(**known)
-    bed.expect_whole()
+    bed.expect_whole(is_renewed=is_renewed)
     assert verified == [bed.state / "journal"] * is_verified
+
+
+def test_epochs_that_a_journal_has_had_are_remembered(bed: Bed) -> None:
+    epochs = [bed.epoch]
+    for n in range(CONTINUED_MAX + 3):
+        bed.know(is_safe=False, boot_id=str(n), epoch=epochs[-1].hex())
+        opened = bed.open()
+        epochs.append(opened.store.epoch)
+        append(opened.store, LINE)
+        opened.store.close()
+    opened = bed.open()
+    assert len(set(epochs)) == CONTINUED_MAX + 4
+    assert [(one.epoch, one.streams["flows"][0]) for one in opened.store.continued] == [
+        (epoch.hex(), 41 + n) for n, epoch in list(enumerate(epochs))[3:-1]
+    ]
+    opened.store.close()
 
 
 def test_the_last_commits_that_a_loss_of_power_took_are_told(bed: Bed, caplog: pytest.LogCaptureFixture) -> None:
     """They were not synced: the journal is whole, and goes on before them."""
     bed.know(is_safe=False, boot_id="another", streams={"flows": (43, 49), "dns": (2, 3), "audit": (3, 7)})
-    bed.expect_whole()
+    bed.expect_whole(is_renewed=True, missing=Missing(4, 16))
     assert [record.getMessage() for record in caplog.records] == [
         "journal: the last batches of flows are not there: at least 2, with 9 lines",
         "journal: the last batches of audit are not there: at least 2, with 7 lines",
+        "journal: nothing says that its last batches are there; a new epoch begins behind what is",
     ]
 
 
@@ -316,7 +339,7 @@ def test_a_journal_of_which_nothing_is_known_is_verified_and_goes_on(
 ) -> None:
     path = bed.state / "journal.json"
     path.unlink() if garbage is None else path.write_bytes(garbage)
-    bed.expect_whole()
+    bed.expect_whole(is_renewed=True)
     assert len(verified) == 1
     bed.known = Known()
     os.truncate(bed.data, bed.data.stat().st_size // 2)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from flowd.wire import Heartbeat, Live
+from flowd.wire import EpochEnd, Heartbeat, Live
 
 
 class Gap(NamedTuple):
@@ -41,22 +41,24 @@ class Continuity:
 
     def follow(self, live: Live) -> Gap | None:
         """Takes a batch into account; returns what was lost before it."""
-        gap = self._move_to(live.e, live.q, live.k)
+        gap = self._move_to(live.e, live.b, live.q, live.k)
         self.next, self.lines = live.q + 1, live.k + (live.n if live.m is None else live.m)
         return gap
 
     def hear(self, heartbeat: Heartbeat) -> Gap | None:
         """Takes a heartbeat into account; returns what was lost before it."""
-        gap = self._move_to(heartbeat.e, heartbeat.next, heartbeat.k)
+        gap = self._move_to(heartbeat.e, heartbeat.b, heartbeat.next, heartbeat.k)
         self.next, self.lines = heartbeat.next, heartbeat.k
         return gap
 
-    def _move_to(self, epoch: bytes, sequence: int, lines: int) -> Gap | None:
+    def _move_to(self, epoch: bytes, before: EpochEnd | None, sequence: int, lines: int) -> Gap | None:
         if self.epoch is None:
             self.epoch = epoch
             return None
         if epoch != self.epoch:
-            self.epoch, self.next, self.lines = epoch, 1, 0
+            # What had these sequences in the epoch before may be lost: others have them now.
+            _, first, lines_before = before if before is not None and before[0] == self.epoch else (b"", 1, 0)
+            self.epoch, self.next, self.lines = epoch, min(self.next, first), min(self.lines, lines_before)
         lost_batches, lost_lines = max(0, sequence - self.next), max(0, lines - self.lines)
         self.lost_batches += lost_batches
         self.lost_lines += lost_lines

@@ -42,6 +42,7 @@ class Recovery:
         self._dialect = dialect
         self._gaps: list[Gap] = []
         self._consumer: Consumer | None = None
+        self._heard_s = 0.0
 
     @property
     def recovered_lines(self) -> int:
@@ -68,16 +69,18 @@ class Recovery:
         """The next fetched batch; None where none came until the deadline, or where this gap is done."""
         gap = self._gaps[0]
         consumer = self._open(gap)
-        left_s = PATIENCE_S if deadline_s is None else max(0.0, deadline_s - time.monotonic())
-        batch = consumer.poll(min(left_s, PATIENCE_S))
+        patience_s = max(0.0, self._heard_s + PATIENCE_S - time.monotonic())
+        left_s = patience_s if deadline_s is None else max(0.0, deadline_s - time.monotonic())
+        batch = consumer.poll(min(left_s, patience_s))
         if batch is not None:
+            self._heard_s = time.monotonic()
             batch.view = self._view
             return batch
         if consumer.is_done:
             # Of a journal that is gone nobody knows the numbers: then nothing counts as recovered.
             is_whole = consumer.taken_batches + consumer.missed_batches >= gap.batches
             self._finish(gap, consumer, is_recovered=is_whole)
-        elif left_s >= PATIENCE_S:
+        elif time.monotonic() >= self._heard_s + PATIENCE_S:
             log.warning("subscriber: %s gave nothing for %g s: what was missed is lost", self._endpoint, PATIENCE_S)
             self._finish(gap, consumer, is_recovered=False)
         return None
@@ -93,6 +96,7 @@ class Recovery:
 
     def _open(self, gap: Gap) -> Consumer:
         if self._consumer is None:
+            self._heard_s = time.monotonic()
             self._consumer = Consumer(
                 self._endpoint,
                 "",

@@ -116,11 +116,11 @@ class Subscriber:
         """The next batch; None when none came within `timeout_s` (None: waits for ever). Never raises for silence."""
         deadline_s = None if timeout_s is None else time.monotonic() + timeout_s
         while True:
-            if self._recovery is not None and self._recovery.is_under_way:
+            while self._recovery is not None and self._recovery.is_under_way:
                 fetched = self._recovery.poll(deadline_s)
                 if fetched is not None:
                     return self._mark(fetched)
-                if self._recovery.is_under_way:
+                if self._recovery.is_under_way and deadline_s is not None and time.monotonic() >= deadline_s:
                     return None
             if self._early is not None:
                 early, self._early = self._early, None

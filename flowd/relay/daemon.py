@@ -175,6 +175,9 @@ class Daemon:
         self._store = opened.store
         if opened.loss is not None:
             self._journal_counters.add("flowd_lost_journals_total", reason=opened.loss.reason)
+        if opened.missing.batches:
+            self._journal_counters.add("flowd_missing_batches_total", opened.missing.batches)
+            self._journal_counters.add("flowd_missing_lines_total", opened.missing.lines)
         self._streams.begin_at(self._store.generation + 1)
         self._wake = Wake()
         self._writer = Writer(

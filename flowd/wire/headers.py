@@ -14,6 +14,8 @@ from flowd.wire.limits import HEADER_MAX_BYTES, ID_BYTES, LARGE_HEADER_MAX_BYTES
 
 Unsigned = Annotated[int, msgspec.Meta(ge=0)]
 Ident = Annotated[bytes, msgspec.Meta(min_length=ID_BYTES, max_length=ID_BYTES)]
+EpochEnd = tuple[Ident, Unsigned, Unsigned]
+"""An epoch that another goes on from, the first sequence of that other in this stream, and the lines before it."""
 RequestId = Any
 """Whatever the asker chose, an integer, a string or bytes: it comes back in the answer as it is."""
 
@@ -127,7 +129,7 @@ class Bye(Header, frozen=True, omit_defaults=True):
 class Live(Header, frozen=True, omit_defaults=True):
     """A batch of a view: epoch `e`, sequence `q`, `n` lines, `k` lines of the stream before this batch since the epoch
     began, `t` ns, `g` the generation of the filters that decided it. Where the view filters its stream further, `m` is
-    how many lines of the stream the batch has."""
+    how many lines of the stream the batch has. Where epoch `e` goes on from another, `b` is that one's end."""
 
     type = Type.LIVE
     has_payload = True
@@ -138,17 +140,19 @@ class Live(Header, frozen=True, omit_defaults=True):
     t: Unsigned
     g: Unsigned
     m: Unsigned | None = None
+    b: EpochEnd | None = None
 
 
 class Heartbeat(Header, frozen=True, omit_defaults=True):
     """Once a second for each view: `next` is its next sequence, `k` the lines before that batch, `oldest` the
-    oldest sequence that can still be fetched (the next one where nothing is kept)."""
+    oldest sequence that can still be fetched (the next one where nothing is kept). `b` as in LIVE."""
 
     type = Type.HB
     e: Ident
     next: Unsigned
     k: Unsigned
     oldest: Unsigned
+    b: EpochEnd | None = None
 
 
 Position = tuple[Ident, Unsigned]

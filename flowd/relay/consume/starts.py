@@ -36,8 +36,9 @@ class Starts:
         until = self._find_end(header, row)
         if not isinstance(header.start, str):
             epoch, sequence = header.start
-            if epoch == self._store.epoch:
-                return Begun(max(1, sequence), until)
+            found = self._find_now(header.st, epoch, sequence)
+            if found is not None:
+                return Begun(max(1, found), until)
             return Begun(row.oldest, until, self._describe_epoch(header, epoch, sequence, row))
         if header.start == "newest":
             return Begun(row.next, until)
@@ -65,7 +66,19 @@ class Starts:
         if isinstance(header.until, str):
             return row.next - 1
         epoch, sequence = header.until
-        return sequence if epoch == self._store.epoch else 0
+        found = self._find_now(header.st, epoch, sequence + 1)
+        return 0 if found is None else found - 1
+
+    def _find_now(self, stream: str, epoch: bytes, sequence: int) -> int | None:
+        """Which sequence a batch has now that this one was in that epoch: the same, unless it was lost since with the
+        end of its epoch; then the one that was written in its place. None for an epoch of another journal."""
+        if epoch == self._store.epoch:
+            return sequence
+        epochs = [continued.epoch for continued in self._store.continued]
+        if epoch.hex() not in epochs:
+            return None
+        since = self._store.continued[epochs.index(epoch.hex()) :]
+        return min(sequence, *(continued.streams.get(stream, (1, 0))[0] for continued in since))
 
     def _describe_epoch(self, header: Attach, epoch: bytes, sequence: int, row: StreamRow) -> Gone:
         """What is lost to a consumer that wants batches of another epoch: as much as is known of that one."""

@@ -52,7 +52,7 @@ def examine(directory: Path, known: Known | None) -> Loss | None:
     reason, full_bytes = _measure(data)
     if reason == "damaged":
         return Loss(reason, expected)
-    if reason == "truncated" or known is None or _is_in_doubt(known):
+    if reason == "truncated" or is_in_doubt(known) or expected.is_doubtful:
         # The last pages may never have been written, because they were free: only reading shows.
         if not verify(directory):
             return Loss(reason or "damaged", expected)
@@ -102,8 +102,10 @@ def _environment() -> Mapping[str, str]:
     return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
 
 
-def _is_in_doubt(known: Known) -> bool:
-    if known.is_doubtful:
+def is_in_doubt(known: Known | None) -> bool:
+    """Whether a loss of power may have taken commits, or parts of them: they were not synced, and the system was
+    started anew since then; or nothing is known."""
+    if known is None:
         return True
     return not known.is_safe and (not known.boot_id or known.boot_id != read_boot_id())
 

@@ -2,7 +2,7 @@
 
 | database | key | value |
 |---|---|---|
-| (main) | `flowd.format`, `flowd.epoch`, `flowd.generation`, `flowd.before` | see `store` |
+| (main) | `flowd.format`, `flowd.epoch`, `flowd.generation`, `flowd.before`, `flowd.continued` | see `store` |
 | `streams` | name | StreamRow |
 | `heads` | stream's number, sequence | Head |
 | `lines` | stream's number, sequence, part's number | a part of the batch's kept lines |
@@ -27,7 +27,7 @@ from flowd.errors import EXIT_CONFIG, FlowdError
 
 DATA_NAME, LOCK_NAME = "data.mdb", "lock.mdb"
 """The files of an LMDB environment."""
-FORMAT_KEY, EPOCH_KEY, BEFORE_KEY = b"flowd.format", b"flowd.epoch", b"flowd.before"
+FORMAT_KEY, EPOCH_KEY, BEFORE_KEY, CONTINUED_KEY = b"flowd.format", b"flowd.epoch", b"flowd.before", b"flowd.continued"
 FORMAT = 1
 """What is written here. A journal of another format is left alone."""
 
@@ -60,6 +60,14 @@ class StreamRow(NamedTuple):
     lines: int = 0
     oldest: int = 1
     oldest_head: int = 1
+
+
+class Continued(NamedTuple):
+    """An epoch that ended although its journal goes on, and each stream's next sequence then with the lines before it:
+    batches before it are the same in the next epoch, what had that one or a later one may not be."""
+
+    epoch: str
+    streams: dict[str, tuple[int, int]]
 
 
 class Head(NamedTuple):

@@ -14,7 +14,7 @@ import msgspec
 
 from flowd.errors import EXIT_IO, FlowdError
 from flowd.relay.config import Journal
-from flowd.relay.journal.inspection import Loss, describe_loss, examine, set_aside
+from flowd.relay.journal.inspection import Loss, describe_loss, examine, is_in_doubt, set_aside
 from flowd.relay.journal.known import Known, forget_known, read_boot_id, read_known, write_known
 from flowd.relay.journal.layout import OTHER_HINT, OtherFormat, StreamRow
 from flowd.relay.journal.store import Store
@@ -39,13 +39,22 @@ class JournalFailed(FlowdError):
     exit_code = EXIT_IO
 
 
+class Missing(NamedTuple):
+    """Batches that were stored and are not any more, and their lines: so many at least."""
+
+    batches: int = 0
+    lines: int = 0
+
+
 class Opened(NamedTuple):
     """An open journal, and what was lost where it is not the one that was there before. `before` is that, too, and
-    lasts: for as long as this journal lives it is what was lost before it was made."""
+    lasts: for as long as this journal lives it is what was lost before it was made. `missing` are the batches that are
+    known to be missing at the end of one that is there."""
 
     store: Store
     loss: Loss | None
     before: Loss | None
+    missing: Missing
 
 
 def open_journal(state_dir: str | os.PathLike[str], settings: Journal) -> Opened:
@@ -73,9 +82,7 @@ def _open(state: Path, directory: Path, settings: Journal) -> Opened:
         if known is not None:  # until it is open: what ends the process there is met only once
             _keep_known(state, msgspec.structs.replace(known, is_doubtful=True))
         try:
-            opened = _opened(state, directory, settings, None)
-            _tell_missing(known, opened.store)
-            return opened
+            return _opened(state, directory, settings, None, known)
         except (OtherFormat, lmdb.VersionMismatchError):
             if known is not None:
                 _keep_known(state, known)
@@ -85,32 +92,39 @@ def _open(state: Path, directory: Path, settings: Journal) -> Opened:
             loss = Loss("damaged", known or Known())
     log.error("%s: %s; a new epoch begins", directory, describe_loss(loss))
     set_aside(directory)
-    return _opened(state, directory, settings, loss)
+    return _opened(state, directory, settings, loss, known)
 
 
-def _opened(state: Path, directory: Path, settings: Journal, loss: Loss | None) -> Opened:
-    before = b"" if loss is None else msgspec.json.encode(loss)
+def _opened(state: Path, directory: Path, settings: Journal, loss: Loss | None, known: Known | None) -> Opened:
     is_synced = settings.sync == "commit"
-    store = Store(directory, max_bytes=settings.max_bytes, is_synced=is_synced, before=before)
+    lost = b"" if loss is None else msgspec.json.encode(loss)
+    store = Store(directory, max_bytes=settings.max_bytes, is_synced=is_synced, before=lost)
     try:
-        known = describe_store(store, is_safe=is_synced)
-        opened = Opened(store, loss, msgspec.json.decode(store.before, type=Loss) if store.before else None)
+        missing = Missing() if loss is not None else _find_missing(known, store)
+        if loss is None and store.streams() and (missing.batches or is_in_doubt(known)):
+            log.warning("journal: nothing says that its last batches are there; a new epoch begins behind what is")
+            store.renew()
+        kept = describe_store(store, is_safe=is_synced)
+        before = msgspec.json.decode(store.before, type=Loss) if store.before else None
     except BaseException:
         store.close()
         raise
-    _keep_known(state, known)
-    return opened
+    _keep_known(state, kept)
+    return Opened(store, loss, before, missing)
 
 
-def _tell_missing(known: Known | None, store: Store) -> None:
+def _find_missing(known: Known | None, store: Store) -> Missing:
     """Where commits are not synced, a loss of power takes the last ones: as much of it as is known is said."""
+    missing = Missing()
     if known is None or known.epoch != store.epoch.hex():
-        return
+        return missing
     for name, (next_sequence, lines) in known.streams.items():
         row = store.stream(name) or StreamRow(0)
         if row.next < next_sequence:
             batches, count = next_sequence - row.next, lines - row.lines
             log.error("journal: the last batches of %s are not there: at least %d, with %d lines", name, batches, count)
+            missing = Missing(missing.batches + batches, missing.lines + count)
+    return missing
 
 
 def _keep_known(state: Path, known: Known) -> None:

@@ -16,10 +16,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 import lmdb
+import msgspec
 
 from flowd.relay.journal.clock import AgeClock
 from flowd.relay.journal.layout import (
     BEFORE_KEY,
+    CONTINUED_KEY,
     DATA_NAME,
     DATABASES,
     EPOCH_KEY,
@@ -27,6 +29,7 @@ from flowd.relay.journal.layout import (
     FORMAT_KEY,
     LOCK_NAME,
     OTHER_HINT,
+    Continued,
     Corrupt,
     OtherFormat,
     StreamRow,
@@ -35,6 +38,7 @@ from flowd.relay.journal.layout import (
 )
 from flowd.relay.journal.reading import Reading
 from flowd.relay.journal.transaction import GENERATION_KEY, HEAD_COST_BYTES, Shape, State, Transaction
+from flowd.wire import EpochEnd
 from flowd.wire.limits import ID_BYTES
 
 MAP_SLACK_BYTES = 64 << 20
@@ -44,6 +48,8 @@ MAP_LEAST_BYTES = 1 << 20
 DEPARTED_SHARE = 32
 """The heads of departed batches may take such a part of the journal: a small one must not fill with them."""
 DEPARTED_LEAST_BYTES = 64 << 10
+CONTINUED_MAX = 64
+"""Epochs that are remembered of a journal that went on after them: each is a loss of power."""
 SPARE_READS = 4
 """Read transactions kept for the next one: one a reading thread."""
 LOCK_BYTES = 8192
@@ -65,7 +71,8 @@ class Store:
     """An open journal in `directory`, made where there is none. `epoch` names it for ever.
 
     `is_synced` says that each commit is to survive a loss of power. `before` is kept by a journal that is made, for
-    later lives of the daemon: what its maker knows of the one before it. Raises lmdb.Error, OSError, and OtherFormat.
+    later lives of the daemon: what its maker knows of the one before it. `continued` are the epochs that this journal
+    has had before. Raises lmdb.Error, OSError, and OtherFormat.
     """
 
     def __init__(self, directory: Path, *, max_bytes: int, is_synced: bool, before: bytes = b"") -> None:
@@ -117,6 +124,7 @@ class Store:
                 raise lmdb.CorruptedError("the journal has no epoch")
             self.epoch: bytes = epoch
             self.before: bytes = transaction.get(BEFORE_KEY, b"")
+            self.continued = msgspec.json.decode(transaction.get(CONTINUED_KEY, b"[]"), type=list[Continued])
             generation = int(transaction.get(GENERATION_KEY, b"0"))
             _delete_probe(transaction)
             with transaction.cursor(self.databases["streams"]) as cursor:
@@ -149,6 +157,25 @@ class Store:
                     raise
             finally:
                 os.close(fd)
+
+    def renew(self) -> None:
+        """Begins a new epoch in which all that is stored stays: the last batches may have been lost, and their
+        sequences must not name others. To be called before anything is appended."""
+        rows = self._state.rows.items()
+        ended = Continued(self.epoch.hex(), {name: (row.next, row.lines) for name, row in rows})
+        continued = [*self.continued, ended][-CONTINUED_MAX:]
+        epoch = secrets.token_bytes(ID_BYTES)
+        with self.environment.begin(write=True) as transaction:
+            transaction.put(EPOCH_KEY, epoch)
+            transaction.put(CONTINUED_KEY, msgspec.json.encode(continued))
+        self.epoch, self.continued = epoch, continued
+
+    def epoch_before(self, stream: str) -> EpochEnd | None:
+        """The epoch that this one goes on from, and where the stream was then; None where it goes on from none."""
+        if not self.continued:
+            return None
+        ended = self.continued[-1]
+        return bytes.fromhex(ended.epoch), *ended.streams.get(stream, (1, 0))
 
     @property
     def generation(self) -> int:

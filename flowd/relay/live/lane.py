@@ -17,7 +17,7 @@ from flowd.relay.journal.store import Store
 from flowd.relay.journal.transaction import NewBatch, Placed
 from flowd.relay.live.remote import RemotePublisher
 from flowd.relay.metrics import Counters
-from flowd.wire import Buffer, Heartbeat, Live, encode
+from flowd.wire import Buffer, EpochEnd, Heartbeat, Live, encode
 from flowd.wire.limits import HEARTBEAT_MS, is_stream_name
 
 TOPICS_MAX = 1024
@@ -30,10 +30,12 @@ WELCOME_GAP_S = 0.02
 
 @dataclass(slots=True)
 class Place:
-    """Where a stream stands in this lane: the next sequence, and the lines before it."""
+    """Where a stream stands in this lane: the next sequence, and the lines before it; and where it was `before` in the
+    epoch that this one goes on from."""
 
     next: int = 1
     lines: int = 0
+    before: EpochEnd | None = None
 
 
 @dataclass(slots=True)
@@ -56,7 +58,9 @@ class LiveLane:
         self._store = store
         self._views = views
         self._counters = counters
-        self._places = {name: Place(row.next, row.lines) for name, row in store.streams().items()}
+        self._places = {
+            name: Place(row.next, row.lines, store.epoch_before(name)) for name, row in store.streams().items()
+        }
         self._topics: dict[str, Topic] = {}
         self._unusual = 0
         self._due_s = 0.0
@@ -78,7 +82,7 @@ class LiveLane:
         if topic is None:
             view = self._views.find(name)
             stream = name if view is None else view.stream
-            place = self._places.setdefault(stream, Place())
+            place = self._place_of(stream)
             topic = self._topics[name] = Topic(name.encode() + b"\0", stream, place)
         return topic
 
@@ -91,13 +95,13 @@ class LiveLane:
         topic.place.next = placed.sequence + 1
         topic.place.lines = placed.lines_before + batch.kept_lines
         if topic.subscribers or self._unusual:
-            self._send(topic, self._describe(batch, placed), batch.kept)
+            self._send(topic, self._describe(batch, placed, topic.place), batch.kept)
         for view in self._views.of_stream(batch.stream):
             seen = self._topics.get(view.name)
             if seen is None or not (seen.subscribers or self._unusual):
                 continue
             applied = view.filter_set.apply(batch.kept)
-            self._send(seen, self._describe(batch, placed, applied.kept_lines), applied.kept)
+            self._send(seen, self._describe(batch, placed, topic.place, applied.kept_lines), applied.kept)
 
     def beat(self, now_s: float) -> float:
         """Sends the heartbeats that are due; returns the seconds until the next ones are."""
@@ -173,10 +177,16 @@ class LiveLane:
             return not is_registered_name(name)
         if topic.stream != view.stream:
             topic.stream = view.stream
-            topic.place = self._places.setdefault(view.stream, Place())
+            topic.place = self._place_of(view.stream)
         return True
 
-    def _describe(self, batch: NewBatch, placed: Placed, view_lines: int | None = None) -> Live:
+    def _place_of(self, stream: str) -> Place:
+        place = self._places.get(stream)
+        if place is None:
+            place = self._places[stream] = Place(before=self._store.epoch_before(stream))
+        return place
+
+    def _describe(self, batch: NewBatch, placed: Placed, place: Place, view_lines: int | None = None) -> Live:
         return Live(
             self._store.epoch,
             placed.sequence,
@@ -185,6 +195,7 @@ class LiveLane:
             batch.time_ns,
             batch.generation,
             None if view_lines is None else batch.kept_lines,
+            place.before,
         )
 
     def _send(self, topic: Topic, header: Live, lines: Buffer) -> None:
@@ -198,7 +209,7 @@ class LiveLane:
             return  # its owner is to notice, and to register it again
         row = self._store.stream(topic.stream)
         oldest = topic.place.next if row is None else min(row.oldest, topic.place.next)
-        beat = Heartbeat(self._store.epoch, topic.place.next, topic.place.lines, oldest)
+        beat = Heartbeat(self._store.epoch, topic.place.next, topic.place.lines, oldest, topic.place.before)
         self._send_frames([topic.frame, *encode(beat)])
 
     def _send_frames(self, frames: Sequence[Buffer]) -> None:
