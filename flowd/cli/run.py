@@ -61,8 +61,8 @@ def command(
     }
     config = load_config(config_path, overrides)
     if check:
-        from flowd.relay.daemon import FIRST_STREAM
         from flowd.relay.deciding.rulebook import read_rulebook
+        from flowd.relay.deciding.streams import FIRST_STREAM
 
         filters = read_rulebook(config.filters).compile(FIRST_STREAM)
         say_warnings(filters.warnings)

@@ -26,7 +26,9 @@ from flowd.relay.consume.consumers import Consumers
 from flowd.relay.consume.dispatch import Dispatch
 from flowd.relay.consume.lane import ConsumeLane
 from flowd.relay.consume.starts import Starts
+from flowd.relay.deciding.inquiry import Inquiry
 from flowd.relay.deciding.reload import Reloader
+from flowd.relay.deciding.streams import FIRST_STREAM
 from flowd.relay.descriptors import DescriptorWatch, raise_limit
 from flowd.relay.directories import RUNTIME_MODE, STATE_MODE, DirectoryLock, file_mode
 from flowd.relay.health import Health
@@ -47,8 +49,6 @@ from flowd.relay.tail.source import TailSource
 from flowd.relay.tcp.remote import Remote
 from flowd.wire.sockets import Wake, is_tcp, open_socket, shape_consume_socket
 
-FIRST_STREAM = "flows"
-"""Opened at the start: its filters are compiled before anything is promised, and it beats from the beginning."""
 SOCKET_MODE = 0o660
 ADMIN_MODE = 0o600
 IO_THREADS = 2
@@ -195,6 +195,7 @@ class Daemon:
         with file_mode(ADMIN_MODE):
             self._bind(admin, config.endpoint("admin"))
         administration = Administration(self._store, self._writer, self._consume)
+        inquiry = Inquiry(self._streams)
         operations: dict[str, Operation] = {
             "health": self._health,
             "status": self._status,
@@ -202,6 +203,8 @@ class Daemon:
             "drain": self._drain,
             "reload": self._reload,
             "bypass": self._bypass,
+            "filters": inquiry.filters,
+            "explain": inquiry.explain,
             "consumers": administration.consumers,
             "journal": administration.journal,
         }

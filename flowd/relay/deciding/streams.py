@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 STREAMS_MAX = 64
 """Streams of one node: Calico writes a dozen. Each may hold tables of some MiB."""
+FIRST_STREAM = "flows"
+"""Is there from the start: its filters are compiled before anything is promised, and it beats from the beginning."""
 BYPASS = "bypass"
 """Decides while filtering is bypassed."""
 RETIRED = "retired"
@@ -86,6 +88,11 @@ class Stream:
             self.loaded = loaded
             self.filter_set = bypass or loaded
             self.generation = generation
+
+    def deciding(self) -> tuple[FilterSet, int]:
+        """What decides, and as which generation: both of one moment."""
+        with self._lock:
+            return self.filter_set, self.generation
 
     def totals(self) -> Totals:
         """The totals between two batches."""
