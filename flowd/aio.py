@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from types import TracebackType
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, Generic, ParamSpec, Self, TypeVar
 
 from flowd import client
 from flowd.client import Batch
@@ -24,6 +24,7 @@ POLL_S = 0.25
 
 P = ParamSpec("P")
 R = TypeVar("R")
+C = TypeVar("C", bound=client.Subscriber | client.Consumer)
 
 
 class _Thread:
@@ -73,101 +74,98 @@ class Producer:
             await self.close()
 
 
-class Subscriber:
+class _Reader(Generic[C]):
+    """What the two that read have in common."""
+
+    def __init__(self, reader: C, name: str) -> None:
+        self._reader = reader
+        self._thread = _Thread(name)
+
+    @property
+    def missed_lines(self) -> int:
+        """All lines of the stream that were lost to this reader so far."""
+        return self._reader.missed_lines
+
+    async def connect(self, timeout_s: float | None = None) -> None:
+        """As the plain client's `connect`."""
+        await self._thread.call(self._reader.connect, timeout_s)
+
+    async def close(self) -> None:
+        """Disconnects. What a Consumer did not commit comes again."""
+        await self._thread.call(self._reader.close)
+        self._thread.end()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def __aiter__(self) -> AsyncIterator[Batch]:
+        waited_s = 0.0
+        self._note_batch()
+        while True:
+            batch = await self._thread.call(self._reader.poll, POLL_S)
+            if batch is not None:
+                waited_s = 0.0
+                self._note_batch()
+                yield batch
+                continue
+            if self._is_done():
+                return
+            waited_s += POLL_S
+            timeout_s = self._reader.timeout_s
+            if timeout_s is not None and waited_s >= timeout_s:
+                if self._is_unheard(timeout_s):
+                    raise self._reader.unreachable(timeout_s)
+                return
+
+    def _note_batch(self) -> None:
+        """A wait begins."""
+
+    def _is_done(self) -> bool:
+        """Whether no batch will come any more."""
+        raise NotImplementedError
+
+    def _is_unheard(self, timeout_s: float) -> bool:
+        """Whether the wait that has lasted so long means that no daemon is there."""
+        raise NotImplementedError
+
+
+class Subscriber(_Reader[client.Subscriber]):
     """`flowd.Subscriber` for asyncio; takes the same arguments."""
 
     def __init__(self, endpoint: str, view: str = "flows", **options: Any) -> None:
-        self._subscriber = client.Subscriber(endpoint, view, **options)
-        self._thread = _Thread("flowd-aio-subscriber")
+        super().__init__(client.Subscriber(endpoint, view, **options), "flowd-aio-subscriber")
+        self._heard = 0
 
-    @property
-    def missed_lines(self) -> int:
-        """All lines of the stream that were lost so far."""
-        return self._subscriber.missed_lines
+    def _note_batch(self) -> None:
+        self._heard = self._reader.heard
 
-    async def connect(self, timeout_s: float | None = None) -> None:
-        """As `flowd.Subscriber.connect`."""
-        await self._thread.call(self._subscriber.connect, timeout_s)
+    def _is_done(self) -> bool:
+        return False
 
-    async def close(self) -> None:
-        """Disconnects."""
-        await self._thread.call(self._subscriber.close)
-        self._thread.end()
-
-    async def __aenter__(self) -> Subscriber:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.close()
-
-    async def __aiter__(self) -> AsyncIterator[Batch]:
-        timeout_s = self._subscriber.timeout_s
-        waited_s = 0.0
-        heard = self._subscriber.heard
-        while True:
-            batch = await self._thread.call(self._subscriber.poll, POLL_S)
-            if batch is not None:
-                waited_s, heard = 0.0, self._subscriber.heard
-                yield batch
-                continue
-            waited_s += POLL_S
-            if timeout_s is not None and waited_s >= timeout_s:
-                if self._subscriber.is_silent(heard, timeout_s):
-                    raise self._subscriber.unreachable(timeout_s)
-                return
+    def _is_unheard(self, timeout_s: float) -> bool:
+        return self._reader.is_silent(self._heard, timeout_s)
 
 
-class Consumer:
+class Consumer(_Reader[client.Consumer]):
     """`flowd.Consumer` for asyncio; takes the same arguments."""
 
     def __init__(self, endpoint: str, name: str = "", stream: str = "flows", **options: Any) -> None:
-        self._consumer = client.Consumer(endpoint, name, stream, **options)
-        self._thread = _Thread("flowd-aio-consumer")
-
-    @property
-    def missed_lines(self) -> int:
-        """All lines of the stream that were lost to this consumer so far."""
-        return self._consumer.missed_lines
-
-    async def connect(self, timeout_s: float | None = None) -> None:
-        """As `flowd.Consumer.connect`."""
-        await self._thread.call(self._consumer.connect, timeout_s)
+        super().__init__(client.Consumer(endpoint, name, stream, **options), "flowd-aio-consumer")
 
     async def commit(self, timeout_s: float | None = None) -> None:
         """As `flowd.Consumer.commit`."""
-        await self._thread.call(self._consumer.commit, timeout_s)
+        await self._thread.call(self._reader.commit, timeout_s)
 
-    async def close(self) -> None:
-        """Ends the conversation; what was not committed comes again."""
-        await self._thread.call(self._consumer.close)
-        self._thread.end()
+    def _is_done(self) -> bool:
+        return self._reader.is_done
 
-    async def __aenter__(self) -> Consumer:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.close()
-
-    async def __aiter__(self) -> AsyncIterator[Batch]:
-        timeout_s = self._consumer.timeout_s
-        waited_s = 0.0
-        while True:
-            batch = await self._thread.call(self._consumer.poll, POLL_S)
-            if batch is not None:
-                waited_s = 0.0
-                yield batch
-                continue
-            if self._consumer.is_done:
-                return
-            waited_s += POLL_S
-            if timeout_s is not None and waited_s >= timeout_s:
-                if not self._consumer.is_attached:
-                    raise self._consumer.unreachable(timeout_s)
-                return
+    def _is_unheard(self, timeout_s: float) -> bool:  # noqa: ARG002
+        return not self._reader.is_attached
 
 
 async def request(endpoint: str, op: str, timeout_s: float = 10.0, **args: Any) -> dict[str, Any]:
