@@ -10,10 +10,10 @@ from flowd.errors import FlowdError
 from flowd.relay.consume.jobs import ResetJob
 from flowd.relay.consume.lane import ConsumeLane
 from flowd.relay.journal.layout import StreamRow
-from flowd.relay.journal.outbox import Outbox
+from flowd.relay.journal.outbox import Job, Outbox
 from flowd.relay.journal.store import Store
 from flowd.relay.journal.transaction import Retired, Transaction
-from flowd.relay.journal.writer import FAILED, Job, Writer
+from flowd.relay.journal.writer import FAILED, Writer
 
 ANSWER_S = 30.0
 """How long the journal may take for one of these."""

@@ -1,4 +1,4 @@
-"""Where a thread finds what became of the jobs that it gave to the journal.
+"""What a thread gives to the journal, its jobs, and where it finds what became of them.
 
 Refusals keep the order: a job that was handed over before its owner knew of an earlier one's refusal is refused, too.
 """
@@ -6,10 +6,9 @@ Refusals keep the order: a job that was handed over before its owner knew of an 
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
-if TYPE_CHECKING:
-    from flowd.relay.journal.writer import Job
+from flowd.relay.journal.committing import Writable
 
 
 class Bell(Protocol):
@@ -17,6 +16,16 @@ class Bell(Protocol):
 
     def ring(self) -> None:
         """Wakes it."""
+
+
+class Job(Writable, Protocol):
+    """Something to be stored. `is_patient` jobs wait while there is no room, the others are refused; `is_small` ones,
+    for which it does not matter what comes before them, are tried even so. `term` is set by `submit`."""
+
+    outbox: Outbox
+    is_patient: bool
+    is_small: bool
+    term: int
 
 
 class Settled(NamedTuple):

@@ -16,17 +16,16 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from queue import Empty, SimpleQueue
-from typing import Protocol
 
 import lmdb
 
 from flowd.relay.config import Journal
 from flowd.relay.health import Health
-from flowd.relay.journal.committing import Committer, NoRoom, Writable, count_bytes
+from flowd.relay.journal.committing import Committer, NoRoom, count_bytes
 from flowd.relay.journal.known import Known, forget_known, read_known, write_known
 from flowd.relay.journal.layout import Corrupt
 from flowd.relay.journal.opening import JournalFailed, describe_store, hint_for
-from flowd.relay.journal.outbox import Outbox
+from flowd.relay.journal.outbox import Job
 from flowd.relay.journal.store import Store
 from flowd.relay.metrics import Counters
 
@@ -46,16 +45,6 @@ KNOWN_S = 5.0
 NO_SPACE, FAILED = "no_space", "failed"
 
 log = logging.getLogger(__name__)
-
-
-class Job(Writable, Protocol):
-    """Something to be stored. `is_patient` jobs wait while there is no room, the others are refused; `is_small` ones,
-    for which it does not matter what comes before them, are tried even so. `term` is set by `submit`."""
-
-    outbox: Outbox
-    is_patient: bool
-    is_small: bool
-    term: int
 
 
 class Writer(threading.Thread):
