@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-from typing import Any
 
 import click
 
 from flowd.cli.command import Command, compose, output_option, runtime_option, timeout_option
 from flowd.cli.output import write_text
 from flowd.cli.runtime import find_endpoint, require_socket
-from flowd.cli.table import render_table, show_bytes, show_count, show_duration, show_number, show_share
+from flowd.cli.status_tables import render_status
 from flowd.errors import EXIT_DONE
 
 EXAMPLES = (
@@ -30,110 +29,3 @@ def command(runtime_dir: str | None, timeout_s: float, output: str) -> int:
     status = request(endpoint, "status", timeout_s)
     write_text(json.dumps(status) + "\n" if output == "json" else render_status(status))
     return EXIT_DONE
-
-
-def render_status(status: dict[str, Any]) -> str:
-    """The daemon's answer as tables."""
-    text = (
-        f"flowd {status['version']} is {status['state']}: process {status['process_id']}, "
-        f"up {show_duration(status['uptime_s'])}\n"
-        f"sockets in {status['runtime_dir']}, filters: {status['filters'] or 'none, everything is kept'}\n"
-        f"producers: {status['producers']}\n"
-    )
-    text += "".join(f"degraded: {reason}\n" for reason in status.get("reasons", ()))
-    text += _render_reload(status) + "\n"
-    text += _render_streams(status["streams"])
-    text += "\n" + _render_journal(status["journal"])
-    if status["views"]:
-        text += "\n" + _render_views(status["views"])
-    if status["consumers"]:
-        text += "\n" + _render_attached(status["consumers"])
-    rules = _render_rules(status["streams"])
-    if rules:
-        text += "\n" + rules
-    refused = [(name, show_count(value)) for name, value in sorted(status["counters"].items()) if value]
-    if refused:
-        text += "\n" + render_table(("COUNTER", "VALUE"), refused, ("VALUE",))
-    return text
-
-
-def _render_reload(status: dict[str, Any]) -> str:
-    """What became of the filters that were not loaded; nothing as a rule."""
-    last = status["last_reload"]
-    if last["result"] not in ("failed", "refused"):
-        return ""
-    text = f"last reload {last['result']} ({last['by']}); generation {status['generation']} decides:\n"
-    return text + "".join(f"  {problem}\n" for problem in last["problems"])
-
-
-def _render_streams(streams: dict[str, Any]) -> str:
-    rows = [
-        (
-            name,
-            show_count(stream["lines"]),
-            show_bytes(stream["bytes"]),
-            show_count(stream["kept_lines"]),
-            show_bytes(stream["kept_bytes"]),
-            show_share(stream["kept_lines"], stream["lines"]),
-            show_count(stream["malformed_lines"]),
-            show_count(stream["error_lines"]),
-            str(stream["generation"]),
-            str(stream["subscribers"]),
-        )
-        for name, stream in streams.items()
-    ]
-    headers = ("STREAM", "LINES", "BYTES", "KEPT", "KEPT BYTES", "SHARE", "MALFORMED", "ERRORS", "GEN", "SUBS")
-    return render_table(headers, rows, headers[1:])
-
-
-def _render_journal(journal: dict[str, Any]) -> str:
-    words = {"commit": "every commit is synced", "off": "not synced"}
-    synced = words.get(journal["sync"], f"synced every {journal['interval_ms']} ms")
-    return (
-        f"journal: {show_number(journal['batches'], 'batch', 'batches')}, {show_bytes(journal['used_bytes'])} of"
-        f" {show_bytes(journal['max_bytes'])}, up to {show_duration(journal['max_age_s'])} old, {synced}\n"
-    )
-
-
-def _render_views(views: dict[str, Any]) -> str:
-    rows = [
-        (name, view["stream"], show_count(view["rules"]), str(view["generation"]), str(view["subscribers"]))
-        for name, view in sorted(views.items())
-    ]
-    return render_table(("VIEW", "STREAM", "RULES", "GEN", "SUBS"), rows, ("RULES", "GEN", "SUBS"))
-
-
-def _render_attached(consumers: list[dict[str, Any]]) -> str:
-    rows = [
-        (
-            one["consumer"] or "-",
-            one["stream"],
-            one["view"] or "-",
-            show_count(one["sent_batches"]),
-            show_bytes(one["sent_bytes"]),
-            show_count(max(0, one["lag_batches"])),
-            show_count(one["lost_lines"]),
-            show_duration(one["silent_s"]),
-        )
-        for one in consumers
-    ]
-    headers = ("CONSUMER", "STREAM", "VIEW", "BATCHES", "BYTES", "LAG", "LOST LINES", "SILENT")
-    return render_table(headers, rows, ("BATCHES", "BYTES", "LAG", "LOST LINES", "SILENT"))
-
-
-def _render_rules(streams: dict[str, Any]) -> str:
-    rows = [
-        (
-            name,
-            rule["name"],
-            f"{rule['file']}:{rule['line']}" if rule["line"] else "-",
-            show_count(rule["lines"]),
-            show_bytes(rule["bytes"]),
-            show_share(rule["lines"], stream["lines"]),
-        )
-        for name, stream in streams.items()
-        for rule in stream["rules"]
-    ]
-    if not rows:
-        return ""
-    return render_table(("STREAM", "RULE", "PLACE", "LINES", "BYTES", "SHARE"), rows, ("LINES", "BYTES", "SHARE"))

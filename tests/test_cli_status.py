@@ -1,0 +1,39 @@
+"""`flowd status` as tables: what is followed, and how far behind it is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from relay_bed import KEPT, running, wait_until
+from tail_bed import LogFile
+
+from flowd.cli.status_tables import FILES_SHOWN, render_status
+from flowd.client import request
+
+
+def test_followed_files_are_shown_with_what_is_left_to_read(tmp_path: Path) -> None:
+    logs = [LogFile(tmp_path / f"flows-{n:02}.log") for n in range(FILES_SHOWN + 2)]
+    for log in logs:
+        log.write(KEPT)
+    with running(tmp_path, sources__tail={"flows": [str(tmp_path / "flows-*.log")]}) as (_, config):
+        endpoint = config.endpoint("admin")
+        wait_until(
+            lambda: request(endpoint, "status")["streams"]["flows"]["lines"] == len(logs), "all files to be read"
+        )
+        wait_until(lambda: not request(endpoint, "status")["tail"]["lag_bytes"], "the last look")
+        status = request(endpoint, "status")
+        text = render_status(status)
+        found = text[text.index("STREAM  FILE") :].splitlines()
+        assert found[0].split() == ["STREAM", "FILE", "SIZE", "TO", "READ", "BEHIND"]
+        assert found[1].split() == ["flows", str(logs[0].path), f"{len(KEPT)}", "B", "0", "B", "0.0", "s"]
+        assert found[FILES_SHOWN + 1] == "and 2 files more, in all 0 B to read"
+        status["tail"]["followed_files"] = len(status["tail"]["files"][:3])
+        status["tail"]["files"] = status["tail"]["files"][:3]
+        assert "more, in all" not in render_status(status)
+
+
+def test_a_daemon_that_follows_nothing_shows_no_files(tmp_path: Path) -> None:
+    with running(tmp_path) as (_, config):
+        text = render_status(request(config.endpoint("admin"), "status"))
+        assert "FILE" not in text
+        assert "journal: 0 batches" in text
