@@ -14,6 +14,7 @@ from typing import Any
 
 import lmdb
 import pytest
+import zmq
 from faults_bed import FaultyDaemon, counters, feed, numbered, open_apart, read_all, small_disk
 from relay_bed import DEADLINE_S, Peer, batch, wait_until
 
@@ -23,6 +24,7 @@ from flowd.wire import Ack, Nak
 
 BATCH_LINES = 200
 FULL = "flowd_journal_full_total"
+RAW_FRAMES = "flowd_raw_frames_total"
 NO_CURSOR = 'flowd_refused_attachments_total{reason="no_space"}'
 REFUSED = 'flowd_refused_batches_total{reason="no_space"}'
 
@@ -229,3 +231,29 @@ def test_a_map_held_by_a_reader_refuses_and_recovers(tmp_path: Path) -> None:
                     assert isinstance(peer.send(sequence, make_batch(sequence)), Ack)
                 assert counters(daemon, FULL, REFUSED) == {FULL: 1, REFUSED: 2}
                 assert daemon.status()["streams"]["flows"]["lines"] == (refused + 50) * BATCH_LINES
+
+
+def test_raw_senders_wait_while_the_disk_is_full_and_each_line_is_stored_once(tmp_path: Path) -> None:
+    raw = f"ipc://{tmp_path / 'raw.sock'}"
+    bound = {"sources__raw__bind": [raw], "sources__raw__stream": "flows"}
+    frames = [make_batch(n) for n in range(350)]  # 70 MB: more than all queues hold
+    with (
+        small_disk(tmp_path / "disk", 112 << 20) as disk,
+        FaultyDaemon(tmp_path, prefix=disk.prefix, runtime__state_dir=disk.path, **bound) as daemon,
+        zmq.Context.instance().socket(zmq.PUSH) as sender,
+    ):
+        filler = disk.fill(left_bytes=5 << 20)
+        sender.sndhwm, sender.sndtimeo = 4, int(DEADLINE_S * 1000)
+        sender.connect(raw)
+        sending = threading.Thread(target=lambda: [sender.send(frame) for frame in frames])
+        sending.start()
+        wait_until(lambda: daemon.status()["journal"]["is_full"], "the disk to be full")
+        expect_degraded(daemon, "No space left on device")
+        assert sending.is_alive()
+        filler.unlink()
+        wait_for_room(daemon)
+        sending.join(DEADLINE_S)
+        wait_until(lambda: counters(daemon, RAW_FRAMES) == {RAW_FRAMES: len(frames)}, "all frames")
+        assert daemon.terminate()[0] == EXIT_DONE
+        with daemon:
+            assert b"".join(bytes(one.lines) for one in read_all(daemon)) == b"".join(frames)

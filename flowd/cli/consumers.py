@@ -49,7 +49,7 @@ def command(context: click.Context, runtime_dir: str | None, timeout_s: float, o
 @click.pass_obj
 def reset(obj: tuple[str | None, float], name: str, stream: str, to: str) -> int:
     """Move a consumer's cursor. Who is attached under this name is fenced, and begins anew at the new place."""
-    place: str | int = int(to) if to.isdecimal() else to
+    place: str | int = int(to) if to.isdecimal() and len(to) < 20 else to
     answer = _ask(obj, {"do": "reset", "consumer": name, "stream": stream, "to": place})
     write_text(f"{name} reads {stream} from batch {answer['next']} on\n")
     return EXIT_DONE
