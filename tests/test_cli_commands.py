@@ -257,6 +257,22 @@ def test_run_check_validates_and_ends(tmp_path: Path, filters: Path) -> None:
     assert not (tmp_path / "run").exists()
 
 
+def test_run_check_compiles_what_every_known_stream_and_view_has(tmp_path: Path, filters: Path) -> None:
+    view = tmp_path / "view"
+    view.write_bytes(filters.read_bytes())
+    config = tmp_path / "flowd.toml"
+    config.write_text(
+        f'[filters]\npath = "{filters}"\n[views.calm]\nstream = "flows"\npath = "{view}"\n'
+        f'[sources.tail]\ndns = ["{tmp_path}/dns.log"]\n'
+    )
+    done = flowd("run", "--check", "-c", config)
+    assert done.stdout == b"the configuration is valid: 1 rule for flows, 0 rules for dns, 1 rule for calm\n"
+    view.write_text("<filter flows>\n@type grep\n<exclude>\nkey a\npattern /(/\n</exclude>\n</filter>\n")
+    done = flowd("run", "--check", "-c", config)
+    assert (done.returncode, done.stdout) == (78, b"")
+    assert f"{view}:".encode() in done.stderr
+
+
 def test_run_refuses_a_broken_configuration_with_78(tmp_path: Path, filters: Path) -> None:
     config = tmp_path / "flowd.toml"
     config.write_text("[runtime]\ndrain = 3\n[filters]\npath = 5\n")

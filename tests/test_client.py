@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import socket
 import threading
 import time
@@ -14,9 +15,17 @@ import zmq
 from relay_bed import DEADLINE_S, DROPPED, KEPT, DaemonProcess, running, wait_until
 
 import flowd
-from flowd.client import Batch, Producer, Subscriber, request
+from flowd.client import Batch, Consumer, Producer, Subscriber, request
 from flowd.client.producer import WAITING_MAX_BYTES
-from flowd.errors import FlowdError, LineTooLong, NotAcknowledged, Refused, Unreachable
+from flowd.errors import (
+    EXIT_DONE,
+    EXIT_INTERRUPTED,
+    FlowdError,
+    LineTooLong,
+    NotAcknowledged,
+    Refused,
+    Unreachable,
+)
 from flowd.relay.config import Config
 from flowd.wire import Ack, Err, Heartbeat, Hello, Live, Nak, Welcome, encode, parse
 from flowd.wire.limits import BATCH_BYTES, LINE_MAX_BYTES, PAYLOAD_MAX_BYTES
@@ -41,6 +50,10 @@ def take(subscriber: Subscriber, size_bytes: int) -> list[Batch]:
     while sum(len(batch.lines) for batch in batches) < size_bytes:
         batches.append(next(subscriber))
     return batches
+
+
+def stored_batches(daemon: DaemonProcess) -> int:
+    return int(daemon.status()["streams"]["flows"]["next"]) - 1
 
 
 def join(batches: list[Batch]) -> bytes:
@@ -187,6 +200,30 @@ def test_producer_sends_again_what_a_killed_daemon_had_not_acknowledged(tmp_path
         daemon.start()
         producer.flush(DEADLINE_S)
         assert daemon.status()["streams"]["flows"]["lines"] == 7
+
+
+@pytest.mark.parametrize("signals", [1, 2])
+def test_every_line_is_stored_once_when_the_daemon_is_told_to_end_under_load(tmp_path: Path, signals: int) -> None:
+    """One SIGTERM drains it, two end it at once: what was not acknowledged is sent again, and none is stored twice."""
+    with DaemonProcess(tmp_path) as daemon, Producer(daemon.endpoint("ingest")) as producer:
+        text = [b'{"n":%d,"%s":0}\n' % (n, b"x" * 500) for n in range(60_000)]
+        sending = threading.Thread(target=lambda: producer.send(b"".join(text)))
+        sending.start()
+        for _ in range(3):
+            before = stored_batches(daemon)
+            wait_until(lambda before=before: stored_batches(daemon) > before or not sending.is_alive(), "some lines")
+            assert daemon.process is not None
+            for _ in range(signals):
+                daemon.process.send_signal(signal.SIGTERM)
+            code = daemon.process.wait(DEADLINE_S)
+            assert code in ((EXIT_DONE,) if signals == 1 else (EXIT_DONE, EXIT_INTERRUPTED))
+            daemon.kill()
+            daemon.start()
+        sending.join(DEADLINE_S)
+        producer.flush(DEADLINE_S)
+        endpoint = daemon.endpoint("consume")
+        with Consumer(endpoint, start="oldest", until="newest", timeout_s=DEADLINE_S) as consumer:
+            assert b"".join(bytes(one.lines) for one in consumer) == b"".join(text)
 
 
 def test_producer_loses_nothing_over_restarts_under_load(tmp_path: Path) -> None:

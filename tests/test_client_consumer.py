@@ -16,7 +16,7 @@ import pytest
 from relay_bed import DEADLINE_S, DROPPED, KEPT, DaemonProcess, counters, running, wait_until
 
 import flowd.aio
-from flowd.client import Batch, Consumer, Producer, Subscriber, request
+from flowd.client import Batch, Consumer, Producer, Subscriber, recovery, request
 from flowd.errors import Fenced, FilterError, FlowdError, NotAcknowledged, Refused, Unreachable
 from flowd.relay.config import Config
 
@@ -399,6 +399,43 @@ def test_subscriber_fetches_what_it_missed(daemon: DaemonProcess) -> None:
             return holed.missed_lines
 
         wait_until(has_missed, "the other one to notice its loss")
+
+
+def test_subscriber_fetches_several_gaps_in_one_wait(daemon: DaemonProcess) -> None:
+    """Nobody reads while two daemons are killed: what each published before it was heard is a gap of its own."""
+    with Subscriber(daemon.endpoint("live"), consume=daemon.endpoint("consume"), timeout_s=DEADLINE_S) as subscriber:
+        subscriber.connect()
+        for n in range(3):
+            feed(daemon.endpoint("ingest"), numbered(10 * n, 10 * n + 5), numbered(10 * n + 5, 10 * n + 10))
+            daemon.kill()
+            daemon.start()
+        feed(daemon.endpoint("ingest"), numbered(30, 31))
+        got = [next(subscriber)]
+        while got[-1].seq < 7:
+            got.append(next(subscriber))
+        assert [batch.seq for batch in got] == list(range(1, 8))
+        assert join(got) == numbered(0, 31)
+        assert (subscriber.missed_lines, subscriber.missed_batches) == (0, 0)
+
+
+def test_a_gap_that_nobody_fills_is_given_up_and_told(
+    daemon: DaemonProcess, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The consume socket is nobody's: short waits do not put off for ever what a long one would give up."""
+    monkeypatch.setattr(recovery, "PATIENCE_S", 0.5)
+    with Subscriber(daemon.endpoint("live"), consume=f"ipc://{tmp_path}/nobody.sock") as subscriber:
+        subscriber.connect(DEADLINE_S)
+        lines = numbered(0, 10_000)
+        feed(daemon.endpoint("ingest"), *[lines] * 300)  # nobody reads: the high-water mark drops most of it
+        got: list[Batch] = []
+
+        def has_ended() -> bool:
+            batch = subscriber.poll(0.05)
+            got.extend([batch] if batch is not None else [])
+            return subscriber.missed_lines + join(got).count(b"\n") == 3_000_000
+
+        wait_until(has_ended, "all lines to be there or told")
+        assert subscriber.missed_lines > 0
 
 
 def test_subscriber_counts_what_cannot_be_fetched(tmp_path: Path) -> None:

@@ -11,12 +11,12 @@ from pathlib import Path
 import lmdb
 import pytest
 from faults_bed import FaultyDaemon, counters, feed, numbered, read_all
-from relay_bed import DEADLINE_S, Peer, batch
+from relay_bed import DEADLINE_S, Peer, batch, wait_until
 
 from flowd.client import Consumer, Subscriber
 from flowd.errors import EXIT_DONE, EXIT_IO
 from flowd.relay.journal.known import Known, write_known
-from flowd.wire import Ack
+from flowd.wire import Ack, Hello, Welcome
 
 LINES = [numbered(100 * n, 100 * (n + 1)) for n in range(10)]
 DUPLICATES = "flowd_duplicate_batches_total"
@@ -109,6 +109,29 @@ def test_a_kill_before_the_commit_loses_nothing_acknowledged(tmp_path: Path, cal
         assert peer.send(2, LINES[2]).s == 2
         assert stored_lines(daemon) == LINES[1:3]
         assert counters(daemon, DUPLICATES) == {DUPLICATES: 0}
+
+
+@pytest.mark.parametrize("first", [None, 2])
+def test_hello_said_again_while_batches_are_being_stored_stores_none_twice(tmp_path: Path, first: int | None) -> None:
+    with FaultyDaemon(tmp_path) as daemon, Peer(daemon.endpoint("ingest")) as peer:
+        peer.hello()
+        assert isinstance(peer.send(1, LINES[1]), Ack)
+        daemon.order("hold sync")
+        for sequence in (2, 3):
+            peer.say(batch(sequence, LINES[sequence]), LINES[sequence])
+        daemon.wait_for_call("sync hold 0")
+        wait_until(lambda: daemon.status()["streams"]["flows"]["lines"] == 300, "all to be decided")
+        peer.say(Hello([1], peer.id, 1, first))
+        for sequence in (2, 3):
+            peer.say(batch(sequence, LINES[sequence]), LINES[sequence])
+        daemon.order("")
+        heard = [peer.hear()]
+        while not isinstance(heard[-1], Ack) or heard[-1].s < 3:
+            heard.append(peer.hear())
+        assert isinstance(peer.send(4, LINES[4]), Ack)
+        assert stored_lines(daemon) == LINES[1:5]
+        assert [one for one in heard if not isinstance(one, Ack | Welcome)] == []
+        assert daemon.status()["streams"]["flows"]["lines"] == 400  # and each was decided once
 
 
 def test_a_kill_between_the_commit_and_its_acknowledgement_stores_nothing_twice(tmp_path: Path) -> None:

@@ -24,6 +24,7 @@ from flowd.wire import Ack, Nak
 
 BATCH_LINES = 200
 FULL = "flowd_journal_full_total"
+RETIRED = "flowd_retired_batches_total"
 RAW_FRAMES = "flowd_raw_frames_total"
 NO_CURSOR = 'flowd_refused_attachments_total{reason="no_space"}'
 REFUSED = 'flowd_refused_batches_total{reason="no_space"}'
@@ -231,6 +232,35 @@ def test_a_map_held_by_a_reader_refuses_and_recovers(tmp_path: Path) -> None:
                     assert isinstance(peer.send(sequence, make_batch(sequence)), Ack)
                 assert counters(daemon, FULL, REFUSED) == {FULL: 1, REFUSED: 2}
                 assert daemon.status()["streams"]["flows"]["lines"] == (refused + 50) * BATCH_LINES
+
+
+def test_on_a_full_disk_age_makes_room_though_nobody_asks_for_anything(tmp_path: Path) -> None:
+    with (
+        small_disk(tmp_path / "disk", 24 << 20) as disk,
+        FaultyDaemon(tmp_path, prefix=disk.prefix, runtime__state_dir=disk.path, journal__max_age=2) as daemon,
+        Peer(daemon.endpoint("ingest")) as peer,
+    ):
+        disk.fill(left_bytes=4 << 20)
+        peer.hello()
+        refused = send_until_refused(peer)
+        wait_for_room(daemon)
+        assert isinstance(peer.send(refused, make_batch(refused)), Ack)
+        assert counters(daemon, RETIRED)[RETIRED] > 0
+
+
+def test_on_a_full_disk_a_trim_makes_room_by_itself(tmp_path: Path) -> None:
+    with (
+        small_disk(tmp_path / "disk", 24 << 20) as disk,
+        FaultyDaemon(tmp_path, prefix=disk.prefix, runtime__state_dir=disk.path) as daemon,
+        Peer(daemon.endpoint("ingest")) as peer,
+    ):
+        disk.fill(left_bytes=4 << 20)
+        peer.hello()
+        refused = send_until_refused(peer)
+        admin = daemon.endpoint("admin")
+        assert request(admin, "journal", DEADLINE_S, do="trim", bytes=0)["retired_batches"] == refused - 1
+        wait_for_room(daemon)
+        assert isinstance(peer.send(refused, make_batch(refused)), Ack)
 
 
 def test_raw_senders_wait_while_the_disk_is_full_and_each_line_is_stored_once(tmp_path: Path) -> None:

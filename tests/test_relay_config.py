@@ -280,6 +280,12 @@ def test_size(text: str, size: int) -> None:
     assert parse_size(text) == size
 
 
+@pytest.mark.parametrize(("text", "interval_ms"), [("500", 500), ("500ms", 500), ("2s", 2000), ("1.5 s", 1500)])
+def test_milliseconds_may_lack_their_unit(text: str, interval_ms: int) -> None:
+    config = load_config(None, {"journal.interval_ms": text}, {})
+    assert config.journal.interval_ms == interval_ms
+
+
 @pytest.mark.parametrize(("text", "time_s"), [("30", 30), ("500ms", 0.5), ("5m", 300), ("24h", 86400), ("1.5 s", 1.5)])
 def test_time(text: str, time_s: float) -> None:
     assert parse_time(text) == time_s

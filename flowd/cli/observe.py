@@ -187,7 +187,7 @@ def _write_all(reader: Consumer, writing: Writing) -> None:
         if batch is not None and not writing.write(batch):
             break  # the limit cuts this batch: it comes again
         now_s = time.monotonic()
-        if reader.name and (batch is None or now_s - committed_s >= COMMIT_S):
+        if reader.name and (batch is None or writing.has_limit or now_s - committed_s >= COMMIT_S):
             reader.commit()
             committed_s = now_s
         if batch is None and reader.is_done:

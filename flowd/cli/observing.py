@@ -32,6 +32,11 @@ class Writing:
         """Whether as many lines were written as were wanted."""
         return self._left is not None and self._left <= 0
 
+    @property
+    def has_limit(self) -> bool:
+        """Whether only so many lines are wanted."""
+        return self._left is not None
+
     def begin(self, words: str) -> None:
         """Says what is going to be written."""
         if not self._is_quiet:

@@ -64,9 +64,13 @@ def command(
         from flowd.relay.deciding.rulebook import read_rulebook
         from flowd.relay.deciding.streams import FIRST_STREAM
 
-        filters = read_rulebook(config.filters).compile(FIRST_STREAM)
-        say_warnings(filters.warnings)
-        write_text(f"the configuration is valid: {show_number(len(filters.rules), 'rule')} for {FIRST_STREAM}\n")
+        rulebook = read_rulebook(config.filters, config.views)
+        streams = dict.fromkeys((FIRST_STREAM, *config.sources.streams))
+        sets = {name: rulebook.compile(name) for name in streams}
+        sets |= {view.name: view.filter_set for view in rulebook.compile_views(0)}
+        say_warnings(dict.fromkeys(warning for filters in sets.values() for warning in filters.warnings))
+        rules = ", ".join(f"{show_number(len(filters.rules), 'rule')} for {name}" for name, filters in sets.items())
+        write_text(f"the configuration is valid: {rules}\n")
         return EXIT_DONE
     logging.basicConfig(level=log_level.upper(), format=LOG_FORMAT, stream=sys.stderr)
     from flowd.relay.daemon import run

@@ -79,6 +79,25 @@ def test_what_is_sent_is_filtered_and_observed(tmp_path: Path) -> None:
         assert f"{tmp_path / 'flow.conf'}:3" in text
 
 
+def test_a_durable_observer_that_ends_after_some_lines_goes_on_behind_them(tmp_path: Path) -> None:
+    """Its cursor stands behind the last batch that was written whole."""
+    with running(tmp_path) as runtime:
+        for n in range(3):
+            log = tmp_path / f"{n}.log"
+            log.write_bytes(b"".join(b'{"n":%d}\n' % (100 * n + m) for m in range(100)))
+            assert flowd("send", "--runtime-dir", runtime, log).returncode == 0
+
+        def observe(*arguments: str) -> list[int]:
+            done = flowd("observe", "--runtime-dir", runtime, "--consumer", "siem", *arguments)
+            assert done.returncode == 0
+            return [json.loads(line)["n"] for line in done.stdout.splitlines()]
+
+        assert observe("-n", "100") == list(range(100))
+        assert observe("-n", "150") == list(range(100, 250))
+        assert observe() == list(range(200, 300))  # the batch that was cut comes again
+        assert observe() == []
+
+
 @pytest.mark.parametrize("form", ["json", "table"])
 def test_observe_decodes(tmp_path: Path, form: str) -> None:
     with (

@@ -83,6 +83,11 @@ class Sources(msgspec.Struct, frozen=True):
     raw: Raw = Raw()
     tail: dict[str, tuple[str, ...]] = {}
 
+    @property
+    def streams(self) -> tuple[str, ...]:
+        """The streams that are known before any line has come."""
+        return (*((self.raw.stream,) if self.raw.bind else ()), *self.tail)
+
 
 class Config(msgspec.Struct, frozen=True):
     """A checked configuration. `endpoint` gives the address of a lane's socket."""

@@ -190,7 +190,7 @@ def _convert_value(name: str, value: Any, kind: Any) -> Any:
     if isinstance(value, str) and (name.endswith("_s") or name in TIMES):
         return parse_time(value)
     if isinstance(value, str) and name.endswith("_ms"):
-        return round(parse_time(value) * 1000)
+        return round(parse_time(value, "ms") * 1000)
     if isinstance(value, str) and name.endswith("_bytes"):
         return parse_size(value)
     if isinstance(value, str) and kind is bool:

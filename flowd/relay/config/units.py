@@ -11,7 +11,7 @@ _SIZES = {
     "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40,
     "KIB": 2**10, "MIB": 2**20, "GIB": 2**30, "TIB": 2**40,
 }  # fmt: skip
-_TIMES = {"ns": 1e-9, "us": 1e-6, "ms": 1e-3, "": 1.0, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
+_TIMES = {"ns": 1e-9, "us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
 
 
 def parse_size(text: str) -> int:
@@ -22,9 +22,9 @@ def parse_size(text: str) -> int:
     return int(float(found[1]) * _SIZES[found[2].upper()])
 
 
-def parse_time(text: str) -> float:
-    """Seconds: `500ms` is 0.5, `24h` a day; a bare number is seconds. ValueError for anything else."""
+def parse_time(text: str, bare: str = "s") -> float:
+    """Seconds: `500ms` is 0.5, `24h` a day; a bare number has the unit given. ValueError for anything else."""
     found = _NUMBER.fullmatch(text)
-    if found is None or found[2].lower() not in _TIMES:
+    if found is None or (found[2].lower() or bare) not in _TIMES:
         raise ValueError(f"{text!r} is no time; write 30, 500ms, 5m or 24h")
-    return float(found[1]) * _TIMES[found[2].lower()]
+    return float(found[1]) * _TIMES[found[2].lower() or bare]

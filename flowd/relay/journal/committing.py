@@ -37,6 +37,8 @@ HELD_LOOK_S = 0.005
 """A thread of this process reads for milliseconds: whoever reads an old state for longer is somebody else."""
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 """What the system says where a file cannot grow."""
+TURNS = 2
+"""Transactions that must pass before what one has freed can be used."""
 MAP_FULL = "the journal's map is full"
 MAX_AGE_NS = 1 << 62
 """An age without end."""
@@ -64,6 +66,7 @@ class Committer:
         self._max_age_ns = int(min(settings.max_age * 1e9, MAX_AGE_NS))
         self._counters = counters
         self._paged_left = 0
+        self._turns_due = 0
 
     def commit(self, group: Sequence[Writable]) -> None:
         """All of a group, or nothing. Raises NoRoom, and lmdb.Error where the disk or the file is not to be trusted."""
@@ -103,6 +106,23 @@ class Committer:
                 row.oldest < row.next and reading.age_of(row, row.oldest) < before_ns
                 for row in self._store.streams().values()
             )
+
+    def has_freed(self) -> None:
+        """Something was freed that `make_room` is to bring into use."""
+        self._turns_due = TURNS
+
+    def make_room(self) -> None:
+        """Retires what is too old although nothing can be stored, and brings into use what was freed. Where there is no
+        room even for that, nothing changes. Raises lmdb.Error."""
+        try:
+            if self.is_age_due():
+                self._write([], is_paged=False)
+                self.has_freed()
+            while self._turns_due:
+                self._store.turn_over()
+                self._turns_due -= 1
+        except lmdb.Error as error:
+            self._judge(error, STEP_BYTES)
 
     def probe(self, size_bytes: int) -> None:
         """Raises NoRoom where so much could not be stored, and lmdb.Error."""

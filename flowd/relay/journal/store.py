@@ -85,7 +85,6 @@ class Store:
             max_dbs=len(DATABASES),
             mode=0o600,
             sync=is_synced,
-            meminit=False,
             max_spare_txns=SPARE_READS,
         )
         try:

@@ -217,6 +217,7 @@ class Writer(threading.Thread):
         self._retry_s = time.monotonic() + RETRY_S
         patient = [job for job in group if job.is_patient or job.is_small]
         try:
+            self._committer.make_room()
             self._committer.probe(self._wanted_bytes)
             self._commit(patient)
         except NoRoom:
@@ -259,6 +260,7 @@ class Writer(threading.Thread):
             self._fail(error, group)
         else:
             self._settle(freeing)
+            self._committer.has_freed()
             self._retry_s = 0.0
         return [job for job in group if job not in freeing]
 
