@@ -38,7 +38,7 @@ bench: build ## the benchmarks, with their peers in the same run; the report is 
 	@tools/system-packages $(BENCH_SYSTEM)
 	@$(RUN) bench/run.py
 
-soak: build ## 1,000 rounds of kill -9, and consumers that stand still: 45 minutes; the report is build/soak/soak.md
+soak: build ## 1,000 rounds of kill -9, and consumers that stand still: 20 minutes; the report is build/soak/soak.md
 	@$(RUN) tests/soak/run.py
 
 lint: build ## ruff, cython-lint, mypy --strict, stubtest, the imports' direction, the kernels' warnings

@@ -132,7 +132,7 @@ class Shell:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        for name in ("examples", "bench", "docs"):
+        for name in ("examples", "bench", "docs", "deploy"):
             (folder / name).symlink_to(ROOT / name)
         tools = folder / ".tools"
         tools.mkdir()
