@@ -144,6 +144,7 @@ def test_drain_refuses_what_was_sent_without_credit(tmp_path: Path) -> None:
     with running(tmp_path) as (daemon, config), Peer(config.endpoint("ingest")) as peer:
         peer.hello()
         daemon.drain()
+        wait_until(lambda: peer.hello().cm == 0, "the lane gives no credit")
         answers = []
         sequence = 1
         while not answers or not isinstance(answers[-1], Nak):
