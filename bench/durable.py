@@ -27,7 +27,8 @@ from flowd.errors import FlowdError
 from flowd.wire.limits import BATCH_BYTES
 
 CORPUS_BYTES = 128 << 20
-RING_BYTES = 1 << 30
+RING_BYTES = 512 << 20
+"""The size of the journal, and of the bare loop's ring: both are full after the first, unmeasured round."""
 READERS = 16
 PACE_BYTES_S = 200_000_000
 PACED_S = 10.0

@@ -131,10 +131,12 @@ def test_drain_finishes_what_was_received(daemon: DaemonProcess) -> None:
         peer.hello()
         for sequence in range(1, 21):
             peer.say(batch(sequence, lines), lines)
-        assert peer.hear().s > 0
+        stored = peer.hear().s
+        assert stored > 0
         code, said = daemon.terminate()
         assert (code, "WARNING" in said) == (EXIT_DONE, False)
-        peer.hear_ack(20)
+        if stored < 20:
+            peer.hear_ack(20)
         heard = [listener.hear_live() for _ in range(20)]
     assert [live.header.q for live in heard] == list(range(1, 21))
     assert all(bytes(live.payload) == lines for live in heard)

@@ -76,6 +76,11 @@ class Carrier:
         return self.under_way_bytes < UNDER_WAY_BYTES
 
     @property
+    def has_news(self) -> bool:
+        """Whether the journal is done with something that `settle` has not taken yet."""
+        return bool(self._outbox)
+
+    @property
     def is_refusing(self) -> bool:
         """Whether the journal has no room, so that nothing more should be decided."""
         return self._writer.is_full

@@ -21,7 +21,9 @@ class Front:
         self._reception = reception
 
     def take_turn(self, now_s: float) -> bool:
-        """Takes the messages that wait, up to a turn's worth; False where none did, or there is no room for more."""
+        """Takes the messages that wait, up to a turn's worth; False where none did, or there is no room for more.
+
+        The turn ends early where the journal has stored something: its producers wait to send more."""
         for taken in range(TURN_BATCHES):
             received = self._reception.receive(now_s) if self.ingest.has_room else None
             self.moved_s = time.monotonic()
@@ -36,6 +38,8 @@ class Front:
             if answer is not None:
                 self.settle()
                 self._reception.reply(peer, answer)
+            if self.ingest.has_news:
+                break
         return True
 
     def settle(self) -> None:

@@ -100,6 +100,11 @@ class Ingest:
         """Whether more batches may be received now."""
         return self._carrier.has_room
 
+    @property
+    def has_news(self) -> bool:
+        """Whether the journal is done with batches that nobody has been told of."""
+        return self._carrier.has_news
+
     def drain(self) -> None:
         """From now on no credit is given; what was sent on the credit given before is still taken."""
         self._credit_bytes = self._credit_messages = 0

@@ -6,7 +6,7 @@ Everything happens in the transaction alone: the rows of the streams that it cha
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from heapq import heapify, heappop, heapreplace
 from typing import Any, NamedTuple
 
@@ -35,16 +35,24 @@ from flowd.wire import Buffer, checksum
 
 GENERATION_KEY = b"flowd.generation"
 HEAD_COST_BYTES = 128
-"""A head, its key, and the keys of the lines, with what a page that is not full costs."""
+"""A head and its key, with what a page that is not full costs."""
+KEY_COST_BYTES = 64
+"""The key of a batch's lines, with the same."""
 RETIRED_MAX = 2048
 """Batches that one transaction retires: it is to stay short. What is left goes with the next ones. More go only where
 the transaction has added more than that frees: a journal of many small batches must not grow while large ones come."""
 COUNTED_BATCHES = 64
-"""So often it is looked how much retiring has freed; between, it is estimated: that can be wrong by half."""
+"""So often it is looked how much retiring has freed; between, it is estimated: for batches that share pages that can be
+wrong by half."""
+COUNTED_TRANSACTIONS = 64
+"""So often the pages of all databases are counted; between, those of the two that grow with each batch."""
 DEPARTED_HEADS_MAX = 16384
 """Heads kept of a stream's batches whose lines are gone: what a consumer missed is counted from them."""
 DEPARTED_HEADS_LEAST = 16
 """Each stream keeps so many, however many streams there are."""
+BULK = ("lines", "heads")
+"""What grows with each batch."""
+REST = tuple(name for name in DATABASES if name not in BULK)
 MARKS_MAX = 65536
 """Producers remembered: a node has dozens. The ones that were quiet longest are forgotten first."""
 MARKS_FORGOTTEN = MARKS_MAX // 16
@@ -61,19 +69,24 @@ class Shape(NamedTuple):
     page_bytes: int
     departed_heads: int
 
-    def used_bytes(self, raw: Any) -> int:
-        """Bytes of the pages that entries take, as a transaction of LMDB sees them."""
+    def used_bytes(self, raw: Any, names: Iterable[str] = DATABASES) -> int:
+        """Bytes of the pages that entries of these databases take, as a transaction of LMDB sees them."""
         pages = 0
-        for name in DATABASES:
+        for name in names:
             stat = raw.stat(self.databases[name])
             pages += stat["branch_pages"] + stat["leaf_pages"] + stat["overflow_pages"]
         return int(pages * self.page_bytes)
 
-    def cost(self, size_bytes: int) -> int:
-        """About what a batch of this size takes: whole pages for its lines where they are many, a part of one else."""
-        if size_bytes < self.page_bytes // 2:
-            return size_bytes + HEAD_COST_BYTES
-        return -(-size_bytes // self.page_bytes) * self.page_bytes + HEAD_COST_BYTES
+    def freed(self, size_bytes: int) -> int:
+        """What is free when a batch's lines of this size are gone: whole pages, and no fewer are, where they are many;
+        about a part of one else, its key's included."""
+        if self.shares_pages(size_bytes):
+            return size_bytes + KEY_COST_BYTES
+        return -(-size_bytes // self.page_bytes) * self.page_bytes
+
+    def shares_pages(self, size_bytes: int) -> bool:
+        """Whether the lines of a batch of this size lie in a page with those of others."""
+        return size_bytes < self.page_bytes // 2
 
     def departed(self, streams: int) -> int:
         """How many heads of departed batches each of so many streams keeps."""
@@ -107,13 +120,17 @@ class Retired(NamedTuple):
 
 
 class State(NamedTuple):
-    """What is known of the journal between two transactions: the streams' rows, how many bytes are used (but for a page
-    or two), when each stream's oldest batch was stored, and the newest generation that decided."""
+    """What is known of the journal between two transactions: the streams' rows, how many bytes are used (but for a few
+    pages), the sequence and head of each stream's oldest batch (None: not readable), and the newest generation that
+    decided. `rest_bytes` is the part of all databases but BULK, as of `rest_left` transactions before it is counted
+    again."""
 
     rows: Mapping[str, StreamRow]
     used_bytes: int
-    oldest: Mapping[str, tuple[int, int]]
+    oldest: Mapping[str, tuple[int, Head | None]]
     generation: int
+    rest_bytes: int = 0
+    rest_left: int = 0
 
 
 class Transaction:
@@ -127,6 +144,8 @@ class Transaction:
         self._before = state
         self._rows = dict(state.rows)
         self._used_bytes: int | None = None
+        self._rest_bytes = state.rest_bytes
+        self._rest_left = state.rest_left
         self._oldest = dict(state.oldest)
         self._generation = state.generation
         self._part_bytes = part_bytes(shape.page_bytes, 1) if is_paged else part_bytes(shape.page_bytes)
@@ -142,7 +161,8 @@ class Transaction:
     def state(self) -> State:
         """What is known after this transaction."""
         used_bytes = self._before.used_bytes if self._used_bytes is None else self._used_bytes
-        return State(self._rows, used_bytes, self._oldest, self._generation)
+        rest_left = COUNTED_TRANSACTIONS if not self._rest_left else self._rest_left - 1
+        return State(self._rows, used_bytes, self._oldest, self._generation, self._rest_bytes, rest_left)
 
     def append(self, batch: NewBatch) -> Placed:
         """Stores a batch as the next one of its stream."""
@@ -208,7 +228,10 @@ class Transaction:
 
     def used_bytes(self) -> int:
         """Bytes that entries take now."""
-        self._used_bytes = found = self._shape.used_bytes(self._raw)
+        if not self._rest_left:
+            growth_bytes = len(REST) * self._shape.page_bytes
+            self._rest_bytes = self._shape.used_bytes(self._raw, REST) + growth_bytes
+        self._used_bytes = found = self._rest_bytes + self._shape.used_bytes(self._raw, BULK)
         return found
 
     def retire(self, max_bytes: int, max_age_ns: int) -> Retired:
@@ -221,6 +244,7 @@ class Transaction:
         ages = [(self._find_age(name), name) for name in self._rows if self._has_old(name)]
         heapify(ages)
         batches = lines = 0
+        is_estimate = False
         used_bytes = self.used_bytes()
         while ages and (used_bytes > most_bytes or batches < RETIRED_MAX):
             age_ns, name = ages[0]
@@ -233,9 +257,15 @@ class Transaction:
                 heapreplace(ages, (self._find_age(name), name))
             else:
                 heappop(ages)
-            used_bytes -= 0 if head is None else self._shape.cost(head.size_bytes)
-            if used_bytes <= max_bytes or not batches % COUNTED_BATCHES:
+            if head is None:
+                is_estimate = True
+            else:
+                is_estimate |= self._shape.shares_pages(head.size_bytes)
+                used_bytes -= self._shape.freed(head.size_bytes)
+            if is_estimate and (used_bytes <= max_bytes or not batches % COUNTED_BATCHES):
                 used_bytes = self.used_bytes()
+                is_estimate = False
+        self._used_bytes = used_bytes
         return Retired(batches, lines)
 
     def finish(self) -> None:
@@ -259,11 +289,14 @@ class Transaction:
 
     def _find_age(self, name: str) -> int:
         """When a stream's oldest batch was stored, by the journal's clock; one without a readable head goes first."""
+        head = self._oldest_head(name)
+        return 0 if head is None else head.age_ns
+
+    def _oldest_head(self, name: str) -> Head | None:
         row = self._rows[name]
         known = self._oldest.get(name)
         if known is None or known[0] != row.oldest:
-            head = self._head(row, row.oldest)
-            known = self._oldest[name] = row.oldest, 0 if head is None else head.age_ns
+            known = self._oldest[name] = row.oldest, self._head(row, row.oldest)
         return known[1]
 
     def _head(self, row: StreamRow, sequence: int) -> Head | None:
@@ -277,7 +310,7 @@ class Transaction:
 
     def _retire_oldest(self, name: str) -> Head | None:
         row = self._rows[name]
-        head = self._head(row, row.oldest)
+        head = self._oldest_head(name)
         if head is None:
             self._delete_parts(row.number, row.oldest)
         else:
