@@ -236,7 +236,7 @@ def _subscribe(stack: ExitStack, endpoint: str, publisher: _Role) -> list[_Role]
 
 
 def _measure_restart(settings: Settings, corpus: Corpus) -> Row:
-    """From the process's start to the first acknowledged batch, over a journal that was left by kill -9."""
+    """From the process's start to its first answer, over a journal that was left by kill -9."""
     stored = RESTART_BYTES if settings.scale.is_quotable else 10**9 // 4
     settings.say(f"durable: a restart with {stored / GB:.1f} GB of journal")
     batches = int(stored // BATCH_BYTES)
