@@ -34,6 +34,8 @@ GROUP_BYTES = 8 << 20
 GROUP_JOBS = 256
 GROUP_SHARE = 4
 """And no more than this part of what may be stored at all."""
+COMMIT_GAP_S = 0.001
+"""How far apart commits are that do not wait for the disk: they are so short that each batch would have its own."""
 PROBE_LEAST_BYTES = 1 << 20
 RETRY_S = 1.0
 """How often a journal without room tries whether there is some again."""
@@ -83,6 +85,7 @@ class Writer(threading.Thread):
         self._has_news = False
         self._wanted_bytes = PROBE_LEAST_BYTES
         self._retry_s = 0.0
+        self._commit_due_s = 0.0
         self._sync_due_s = 0.0
         self._known_due_s = 0.0
         self._known_failed = False
@@ -142,12 +145,20 @@ class Writer(threading.Thread):
                     size_bytes += job.size_bytes
                     if len(group) >= GROUP_JOBS:
                         break
-                job = self._jobs.get_nowait()
+                job = self._next_job()
             else:
                 self._is_ending = True
         except Empty:
             pass
         return group
+
+    def _next_job(self) -> Job | None:
+        """A job that waits, or comes before the next commit is due. Raises Empty."""
+        if self._settings.sync != "commit":
+            left_s = self._commit_due_s - time.monotonic()
+            if left_s > 0:
+                return self._jobs.get(timeout=left_s)
+        return self._jobs.get_nowait()
 
     @staticmethod
     def _is_behind_refused(job: Job) -> bool:
@@ -182,6 +193,7 @@ class Writer(threading.Thread):
 
     def _commit(self, group: list[Job]) -> None:
         self._committer.commit(group)
+        self._commit_due_s = time.monotonic() + COMMIT_GAP_S
         self.commits += 1
         self._has_news = True
         if not self._is_dirty:
