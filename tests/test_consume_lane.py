@@ -310,6 +310,40 @@ def test_what_retention_took_is_told_with_its_count(tmp_path: Path) -> None:
             assert late.hear().q == oldest
 
 
+def test_what_was_retired_before_a_consumers_first_commit_is_told(tmp_path: Path) -> None:
+    with running(tmp_path, journal__max_bytes=1 << 20) as (_, config):
+        feed(config, numbered(1), numbered(2))
+        with Reader(config) as killed:
+            killed.attach(c="siem", cm=1)
+            assert killed.hear().q == 1
+        batches = [b'{"n":%d,"x":"%s"}\n' % (n, b"y" * 200) * (500 + n) for n in range(40)]
+        feed(config, *batches)
+        with Reader(config) as again:
+            attached = again.attach(c="siem")
+            assert (attached.next, attached.newest) == (1, 42)
+            gone = again.hear_batch().header
+            lost = 2 + sum(one.count(b"\n") for one in batches[: gone.oldest - 3])
+            assert gone == Gone(1, attached.oldest, (attached.oldest - 1, lost), "retention")
+        found = counters(config)
+        assert found['flowd_gone_batches_total{reason="retention"}'] == attached.oldest - 1
+
+
+def test_uncommitted_batches_come_again_wherever_the_consumer_began(config: Config) -> None:
+    epoch = feed(config, numbered(1), numbered(2))
+    for name, start, first in (("tail", "newest", 3), ("late", (epoch, 2), 2), ("all", "oldest", 1)):
+        with Reader(config) as reader:
+            assert reader.attach(c=name, start=start).next == first
+    feed(config, numbered(3), numbered(4))
+    for name, first in (("tail", 3), ("late", 2), ("all", 1)):
+        with Reader(config) as reader:
+            assert reader.attach(c=name).next == first
+            assert reader.hear().q == first
+    found = request(config.endpoint("admin"), "consumers")["consumers"]
+    assert {one["consumer"]: (one["next"], one["lag_lines"], one["committed_ns"]) for one in found} == {
+        "tail": (3, 2, 0), "late": (2, 3, 0), "all": (1, 4, 0),
+    }  # fmt: skip
+
+
 def test_other_epoch_is_gone(config: Config) -> None:
     feed(config, numbered(1), numbered(2))
     with Reader(config) as reader:

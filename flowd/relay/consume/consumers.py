@@ -15,7 +15,7 @@ import msgspec
 from flowd.errors import FlowdError
 from flowd.relay.consume.attachment import Attachment, Credit
 from flowd.relay.consume.compiling import Compiler, describe_refusal
-from flowd.relay.consume.jobs import AttachJob, CommitJob
+from flowd.relay.consume.jobs import AttachJob, CommitJob, PlaceJob
 from flowd.relay.consume.starts import Begun, Starts
 from flowd.relay.deciding.views import View, Views
 from flowd.relay.journal.layout import StreamRow
@@ -111,6 +111,8 @@ class Consumers:
         while (settled := self._outbox.take()) is not None:
             is_busy = True
             job = settled.job
+            if isinstance(job, PlaceJob):
+                continue
             assert isinstance(job, AttachJob | CommitJob)
             peer, key, header, view = self._jobs.pop(job)
             if settled.refusal:
@@ -254,7 +256,16 @@ class Consumers:
         if before is not None and (before.front, before.peer) != peer:
             self.fence(header.c, header.st)
         begun = self._starts.begin(header, job.cursor)
+        if job.cursor.sequence is None and not header.again:
+            self._place(header, job.cursor.generation, begun.next)
         self._welcome(peer, key, header, view, job.cursor.generation, begun)
+
+    def _place(self, header: Attach, generation: int, next_sequence: int) -> None:
+        with self._store.read() as reading:
+            row = self._store.stream(header.st) or StreamRow(0)
+            lines = reading.lines_before(row, next_sequence)
+        place = PlaceJob(self._outbox, header.c, header.st, generation, next_sequence - 1, lines or 0)
+        self._writer.submit(place)
 
     def _welcome(self, peer: Peer, key: str, header: Attach, view: View | None, generation: int, begun: Begun) -> None:
         self.detach(self._attachments.get(peer))

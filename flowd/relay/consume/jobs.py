@@ -84,6 +84,24 @@ class CommitJob(CursorJob):
             transaction.set_cursor(self.consumer, self.stream, moved)
 
 
+class PlaceJob(CursorJob):
+    """A cursor that was never moved is placed where its consumer begins, behind `sequence`: whatever is retired before
+    the first COMMIT is missed from there, and told. Nobody waits for it."""
+
+    def __init__(self, outbox: Outbox, consumer: str, stream: str, generation: int, sequence: int, lines: int) -> None:
+        super().__init__(outbox, consumer, stream)
+        self._generation = generation
+        self._placed = sequence, lines
+
+    def write(self, transaction: Transaction) -> None:
+        """Puts the cursor into the transaction, unless another has the name or has moved it."""
+        stored = transaction.find_cursor(self.consumer, self.stream)
+        if stored is not None and stored.generation == self._generation and stored.sequence is None:
+            sequence, lines = self._placed
+            placed = stored._replace(sequence=sequence, lines=lines)
+            transaction.set_cursor(self.consumer, self.stream, placed)
+
+
 class ResetJob(CursorJob):
     """An administrator moves a cursor (to behind `sequence`), or deletes it (None). `is_known`: there was one."""
 
