@@ -328,19 +328,25 @@ def test_what_was_retired_before_a_consumers_first_commit_is_told(tmp_path: Path
         assert found['flowd_gone_batches_total{reason="retention"}'] == attached.oldest - 1
 
 
-def test_uncommitted_batches_come_again_wherever_the_consumer_began(config: Config) -> None:
+def test_uncommitted_batches_come_again_from_where_the_consumer_began(config: Config) -> None:
     epoch = feed(config, numbered(1), numbered(2))
-    for name, start, first in (("tail", "newest", 3), ("late", (epoch, 2), 2), ("all", "oldest", 1)):
+    wanted: list[tuple[str, dict[str, Any], int, int]] = [
+        ("all", {}, 1, 1),
+        ("last", {"last": 1}, 2, 2),
+        ("newest", {"start": "newest"}, 3, 1),  # what ignores the cursor does not place it
+        ("named", {"start": (epoch, 2)}, 2, 1),
+    ]
+    for name, start, first, _ in wanted:
         with Reader(config) as reader:
-            assert reader.attach(c=name, start=start).next == first
+            assert reader.attach(c=name, **start).next == first
     feed(config, numbered(3), numbered(4))
-    for name, first in (("tail", 3), ("late", 2), ("all", 1)):
+    for name, _, _, again in wanted:
         with Reader(config) as reader:
-            assert reader.attach(c=name).next == first
-            assert reader.hear().q == first
+            assert reader.attach(c=name).next == again
+            assert reader.hear().q == again
     found = request(config.endpoint("admin"), "consumers")["consumers"]
     assert {one["consumer"]: (one["next"], one["lag_lines"], one["committed_ns"]) for one in found} == {
-        "tail": (3, 2, 0), "late": (2, 3, 0), "all": (1, 4, 0),
+        "all": (1, 4, 0), "last": (2, 3, 0), "newest": (1, 4, 0), "named": (1, 4, 0),
     }  # fmt: skip
 
 

@@ -256,7 +256,7 @@ class Consumers:
         if before is not None and (before.front, before.peer) != peer:
             self.fence(header.c, header.st)
         begun = self._starts.begin(header, job.cursor)
-        if job.cursor.sequence is None and not header.again:
+        if job.cursor.sequence is None and header.start == "cursor":
             self._place(header, job.cursor.generation, begun.next)
         self._welcome(peer, key, header, view, job.cursor.generation, begun)
 
