@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -324,6 +325,25 @@ def test_stat_counts_what_is_stored(store: Store) -> None:
     assert (stat.batches, stat.producers, stat.cursors) == (6, 1, 1)
     assert 6 * 5000 < stat.used_bytes < 6 * 5000 + 20 * 4096
     assert stat.file_bytes == (store.directory / "data.mdb").stat().st_size >= stat.used_bytes
+
+
+def test_who_gives_way_waits_while_a_transaction_is_filled(store: Store) -> None:
+    store.give_way()
+    went_on = threading.Event()
+
+    def wait() -> None:
+        store.give_way()
+        went_on.set()
+
+    waiting = threading.Thread(target=wait, daemon=True)
+    with store.write() as transaction:
+        waiting.start()
+        transaction.append(new_batch(LINE))
+        assert not went_on.wait(0.1)
+    assert went_on.wait(10)
+    with pytest.raises(ZeroDivisionError), store.write():
+        _ = 1 // 0
+    store.give_way()
 
 
 def test_a_reader_that_stays_is_found(store: Store) -> None:

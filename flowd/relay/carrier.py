@@ -88,6 +88,7 @@ class Carrier:
     def carry(self, stream: Stream, lines: Buffer, entry: Entry, crc: int | None = None) -> int:
         """Decides a batch and hands it to the journal. Returns how many lines it had. `crc` is the lines' checksum
         where it is known."""
+        self._writer.give_way()
         applied = stream.filter_set.apply_borrowing(lines)
         kept = cast(Buffer, applied.kept)
         stream.account(len(lines), len(kept), applied)
@@ -118,6 +119,7 @@ class Carrier:
         Raises what ended the journal, where that was not its order.
         """
         is_busy = False
+        self._writer.give_way()
         while (settled := self._outbox.take()) is not None:
             is_busy = True
             entry = settled.job

@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import os
 import secrets
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -79,6 +80,7 @@ class Store:
         directory.mkdir(mode=0o750, exist_ok=True)
         self.directory = directory
         _reserve_lock(directory)
+        self._way = threading.Lock()
         self.environment = lmdb.open(
             str(directory),
             map_size=max(max_bytes + MAP_SLACK_BYTES, _file_bytes(directory) + MAP_LEAST_BYTES),
@@ -194,10 +196,19 @@ class Store:
         """A transaction: committed at the block's end, aborted where the block raises. One at a time. For `is_paged`
         see Transaction."""
         with self.environment.begin(write=True) as raw:
-            transaction = Transaction(raw, self.shape, self._state, self.clock, is_paged=is_paged)
-            yield transaction
-            transaction.finish()
+            with self._way:
+                transaction = Transaction(raw, self.shape, self._state, self.clock, is_paged=is_paged)
+                yield transaction
+                transaction.finish()
         self._state = transaction.state
+
+    def give_way(self) -> None:
+        """Waits while a transaction is being filled, which is brief; not for its commit. For a thread that would go on
+        taking the GIL: each of the many short calls by which a transaction is filled gives it up, and would wait for it.
+        """
+        if self._way.locked():
+            with self._way:
+                pass
 
     @contextmanager
     def read(self) -> Iterator[Reading]:

@@ -97,6 +97,10 @@ class Writer(threading.Thread):
         if self.failure is not None:
             self._settle_all(FAILED)
 
+    def give_way(self) -> None:
+        """Waits while a group is being put together; see Store. For who submits much, before its work."""
+        self._store.give_way()
+
     def end(self) -> None:
         """Stores what was handed over, and ends the thread. The journal stays open."""
         self._jobs.put(None)
