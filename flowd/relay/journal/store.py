@@ -195,11 +195,10 @@ class Store:
     def write(self, *, is_paged: bool = False) -> Iterator[Transaction]:
         """A transaction: committed at the block's end, aborted where the block raises. One at a time. For `is_paged`
         see Transaction."""
-        with self.environment.begin(write=True) as raw:
-            with self._way:
-                transaction = Transaction(raw, self.shape, self._state, self.clock, is_paged=is_paged)
-                yield transaction
-                transaction.finish()
+        with self.environment.begin(write=True) as raw, self._way:
+            transaction = Transaction(raw, self.shape, self._state, self.clock, is_paged=is_paged)
+            yield transaction
+            transaction.finish()
         self._state = transaction.state
 
     def give_way(self) -> None:
