@@ -195,15 +195,15 @@ class Store:
     def write(self, *, is_paged: bool = False) -> Iterator[Transaction]:
         """A transaction: committed at the block's end, aborted where the block raises. One at a time. For `is_paged`
         see Transaction."""
-        with self.environment.begin(write=True) as raw, self._way:
+        with self.environment.begin(write=True) as raw, self._way:  # the way is free again before the commit
             transaction = Transaction(raw, self.shape, self._state, self.clock, is_paged=is_paged)
             yield transaction
             transaction.finish()
         self._state = transaction.state
 
     def give_way(self) -> None:
-        """Waits while a transaction is being filled, which is brief; not for its commit. For a thread that would go on
-        taking the GIL: each of the many short calls by which a transaction is filled gives it up, and would wait for it.
+        """Waits while a transaction is being filled, which is brief; not for its commit. For a thread that would take
+        the GIL meanwhile: each of the many short calls that fill a transaction gives it up, and would wait for it again.
         """
         if self._way.locked():
             with self._way:
