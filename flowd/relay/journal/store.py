@@ -203,7 +203,7 @@ class Store:
 
     def give_way(self) -> None:
         """Waits while a transaction is being filled, which is brief; not for its commit. For a thread that would take
-        the GIL meanwhile: each of the many short calls that fill a transaction gives it up, and would wait for it again.
+        the GIL meanwhile: each of the many short calls that fill a transaction gives it up, and would wait for it.
         """
         if self._way.locked():
             with self._way:
