@@ -119,7 +119,6 @@ class Carrier:
         Raises what ended the journal, where that was not its order.
         """
         is_busy = False
-        self._writer.give_way()
         while (settled := self._outbox.take()) is not None:
             is_busy = True
             entry = settled.job
