@@ -16,6 +16,13 @@ from libc.string cimport memchr, memcmp, memcpy, memset  # no-cython-lint
 cdef extern from "string.h" nogil:
     void* memmem(const void* text, size_t n, const void* literal, size_t literal_n)
 
+cdef extern from "time.h" nogil:
+    struct timespec:
+        int64_t tv_sec
+        int64_t tv_nsec
+    int CLOCK_REALTIME
+    int clock_gettime(int clock, timespec* now)
+
 cdef extern from "sys/uio.h" nogil:
     struct iovec:
         void* iov_base
@@ -29,9 +36,14 @@ from flowd.core.vectorscan cimport *
 include "core/limits.pxi"     # what may be used, and why so much
 include "core/regex.pxi"      # the two engines: Oniguruma and Vectorscan
 include "core/parts.pxi"      # what a program is made of
+include "core/memory.pxi"     # what a program owns
+include "core/conditions.pxi" # tests of values, and expressions of them
 include "core/program.pxi"    # a compiled filter set as plain C arrays
+include "core/turns.pxi"      # the decisions of rules that only count, or let a share of lines go
 include "core/context.pxi"    # what one thread needs to run it
+include "core/match.pxi"      # what the predicates say of a text, and of a value
 include "core/classify.pxi"   # a field's bytes → value class: the miss path
 include "core/decide.pxi"     # classes → decision: the filters' steps
+include "core/gentle.pxi"     # what becomes of a line under such rules
 include "core/batch.pxi"      # lines in, runs of kept lines out
 include "core/evaluator.pxi"  # batches in, kept lines and verdicts out

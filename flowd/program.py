@@ -8,27 +8,37 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from ipaddress import ip_network
 from typing import Literal, NamedTuple
 
 from flowd import _core
 from flowd.errors import FlowdError
 from flowd.filters.columns import find_columns
-from flowd.filters.model import Condition, FilterText, Rule
-from flowd.patterns import CompiledPattern, compile_pattern
+from flowd.filters.describe import describe_test
+from flowd.filters.model import WORD_TESTS, Condition, FilterText, Rule, Step
+from flowd.gentle import flatten_expression, sample_seed
+from flowd.patterns import CompiledPattern, compile_pattern, escape_text
 
-Engine = Literal["literal", "linear", "reference"]
+Engine = Literal["literal", "linear", "reference", "value"]
 
 # With more words to be found anywhere in one subject than this, the linear engine finds them all in one pass sooner
 # than one by one. Anchored words never need it: the core has an index of them.
 MOST_LITERALS = 16
 
 DEFAULT_RULE = "default"
+SAMPLED = ".sampled"
+"""Behind a rule's name: what it let go as its sample."""
+
+_READINGS = {"ruby": 0, "string": 1, "value": 2}
+_WORD_PATTERNS = {"equals": r"\A(?:%s)\z", "prefix": r"\A(?:%s)", "suffix": r"(?:%s)\z", "contains": "%s"}
 
 
 class CompiledRule(NamedTuple):
     """One rule as it was compiled: where it stands, what it looks at, and which engine evaluates its pattern.
 
-    `group` names the `and` or `or` group that decides as a whole where the rule is in one, else it is empty.
+    `pattern` is the pattern, or another test in words (`cidr 10.0.0.0/8`), whose engine is `value` where it looks at
+    the value instead of a text. `group` names the group that decides as a whole where the rule is in one, else it is
+    empty. `is_shadow`, `sample` and `until_ns` are those of its step (flowd.filters.model).
     """
 
     name: str
@@ -40,13 +50,20 @@ class CompiledRule(NamedTuple):
     pattern: str
     engine: Engine
     group: str = ""
+    is_shadow: bool = False
+    sample: int = 0
+    until_ns: int = 0
 
 
 @dataclass(slots=True)
 class _Predicate:
+    """A condition as the core takes it: a pattern, or the arguments of a test that looks at the value itself."""
+
     subject: int
-    pattern: CompiledPattern
     engine: Engine
+    pattern: CompiledPattern | None = None
+    test: str = ""
+    arguments: tuple[object, ...] = ()
 
 
 class CompiledProgram(NamedTuple):
@@ -76,17 +93,17 @@ def build_program(text: FilterText) -> CompiledProgram:
     return _Builder(text).build()
 
 
-def _all_rules(text: FilterText) -> Iterator[Rule]:
+def _all_rules(text: FilterText) -> Iterator[tuple[Step, Rule]]:
     for section in text.filters:
         for step in section.steps:
-            yield from step.rules
+            for rule in step.rules:
+                yield step, rule
 
 
 class _Builder:
     def __init__(self, text: FilterText) -> None:
         self.text = text
         self.engine = forced_engine()
-        self.onigmo = text.dialect.startswith("fluentbit")
         self.fields: dict[str | int, int] = {}
         self.subject_ids: dict[tuple[int, tuple[str | int, ...], str], int] = {}
         self.predicate_ids: dict[Condition, int] = {}
@@ -94,26 +111,33 @@ class _Builder:
         self.deciders: dict[str, int] = {DEFAULT_RULE: 0}
 
     def build(self) -> CompiledProgram:
-        of_rule = {rule.name: self.add_condition(rule.condition) for rule in _all_rules(self.text)}
-        sections = [
-            [
-                (
-                    step.kind,
-                    self.add_decider(step.group) if step.group else 0,
-                    [
-                        (of_rule[rule.name], 0 if rule.group else self.add_decider(rule.name), rule.kind == "exclude")
-                        for rule in step.rules
-                    ],
-                )
-                for step in section.steps
-            ]
-            for section in self.text.filters
-        ]
+        of_rule = {rule.name: self.add_condition(rule.condition) for _, rule in _all_rules(self.text)}
+        sections = [[self.make_step(step, of_rule) for step in section.steps] for section in self.text.filters]
         self.choose_engines()
         program = self.make_program(sections)
-        rules = tuple(self.describe(rule, self.predicates[of_rule[rule.name]]) for rule in _all_rules(self.text))
+        rules = tuple(
+            self.describe(step, rule, self.predicates[of_rule[rule.name]]) for step, rule in _all_rules(self.text)
+        )
         subjects = tuple(predicate.subject for predicate in self.predicates)
         return CompiledProgram(program, rules, tuple(self.deciders), of_rule, subjects)
+
+    def make_step(self, step: Step, of_rule: dict[str, int]) -> tuple[object, ...]:
+        group = self.add_decider(step.group) if step.group else 0
+        rules = [
+            (of_rule[rule.name], 0 if rule.group else self.add_decider(rule.name), rule.kind == "exclude")
+            for rule in step.rules
+        ]
+        if step.expression is None:
+            return step.kind, group, rules, None
+        sampled = self.add_decider(step.group + SAMPLED) if step.sample else 0
+        predicates = [of_rule[rule.name] for rule in step.rules]
+        tests = flatten_expression(step.expression, predicates)
+        return (
+            step.kind,
+            group,
+            rules,
+            (tests, step.is_shadow, step.sample, sampled, sample_seed(step.group), step.until_ns),
+        )
 
     def add_decider(self, name: str) -> int:
         return self.deciders.setdefault(name, len(self.deciders))
@@ -125,21 +149,23 @@ class _Builder:
         field = self.fields.setdefault(condition.path[0], len(self.fields))
         below = condition.path[1:]
         subject = self.subject_ids.setdefault((field, below, condition.reading), len(self.subject_ids))
-        pattern = compile_pattern(
-            condition.pattern,
-            ignore_case=condition.ignore_case,
-            dotall=condition.dotall,
-            dialect="onigmo" if self.onigmo else "ruby",
-        )
-        self.predicates.append(_Predicate(subject, pattern, pattern.engine))
+        if condition.test == "pattern" or condition.test in WORD_TESTS:
+            pattern = _compile_condition(condition)
+            self.predicates.append(_Predicate(subject, pattern.engine, pattern))
+        else:
+            self.predicates.append(
+                _Predicate(subject, "value", test=condition.test, arguments=_arguments_for_core(condition))
+            )
         self.predicate_ids[condition] = len(self.predicates) - 1
         return len(self.predicates) - 1
 
     def choose_engines(self) -> None:
         literals = [0] * len(self.subject_ids)
         for predicate in self.predicates:
-            literals[predicate.subject] += predicate.pattern.kind == "contains"
+            literals[predicate.subject] += predicate.pattern is not None and predicate.pattern.kind == "contains"
         for predicate in self.predicates:
+            if predicate.pattern is None:
+                continue
             if self.engine == "reference":
                 predicate.engine = "reference"
                 continue
@@ -156,10 +182,10 @@ class _Builder:
             (key.encode(), *find_columns(key)) if isinstance(key, str) else (None, None, None) for key in self.fields
         ]
         subjects = [
-            (field, tuple(part.encode() if isinstance(part, str) else part for part in below), int(reading == "string"))
+            (field, tuple(part.encode() if isinstance(part, str) else part for part in below), _READINGS[reading])
             for field, below, reading in self.subject_ids
         ]
-        strict = not self.onigmo
+        strict = any(condition.reading != "string" for condition in self.predicate_ids)
         while True:
             predicates = [self.for_core(predicate) for predicate in self.predicates]
             try:
@@ -167,12 +193,14 @@ class _Builder:
             except _core.RefusedByLinearEngine as refusal:
                 # Too large for the linear engine, say: the reference engine takes what it refuses.
                 for i in refusal.args[1]:
-                    self.predicates[i].engine = self.predicates[i].pattern.engine
-                    if self.predicates[i].engine == "linear":
-                        self.predicates[i].engine = "reference"
+                    refused = self.predicates[i].pattern
+                    is_literal = refused is not None and refused.engine == "literal"
+                    self.predicates[i].engine = "literal" if is_literal else "reference"
 
     def for_core(self, predicate: _Predicate) -> tuple[object, ...]:
         pattern = predicate.pattern
+        if pattern is None:
+            return predicate.subject, predicate.test, predicate.arguments
         by_literal = pattern.engine == "literal" and self.engine != "reference"
         return (
             predicate.subject,
@@ -183,10 +211,52 @@ class _Builder:
             _core.Regex(pattern.reference, pattern.reference_options),
         )
 
-    def describe(self, rule: Rule, predicate: _Predicate) -> CompiledRule:
-        condition = rule.condition
-        options = ("i" if condition.ignore_case else "") + ("m" if condition.dotall else "")
-        pattern = f"/{condition.pattern}/{options}" if options else condition.pattern
+    def describe(self, step: Step, rule: Rule, predicate: _Predicate) -> CompiledRule:
         return CompiledRule(
-            rule.name, rule.kind, rule.file, rule.line, rule.column, rule.key, pattern, predicate.engine, rule.group
+            rule.name,
+            rule.kind,
+            rule.file,
+            rule.line,
+            rule.column,
+            rule.key,
+            describe_test(rule.condition),
+            predicate.engine,
+            rule.group,
+            step.is_shadow,
+            step.sample,
+            step.until_ns,
         )
+
+
+def _compile_condition(condition: Condition) -> CompiledPattern:
+    """The pattern of a condition; words are patterns of their own kind."""
+    source = condition.pattern
+    if condition.test != "pattern":
+        source = _WORD_PATTERNS[condition.test] % "|".join(map(escape_text, condition.arguments))
+    return compile_pattern(
+        source,
+        ignore_case=condition.ignore_case,
+        dotall=condition.dotall,
+        dialect="onigmo" if condition.reading == "string" else "ruby",
+    )
+
+
+def _arguments_for_core(condition: Condition) -> tuple[object, ...]:
+    """A value test's arguments as the core takes them (flowd/core/conditions.pxi)."""
+    if condition.test == "cidr":
+        return tuple(_network_bytes(network) for network in condition.arguments)
+    if condition.test == "number":
+        return tuple((comparison, number.encode()) for comparison, number in condition.arguments)
+    return tuple(
+        (label.encode(), operator, tuple(value.encode() for value in values))
+        for label, operator, values in condition.arguments
+    )
+
+
+def _network_bytes(network: str) -> tuple[bytes, int]:
+    """A network as 16 bytes and the length of its prefix in them: IPv4 lies behind ::ffff:0:0/96."""
+    parsed = ip_network(network, strict=False)
+    packed = parsed.network_address.packed
+    if parsed.version == 4:
+        return bytes(10) + b"\xff\xff" + packed, parsed.prefixlen + 96
+    return packed, parsed.prefixlen

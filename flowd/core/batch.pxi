@@ -44,6 +44,7 @@ cdef int run_batch(Context self, const uint8_t* p, const uint8_t* end, uint32_t 
     cdef uint64_t line_bytes, resets
     cdef bint is_kept
     plan.format = form
+    look_at_clock(self)
     if n_fields == 0:
         unfiltered = decide(self)
     while p < end:
@@ -68,6 +69,8 @@ cdef int run_batch(Context self, const uint8_t* p, const uint8_t* end, uint32_t 
                     find_classes(self.tables, self.missing, values, n - i, n_fields, end,
                                  self.block_classes + i * n_fields)
             line_bytes = line.n + line.newlines
+            if decision.kind == DECISION_GENTLE:
+                decision = settle(self, decision, line, line_bytes)
             count_hit(self, decision.rule, line_bytes)
             batch.errors += decision.errors
             if decision.verdict == c"M":

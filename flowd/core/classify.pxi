@@ -1,103 +1,5 @@
 # The miss path: from a field's raw bytes to its value class, that is, to what every predicate on the field says.
 
-cdef enum State:
-    STATE_NO = 0
-    STATE_YES = 1
-    STATE_ERROR = 2
-
-
-cdef inline bint ends_with(const uint8_t* text, size_t n, const Literal* literal) noexcept nogil:
-    return n >= literal.n and memcmp(text + n - literal.n, literal.p, literal.n) == 0
-
-
-cdef inline bint starts_with(const uint8_t* text, size_t n, const Literal* literal) noexcept nogil:
-    return n >= literal.n and memcmp(text, literal.p, literal.n) == 0
-
-
-cdef bint matches_literal(const Predicate* predicate, const uint8_t* text, size_t n) noexcept nogil:
-    cdef const Literal* literal
-    cdef uint32_t i
-    if predicate.kind == KIND_ANY:
-        return True
-    for i in range(predicate.n_literals):
-        literal = &predicate.literals[i]
-        if predicate.kind == KIND_CONTAINS:
-            if memmem(text, n, literal.p, literal.n) != NULL:
-                return True
-        elif predicate.kind == KIND_PREFIX:
-            if starts_with(text, n, literal):
-                return True
-        elif predicate.kind == KIND_SUFFIX:
-            if ends_with(text, n, literal):
-                return True
-        elif n == literal.n and memcmp(text, literal.p, n) == 0:
-            return True
-    return False
-
-
-cdef int match_text(Context self, const Subject* subject, const uint8_t* text, size_t n) noexcept nogil:
-    """Sets the state of every predicate of the subject for a text. 0, or -1 where memory ran out."""
-    cdef TextTraits traits = read_traits(text, n)
-    cdef const Predicate* predicate
-    cdef bint by_linear
-    cdef int found, costly = 0
-    cdef uint32_t i, p
-    if not traits.is_valid:
-        self.scrubbed.clear()
-        scrub(text, n, self.scrubbed)
-        if self.scrubbed.failed():
-            return -1
-        text = self.scrubbed.data()
-        n = self.scrubbed.size()
-        traits = read_traits(text, n)
-    by_linear = subject.n_linear > 0 and traits.is_ascii and not traits.has_newline
-    if by_linear:
-        by_linear = scan_linear(self, subject, text, n)
-    if subject.index != NULL and not traits.has_newline:
-        for i in range(subject.n_predicates):
-            if self.program.predicates[subject.predicates[i]].is_indexed:
-                self.states[subject.predicates[i]] = STATE_NO
-        subject.index.mark(text, n, self.states, STATE_YES)
-    for i in range(subject.n_predicates):
-        p = subject.predicates[i]
-        predicate = &self.program.predicates[p]
-        if by_linear and predicate.is_linear or predicate.is_indexed and not traits.has_newline:
-            continue
-        if predicate.kind != KIND_PATTERN and (predicate.any_value or not traits.has_newline):
-            self.states[p] = STATE_YES if matches_literal(predicate, text, n) else STATE_NO
-            continue
-        found = reference_search(predicate.reference, text, n,
-                                 self.match_param if costly < COSTLY_PATTERNS else self.small_match_param)
-        if found < 0:
-            costly += 1
-        self.states[p] = STATE_ERROR if found < 0 else <uint8_t> found
-    return 0
-
-
-cdef bint scan_linear(Context self, const Subject* subject, const uint8_t* text, size_t n) noexcept nogil:
-    """Sets the states of the predicates that the linear engine answers; False where it failed."""
-    cdef const LinearPart* part
-    cdef uint32_t i, j
-    cdef int found
-    for i in range(subject.n_linear):
-        part = &subject.linear[i]
-        found = linear_scan(part.database, self.scratch, <const char*> (text if n else EMPTY), n, self.linear_ids,
-                            part.n)
-        if found < 0:
-            return False
-        for j in range(part.n):
-            self.states[part.predicates[j]] = STATE_NO
-        for j in range(<uint32_t> found):
-            self.states[part.predicates[self.linear_ids[j]]] = STATE_YES
-    return True
-
-
-cdef void set_states(const Subject* subject, uint8_t* states, uint8_t state) noexcept nogil:
-    cdef uint32_t i
-    for i in range(subject.n_predicates):
-        states[subject.predicates[i]] = state
-
-
 cdef int read_subject(Context self, const Subject* subject, const uint8_t* p, size_t n,
                       const uint8_t** text, size_t* text_n) noexcept nogil:
     """What the subject's predicates see of a field's valid JSON value: REACHED_VALUE with a text, or why there is none.
@@ -114,18 +16,15 @@ cdef int read_subject(Context self, const Subject* subject, const uint8_t* p, si
         reached = descend(&p, &n, subject.path, subject.n_path, self.key)
         if reached != REACHED_VALUE or p[0] != c'"':
             return REACHED_NOTHING
+    elif subject.reading == READ_VALUE:
+        reached = follow(&p, &n, subject.path, subject.n_path, self.key)
+        if reached != REACHED_VALUE or is_null_value(p, n):
+            return REACHED_NOTHING
     else:
         reached = dig(&p, &n, subject.path, subject.n_path, self.key)
         if reached != REACHED_VALUE:
             return reached
-    if p[0] == c'"' and memchr(p, c'\\', n) == NULL:
-        text[0] = p + 1
-        text_n[0] = n - 2
-        return REACHED_VALUE
-    self.printer.print_value(p, n, self.text)
-    if self.text.size():
-        text[0] = self.text.data()
-        text_n[0] = self.text.size()
+    text_of(self, p, n, text, text_n)
     return REACHED_VALUE
 
 
@@ -161,6 +60,10 @@ cdef int set_field_states(Context self, uint32_t field, const Span* value) noexc
         return 0
     for i in range(f.n_subjects):
         subject = &self.program.subjects[f.subjects[i]]
+        if subject.reading == READ_VALUE:
+            if match_value(self, subject, p, n) < 0:
+                return -1
+            continue
         reached = read_subject(self, subject, p, n, &text, &text_n)
         if self.text.failed():
             return -1

@@ -16,6 +16,11 @@ cdef class Context:
     cdef uint32_t* block_classes     # the same for a block of lines, as far as the tables know them
     cdef uint32_t* words             # a class being made
     cdef uint8_t* states             # for each predicate what it says of the value
+    cdef uint8_t* gathered           # the same over the elements of a list
+    cdef Turns turns                 # the gentle decisions
+    cdef int64_t now_ns              # at the batch's start, where steps can end
+    cdef uint32_t n_ended            # steps that had ended when the decisions were made
+    cdef Labels labels
     cdef uint32_t* linear_ids
     cdef Line* lines
     cdef Span* spans
@@ -45,6 +50,8 @@ cdef class Context:
         self.tuple_ = <uint32_t*> calloc(n_fields + 1, sizeof(uint32_t))
         self.words = <uint32_t*> calloc(program.n_predicates + 1, sizeof(uint32_t))
         self.states = <uint8_t*> calloc(program.n_predicates + 1, 1)
+        self.gathered = <uint8_t*> calloc(program.n_predicates + 1, 1)
+        self.turns = Turns()
         self.linear_ids = <uint32_t*> calloc(program.n_predicates + 1, sizeof(uint32_t))
         self.lines_a_block = min(LINES_A_BLOCK, SPANS_A_BLOCK // (n_fields + 1))
         if self.lines_a_block == 0:
@@ -58,7 +65,7 @@ cdef class Context:
         self.total_lines = <uint64_t*> calloc(program.n_rules + 1, sizeof(uint64_t))
         self.total_bytes = <uint64_t*> calloc(program.n_rules + 1, sizeof(uint64_t))
         if (self.tables == NULL or self.missing == NULL or self.tuple_ == NULL or self.words == NULL
-                or self.block_classes == NULL or self.states == NULL or self.linear_ids == NULL
+                or self.block_classes == NULL or self.states == NULL or self.gathered == NULL or self.linear_ids == NULL
                 or self.lines == NULL or self.spans == NULL or self.hit_lines == NULL or self.hit_bytes == NULL
                 or self.hit_rules == NULL or self.total_lines == NULL or self.total_bytes == NULL):
             raise MemoryError()
@@ -82,6 +89,7 @@ cdef class Context:
         free(self.block_classes)
         free(self.words)
         free(self.states)
+        free(self.gathered)
         free(self.linear_ids)
         free(self.lines)
         free(self.spans)
@@ -132,6 +140,11 @@ cdef uint32_t INVALID_VALUE = 0xFFFFFFFF   # the only word of the class of what 
 cdef const uint8_t* EMPTY = <const uint8_t*> b""
 
 
+cdef void forget_decisions(Context self) noexcept nogil:
+    self.decisions.clear()
+    self.turns.clear()
+
+
 cdef void forget_classes(Context self) noexcept nogil:
     """Classes and everything that names one are forgotten together: ids are given anew."""
     cdef uint32_t f
@@ -139,5 +152,5 @@ cdef void forget_classes(Context self) noexcept nogil:
         self.tables[f].clear()
         self.missing[f] = NO_CLASS
     self.classes.clear()
-    self.decisions.clear()
+    forget_decisions(self)
     self.resets += 1

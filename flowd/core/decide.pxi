@@ -45,6 +45,25 @@ cdef uint8_t first_not_no(Context self, const Step* step, uint32_t number, uint3
     return state
 
 
+cdef Outcome run_expression(Context self, const Step* step, uint32_t* rule) noexcept nogil:
+    cdef const ExpressionTest* test
+    cdef uint32_t at = 0
+    cdef uint8_t state
+    if step.until_ns and step.until_ns <= self.now_ns:
+        return OUTCOME_PASS
+    while at < step.n_tests:
+        test = &step.tests[at]
+        state = self.states[test.predicate]
+        if state == STATE_ERROR:
+            # A rule that may drop nothing must not end its section either.
+            return OUTCOME_PASS if step.is_shadow else OUTCOME_ERROR
+        at = test.yes if state == STATE_YES else test.no
+    if (at == HOLDS) != (step.kind == STEP_WHEN):
+        return OUTCOME_PASS
+    rule[0] = step.group
+    return OUTCOME_DROP
+
+
 cdef Outcome run_step(Context self, const Step* step, uint32_t number, uint32_t* rule) noexcept nogil:
     cdef uint32_t i
     cdef uint8_t state
@@ -78,6 +97,8 @@ cdef Outcome run_step(Context self, const Step* step, uint32_t number, uint32_t*
             rule[0] = step.rules[i].rule
             return OUTCOME_DROP
         return OUTCOME_ERROR if state == STATE_ERROR else OUTCOME_PASS
+    if step.kind == STEP_WHEN or step.kind == STEP_UNLESS:
+        return run_expression(self, step, rule)
     for i in range(step.n_rules):
         state = self.states[step.rules[i].predicate]
         if state == STATE_ERROR:
@@ -92,6 +113,51 @@ cdef Outcome run_step(Context self, const Step* step, uint32_t number, uint32_t*
     return OUTCOME_PASS
 
 
+cdef inline Decision plain_decision(uint32_t rule, uint8_t verdict, uint16_t errors) noexcept nogil:
+    cdef Decision decision
+    decision.rule = rule
+    decision.errors = errors
+    decision.verdict = verdict
+    decision.kind = DECISION_PLAIN
+    return decision
+
+
+cdef bint add_sampling_turn(Context self, const Step* step, uint16_t errors) noexcept nogil:
+    """The line is dropped by this step unless it is in the step's sample, and then goes on. False without memory."""
+    cdef Turn* turn = self.turns.add()
+    if turn == NULL:
+        return False
+    turn.rule = step.group
+    turn.errors = errors
+    turn.verdict = c"D"
+    turn.sample = step.sample
+    turn.seed = step.seed
+    turn.next = self.turns.n
+    return True
+
+
+cdef Decision end_turns(Context self, Decision decision, uint32_t first_turn) noexcept nogil:
+    """The decision itself where no gentle rule has a say, else where its turns begin. What finds no memory drops out:
+    then a sample lets no line go, and shadow rules count none."""
+    cdef uint32_t shadows = 0
+    cdef Turn* turn
+    if self.turns.n:
+        shadows = self.turns.turns[self.turns.n - 1].shadows + self.turns.turns[self.turns.n - 1].n_shadows
+    if self.turns.n == first_turn and self.turns.n_shadows == shadows:
+        return decision
+    turn = self.turns.add()
+    if turn == NULL:
+        self.turns.n = first_turn
+        self.turns.n_shadows = shadows
+        return decision
+    turn.rule = decision.rule
+    turn.errors = decision.errors
+    turn.verdict = decision.verdict
+    decision.rule = first_turn
+    decision.kind = DECISION_GENTLE
+    return decision
+
+
 cdef inline bint is_invalid(Context self, uint32_t value_class) noexcept nogil:
     """Is this the class of values that are not valid JSON?"""
     return self.classes.count(value_class) > 0 and self.classes.words(value_class)[0] == INVALID_VALUE
@@ -99,26 +165,33 @@ cdef inline bint is_invalid(Context self, uint32_t value_class) noexcept nogil:
 
 cdef Decision decide(Context self) noexcept nogil:
     """The decision for the classes in self.tuple_."""
-    cdef Decision decision
+    cdef Decision decision = plain_decision(DEFAULT_RULE, c"K", 0)
+    cdef const Step* step
     cdef Outcome outcome
     cdef uint32_t f, s, t, rule, number = 0
-    decision.rule = DEFAULT_RULE
-    decision.errors = 0
-    decision.verdict = c"K"
-    decision.is_set = 1
+    cdef uint32_t kept_by = DEFAULT_RULE     # the last rule that may let the line go
+    cdef uint32_t first_turn
     for f in range(self.program.n_fields):
         if is_invalid(self, self.tuple_[f]):
-            decision.verdict = c"M"
-            return decision
+            return plain_decision(DEFAULT_RULE, c"M", 0)
+    if self.turns.is_full():
+        forget_decisions(self)
+    first_turn = self.turns.n
     spread_states(self)
     for s in range(self.program.n_sections):
         for t in range(self.program.sections[s].n_steps):
+            step = &self.program.sections[s].steps[t]
             rule = DEFAULT_RULE
-            outcome = run_step(self, &self.program.sections[s].steps[t], number + t, &rule)
+            outcome = run_step(self, step, number + t, &rule)
             if outcome == OUTCOME_DROP:
+                if step.is_shadow and self.turns.note_shadow(rule):
+                    continue
+                if step.sample and add_sampling_turn(self, step, decision.errors):
+                    kept_by = step.sampled
+                    continue
                 decision.rule = rule
                 decision.verdict = c"D"
-                return decision
+                return end_turns(self, decision, first_turn)
             if outcome == OUTCOME_ERROR:
                 decision.errors += 1
                 decision.verdict = c"E"
@@ -127,7 +200,9 @@ cdef Decision decide(Context self) noexcept nogil:
                 decision.rule = rule
                 break
         number += self.program.sections[s].n_steps
-    return decision
+    if decision.verdict == c"K" and kept_by != DEFAULT_RULE:
+        decision.rule = kept_by
+    return end_turns(self, decision, first_turn)
 
 
 cdef bint find_tuple(Context self, const Span* values, const uint8_t* end) noexcept nogil:
@@ -142,16 +217,11 @@ cdef bint find_tuple(Context self, const Span* values, const uint8_t* end) noexc
 
 cdef Decision decide_uncached(Context self, const Span* values, const uint8_t* end) noexcept nogil:
     """The decision after everything was forgotten; a line too large for the classes' bound is kept as an error."""
-    cdef Decision decision
     forget_classes(self)
     if find_tuple(self, values, end):
         return decide(self)
     forget_classes(self)
-    decision.rule = DEFAULT_RULE
-    decision.errors = 1
-    decision.verdict = c"E"
-    decision.is_set = 1
-    return decision
+    return plain_decision(DEFAULT_RULE, c"E", 1)
 
 
 cdef Decision decide_values(Context self, const Span* values, const uint8_t* end) noexcept nogil:
@@ -173,14 +243,9 @@ cdef Decision decide_values(Context self, const Span* values, const uint8_t* end
 cdef Decision decide_odd_line(Context self, const Line* line, Span* values, const Plan* plan,
                               const uint8_t* end) noexcept nogil:
     """The decision for a line that the walk could not vouch for: the exact way finds its values, or none."""
-    cdef Decision decision
     if read_odd_line(self, line, values, plan):
         return decide_values(self, values, end)
-    decision.rule = DEFAULT_RULE
-    decision.errors = 0
-    decision.verdict = c"M"
-    decision.is_set = 1
-    return decision
+    return plain_decision(DEFAULT_RULE, c"M", 0)
 
 
 cdef inline const Decision* find_decision(Context self, const uint32_t* classes) noexcept nogil:

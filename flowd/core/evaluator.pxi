@@ -223,12 +223,15 @@ cdef class Evaluator:
         plan.format = format_number(form)
         if p == end:
             return "M", 0, 0, "malformed", None, None
+        look_at_clock(context)
         simd_level().scan_lines(plan, &p, end, context.lines, context.spans, 1)
         walked = &context.lines[0]
         if walked.form <= FORM_TEXT27:
             decision = decide_values(context, context.spans, end)
         else:
             decision = decide_odd_line(context, walked, context.spans, &plan, end)
+        if decision.kind == DECISION_GENTLE:
+            decision = settle(context, decision, walked, 0)
         verdict = chr(decision.verdict)
         if verdict == "M":
             return verdict, decision.rule, 0, "malformed", None, None

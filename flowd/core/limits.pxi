@@ -28,6 +28,9 @@ cdef size_t LEAST_VALUE_TABLE_BYTES = 16 << 10
 cdef size_t CLASS_BYTES = 8 << 20
 cdef size_t DECISION_BYTES = 8 << 20
 
+# Turns of gentle decisions, some 48 bytes each: beyond them all decisions are forgotten at once.
+cdef uint32_t MOST_TURNS = 100_000
+
 # Anchored words on one subject: more are found by an index, fewer are compared one after the other.
 cdef uint32_t FEW_WORDS = 8
 

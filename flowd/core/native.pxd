@@ -89,6 +89,8 @@ cdef extern from "json.hpp" namespace "flowd" nogil:
     bint walk_object(const Plan& plan, const uint8_t* p, size_t n, Strictness strictness, Span* values, Bytes& stack,
                      Bytes& key)
     bint is_valid_value(const uint8_t* p, size_t n, Strictness strictness, Bytes& stack)
+    const uint8_t* skip_value(const uint8_t* p, const uint8_t* end)
+    const uint8_t* skip_blanks(const uint8_t* p, const uint8_t* end)
 
 cdef extern from "columns.hpp" namespace "flowd" nogil:
     ctypedef uint32_t Mapping "flowd::Mapping"
@@ -105,6 +107,7 @@ cdef extern from "record.hpp" namespace "flowd" nogil:
     int REACHED_ERROR
     int dig(const uint8_t** p, size_t* n, const PathPart* path, size_t parts, Bytes& key)
     int descend(const uint8_t** p, size_t* n, const PathPart* path, size_t parts, Bytes& key)
+    int follow(const uint8_t** p, size_t* n, const PathPart* path, size_t parts, Bytes& key)
 
 cdef extern from "ruby_print.hpp" namespace "flowd" nogil:
     cdef cppclass RubyPrinter:
@@ -134,11 +137,15 @@ cdef extern from "class_store.hpp" namespace "flowd" nogil:
         void clear()
 
 cdef extern from "decision_table.hpp" namespace "flowd" nogil:
+    enum DecisionKind "flowd::DecisionKind":
+        DECISION_NONE "flowd::DECISION_NONE"
+        DECISION_PLAIN "flowd::DECISION_PLAIN"
+        DECISION_GENTLE "flowd::DECISION_GENTLE"
     struct Decision:
         uint32_t rule
         uint16_t errors
         uint8_t verdict
-        uint8_t is_set
+        uint8_t kind
     cdef cppclass DecisionTable:
         DecisionTable() except +
         void start(uint32_t fields, size_t n)
@@ -157,3 +164,44 @@ cdef extern from "literal_index.hpp" namespace "flowd" nogil:
     uint32_t ANCHOR_PREFIX
     uint32_t ANCHOR_SUFFIX
     uint32_t ANCHOR_EXACT
+
+cdef extern from "address_index.hpp" namespace "flowd" nogil:
+    cdef cppclass AddressIndex:
+        AddressIndex() except +
+        bint add(const uint8_t* address, uint32_t prefix, uint32_t predicate)
+        bint finish()
+        void mark(const uint8_t* text, size_t n, uint8_t* states, uint8_t state)
+
+cdef extern from "number.hpp" namespace "flowd" nogil:
+    struct Number:
+        bint is_integer
+    struct Bound:
+        Number number
+        uint32_t comparison
+    uint32_t LESS
+    uint32_t LESS_OR_EQUAL
+    uint32_t GREATER
+    uint32_t GREATER_OR_EQUAL
+    bint parse_number(const uint8_t* p, size_t n, Number* number)
+    bint holds(const Number& value, const Bound& bound)
+
+cdef extern from "labels.hpp" namespace "flowd" nogil:
+    struct Word:
+        const uint8_t* p
+        uint64_t n
+    struct Requirement:
+        Word label
+        uint32_t op
+        const Word* values
+        uint64_t n_values
+    uint32_t LABEL_IN
+    uint32_t LABEL_NOT_IN
+    uint32_t LABEL_EXISTS
+    uint32_t LABEL_ABSENT
+    cdef cppclass Labels:
+        Labels() except +
+        bint read(const uint8_t* p, size_t n)
+        bint fulfil(const Requirement* requirements, size_t n)
+
+cdef extern from "sampling.hpp" namespace "flowd" nogil:
+    bint is_in_sample(const uint8_t* p, size_t n, uint64_t seed, uint32_t one_in)

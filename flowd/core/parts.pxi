@@ -6,6 +6,8 @@ cdef enum StepKind:
     STEP_NOT_ALL = 2
     STEP_NOT_ANY = 3
     STEP_FIRST = 4
+    STEP_WHEN = 5
+    STEP_UNLESS = 6
 
 cdef enum PredicateKind:
     KIND_ANY = 0
@@ -14,10 +16,17 @@ cdef enum PredicateKind:
     KIND_SUFFIX = 3
     KIND_EXACT = 4
     KIND_PATTERN = 5
+    # What follows looks at the value, not at a text: match_value answers it.
+    KIND_CIDR = 6
+    KIND_NUMBER = 7
+    KIND_LABELS = 8
+    KIND_EXISTS = 9
+    KIND_NULL = 10
 
 cdef enum Reading:
     READ_RUBY = 0
     READ_STRING = 1
+    READ_VALUE = 2
 
 cdef struct Literal:
     const uint8_t* p
@@ -32,6 +41,10 @@ cdef struct Predicate:
     Literal* literals
     uint32_t n_literals
     OnigRegex reference
+    Bound* bounds           # of a number: all must hold
+    uint32_t n_bounds
+    Requirement* requirements   # of labels: all must be fulfilled
+    uint32_t n_requirements
 
 cdef struct LinearPart:     # one linear set, and which predicates its expressions are
     LinearDatabase* database
@@ -45,6 +58,11 @@ cdef struct Subject:        # what some predicates look at: a field, or a value 
     uint32_t n_path
     uint32_t* predicates    # ids, ascending
     uint32_t n_predicates
+    uint32_t* texts         # those of them that a text answers
+    uint32_t n_texts
+    uint32_t* values        # those that the value itself answers
+    uint32_t n_values
+    AddressIndex* addresses # of its networks, or NULL
     LiteralIndex* index     # of its many anchored words, or NULL
     LinearPart* linear
     uint32_t n_linear
@@ -60,11 +78,27 @@ cdef struct StepRule:
     uint32_t rule
     bint is_exclude
 
+cdef enum Target:           # where a test of an expression leads, beside another test
+    HOLDS = 0xFFFFFFFF
+    FAILS = 0xFFFFFFFE
+
+cdef struct ExpressionTest: # one condition of an expression: what comes next where its predicate says yes, and no
+    uint32_t predicate
+    uint32_t yes
+    uint32_t no
+
 cdef struct Step:
     uint32_t kind
     uint32_t group
     StepRule* rules
     uint32_t n_rules
+    ExpressionTest* tests
+    uint32_t n_tests
+    bint is_shadow          # what it would drop is counted and goes on
+    uint32_t sample         # one in so many of what it would drop goes on; 0: none
+    uint32_t sampled        # the counter of those
+    uint64_t seed
+    int64_t until_ns        # from then on it does nothing; 0: never
 
 cdef struct Section:
     Step* steps
@@ -73,3 +107,13 @@ cdef struct Section:
 cdef struct Use:            # where a predicate stands: its step (counted through all sections) and its place in it
     uint32_t step
     uint32_t place
+
+cdef struct Turn:           # a part of a gentle decision, which a line goes through from one to the next
+    uint32_t rule
+    uint16_t errors
+    uint8_t verdict
+    uint32_t shadows        # the shadow rules that would have dropped it on the way here: a run of the context's list
+    uint32_t n_shadows
+    uint32_t sample         # one in so many lines goes on to `next`
+    uint64_t seed
+    uint32_t next

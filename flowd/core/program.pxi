@@ -1,35 +1,6 @@
 # A compiled filter set as plain C arrays: what the line walk looks for, what is matched, and in which order the
 # filters' steps decide. Built once from plain Python values, then read only, by any number of threads.
 
-cdef class Memory:
-    """What a Program allocated, freed with it."""
-    cdef void** blocks
-    cdef size_t n
-    cdef size_t room
-
-    def __dealloc__(self):
-        cdef size_t i
-        for i in range(self.n):
-            free(self.blocks[i])
-        free(self.blocks)
-
-    cdef void* take(self, size_t n) except NULL:
-        cdef void** more
-        cdef void* block
-        if self.n == self.room:
-            more = <void**> realloc(self.blocks, (self.room * 2 + 16) * sizeof(void*))
-            if more == NULL:
-                raise MemoryError()
-            self.blocks = more
-            self.room = self.room * 2 + 16
-        block = calloc(1, n if n else 1)
-        if block == NULL:
-            raise MemoryError()
-        self.blocks[self.n] = block
-        self.n += 1
-        return block
-
-
 class RefusedByLinearEngine(ValueError):
     """The linear engine will not take some predicates' expressions: `args[1]` lists the predicates."""
 
@@ -38,15 +9,17 @@ cdef class Program:
     """A filter set for the core: `Program(fields, subjects, predicates, sections, rules, strict)`, all plain values.
 
     fields      (key or None, column24 or None, column27 or None); a column is (index, kind index or -1, mapping)
-    subjects    (field, path below the field: bytes and ints, reading: 0 ruby, 1 string)
+    subjects    (field, path below the field: bytes and ints, reading: 0 ruby, 1 string, 2 value)
     predicates  (subject, kind name, literals, any_value, (expression, flags) or None, Regex), the linear expression
-                only where the linear engine shall evaluate it
-    sections    lists of steps (kind name, group rule, [(predicate, rule, is_exclude), …])
+                only where the linear engine shall evaluate it; of what looks at the value itself
+                (subject, kind name, arguments): see build_value_test
+    sections    lists of steps (kind name, group rule, [(predicate, rule, is_exclude), …], gentle), where gentle is
+                None or ([(predicate, yes, no), …], is_shadow, sample, sampled rule, seed, until in ns): the step's
+                expression as tests, each with the number of the test that follows, or -1 where it holds then, or -2
     rules       how many rules there are; their counters have these indexes, rule 0 is `default`
     strict      a raw control character or a lone surrogate in a value that is read makes the line malformed
     """
     cdef Memory memory
-    cdef list kept
     cdef Plan plan
     cdef Field* fields
     cdef Subject* subjects
@@ -56,22 +29,21 @@ cdef class Program:
     cdef uint32_t* n_uses
     cdef LiteralIndex** indexes         # owned
     cdef uint32_t n_indexes
+    cdef AddressIndex** address_indexes # owned
+    cdef uint32_t n_address_indexes
+    cdef int64_t* untils                # when steps end, ascending
+    cdef uint32_t n_untils
     cdef readonly uint32_t n_fields, n_subjects, n_predicates, n_sections, n_rules
     cdef readonly bint strict
 
     def __cinit__(self, fields, subjects, predicates, sections, rules, strict):
         self.memory = Memory()
-        self.kept = []
         self.n_rules = rules
         self.strict = strict
         self.build_fields(fields)
         self.build_subjects(subjects)
         self.build_predicates(predicates)
         self.build_sections(sections)
-
-    cdef const uint8_t* keep(self, bytes text) except NULL:
-        self.kept.append(text)
-        return <const uint8_t*> <const char*> text
 
     cdef int build_fields(self, fields) except -1:
         cdef uint32_t f = 0
@@ -102,7 +74,7 @@ cdef class Program:
                 memset(head, 1, 8)
             memcpy(&keys[self.plan.n_keys].head, head, 8)
             memcpy(&keys[self.plan.n_keys].head_mask, mask, 8)
-            keys[self.plan.n_keys].quoted = self.keep(quoted)
+            keys[self.plan.n_keys].quoted = self.memory.keep(quoted)
             keys[self.plan.n_keys].n = len(quoted)
             keys[self.plan.n_keys].field = f
             self.plan.n_keys += 1
@@ -147,23 +119,16 @@ cdef class Program:
             parts = <PathPart*> self.memory.take(len(path) * sizeof(PathPart))
             for i, part in enumerate(path):
                 if isinstance(part, bytes):
-                    parts[i].key = self.keep(part)
+                    parts[i].key = self.memory.keep(part)
                     parts[i].n = len(part)
                 else:
                     parts[i].index = part
             subject.path = parts
             of_field[field].append(s)
         for i in range(self.n_fields):
-            self.fields[i].subjects = self.keep_ids(of_field[i])
+            self.fields[i].subjects = self.memory.keep_ids(of_field[i])
             self.fields[i].n_subjects = len(of_field[i])
         return 0
-
-    cdef uint32_t* keep_ids(self, ids) except NULL:
-        cdef uint32_t* kept = <uint32_t*> self.memory.take(len(ids) * sizeof(uint32_t))
-        cdef uint32_t i
-        for i, number in enumerate(ids):
-            kept[i] = number
-        return kept
 
     cdef int build_predicates(self, predicates) except -1:
         kinds = {"any": KIND_ANY, "contains": KIND_CONTAINS, "prefix": KIND_PREFIX, "suffix": KIND_SUFFIX,
@@ -174,27 +139,45 @@ cdef class Program:
         self.n_predicates = len(predicates)
         self.predicates = <Predicate*> self.memory.take(self.n_predicates * sizeof(Predicate))
         of_subject = [[] for _ in range(self.n_subjects)]
+        texts_of_subject = [[] for _ in range(self.n_subjects)]
+        values_of_subject = [[] for _ in range(self.n_subjects)]
         linear_of_subject = [[] for _ in range(self.n_subjects)]
-        for p, (subject, kind, literals, any_value, linear, reference_object) in enumerate(predicates):
+        for p, (subject, kind, *rest) in enumerate(predicates):
             predicate = &self.predicates[p]
-            reference = reference_object
-            self.kept.append(reference)
             predicate.subject = subject
+            of_subject[subject].append(p)
+            if kind in VALUE_TESTS:
+                predicate.kind = VALUE_TESTS[kind]
+                build_value_test(self.memory, predicate, rest[0])
+                values_of_subject[subject].append(p)
+                continue
+            texts_of_subject[subject].append(p)
+            literals, any_value, linear, reference_object = rest
+            reference = reference_object
+            self.memory.kept.append(reference)
             predicate.kind = kinds.get(kind, KIND_PATTERN)
             predicate.any_value = any_value
             predicate.reference = reference.regex
             predicate.n_literals = len(literals)
             predicate.literals = <Literal*> self.memory.take(len(literals) * sizeof(Literal))
             for i, literal in enumerate(literals):
-                predicate.literals[i].p = self.keep(literal)
+                predicate.literals[i].p = self.memory.keep(literal)
                 predicate.literals[i].n = len(literal)
             predicate.is_linear = linear is not None
-            of_subject[subject].append(p)
             if linear is not None:
                 linear_of_subject[subject].append((p, linear))
         self.indexes = <LiteralIndex**> self.memory.take(self.n_subjects * sizeof(LiteralIndex*))
+        self.address_indexes = <AddressIndex**> self.memory.take(self.n_subjects * sizeof(AddressIndex*))
         for i in range(self.n_subjects):
-            self.subjects[i].predicates = self.keep_ids(of_subject[i])
+            self.subjects[i].texts = self.memory.keep_ids(texts_of_subject[i])
+            self.subjects[i].n_texts = len(texts_of_subject[i])
+            self.subjects[i].values = self.memory.keep_ids(values_of_subject[i])
+            self.subjects[i].n_values = len(values_of_subject[i])
+            networks = [(p, *network) for p in values_of_subject[i] if predicates[p][1] == "cidr"
+                        for network in predicates[p][2]]
+            if networks:
+                self.build_addresses(&self.subjects[i], networks)
+            self.subjects[i].predicates = self.memory.keep_ids(of_subject[i])
             self.subjects[i].n_predicates = len(of_subject[i])
             self.build_index(&self.subjects[i])
             self.build_linear(&self.subjects[i], linear_of_subject[i])
@@ -229,6 +212,17 @@ cdef class Program:
             raise MemoryError()
         return 0
 
+    cdef int build_addresses(self, Subject* subject, networks) except -1:
+        subject.addresses = new AddressIndex()
+        self.address_indexes[self.n_address_indexes] = subject.addresses
+        self.n_address_indexes += 1
+        for predicate, address, prefix in networks:
+            if not subject.addresses.add(<const uint8_t*> <const char*> (<bytes> address), prefix, predicate):
+                raise MemoryError()
+        if not subject.addresses.finish():
+            raise MemoryError()
+        return 0
+
     cdef int build_linear(self, Subject* subject, wanted) except -1:
         """The linear sets of a subject: several, since the time to compile one grows faster than its expressions."""
         cdef LinearSet linear_set
@@ -241,9 +235,9 @@ cdef class Program:
             except RegexError as error:
                 raise RefusedByLinearEngine(str(error.args[0]), [
                     p for at, (p, _) in enumerate(members) if error.args[1] in (at, -1)]) from None
-            self.kept.append(linear_set)
+            self.memory.kept.append(linear_set)
             subject.linear[part].database = linear_set.database
-            subject.linear[part].predicates = self.keep_ids([p for p, _ in members])
+            subject.linear[part].predicates = self.memory.keep_ids([p for p, _ in members])
             subject.linear[part].n = len(members)
         subject.n_linear = len(parts)
         return 0
@@ -252,19 +246,22 @@ cdef class Program:
         cdef uint32_t i
         for i in range(self.n_indexes):
             del self.indexes[i]
+        for i in range(self.n_address_indexes):
+            del self.address_indexes[i]
 
     cdef int build_sections(self, sections) except -1:
         kinds = {"all": STEP_ALL, "any": STEP_ANY, "not_all": STEP_NOT_ALL, "not_any": STEP_NOT_ANY,
-                 "first": STEP_FIRST}
+                 "first": STEP_FIRST, "when": STEP_WHEN, "unless": STEP_UNLESS}
         cdef uint32_t s, t, r, number = 0
         cdef Step* step
         self.n_sections = len(sections)
         self.sections = <Section*> self.memory.take(self.n_sections * sizeof(Section))
         uses = [[] for _ in range(self.n_predicates)]
+        untils = []
         for s, steps in enumerate(sections):
             self.sections[s].n_steps = len(steps)
             self.sections[s].steps = <Step*> self.memory.take(len(steps) * sizeof(Step))
-            for t, (kind, group, rules) in enumerate(steps):
+            for t, (kind, group, rules, gentle) in enumerate(steps):
                 step = &self.sections[s].steps[t]
                 step.kind = kinds[kind]
                 step.group = group
@@ -276,6 +273,14 @@ cdef class Program:
                     step.rules[r].is_exclude = is_exclude
                     uses[predicate].append((number, r))
                 number += 1
+                if gentle is not None:
+                    build_gentle_step(self.memory, step, gentle)
+                    if step.until_ns:
+                        untils.append(step.until_ns)
+        self.untils = <int64_t*> self.memory.take(len(untils) * sizeof(int64_t))
+        self.n_untils = len(untils)
+        for s, until_ns in enumerate(sorted(untils)):
+            self.untils[s] = until_ns
         self.uses = <Use**> self.memory.take(self.n_predicates * sizeof(Use*))
         self.n_uses = <uint32_t*> self.memory.take(self.n_predicates * sizeof(uint32_t))
         for s in range(self.n_predicates):

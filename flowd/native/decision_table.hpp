@@ -11,11 +11,14 @@
 
 namespace flowd {
 
+// A gentle decision is one in which rules that only count, or that let a share of lines go, have a say.
+enum DecisionKind : uint8_t { DECISION_NONE = 0, DECISION_PLAIN = 1, DECISION_GENTLE = 2 };
+
 struct Decision {
-    uint32_t rule;    // the rule that decided
+    uint32_t rule;    // the rule that decided; of a gentle decision: its first turn in the context
     uint16_t errors;  // how many sections ended in an error
     uint8_t verdict;  // K, D, M or E
-    uint8_t is_set;
+    uint8_t kind;     // DecisionKind
 };
 
 class DecisionTable {
@@ -32,7 +35,7 @@ class DecisionTable {
         uint64_t key = make_key(classes);
         for (size_t at = place(key);; at = (at + 1) & (slots_.size() - 1)) {
             const Slot &slot = slots_[at];
-            if (!slot.decision.is_set) return nullptr;
+            if (slot.decision.kind == DECISION_NONE) return nullptr;
             if (slot.key == key && equals(slot, classes)) return &slot.decision;
         }
     }
@@ -47,7 +50,6 @@ class DecisionTable {
                     rehash();
             }
             Slot slot{make_key(classes), 0, decision};
-            slot.decision.is_set = 1;
             if (fields_ > 2) {
                 slot.tuple = static_cast<uint32_t>(tuples_.size());
                 tuples_.insert(tuples_.end(), classes, classes + fields_);
@@ -59,7 +61,7 @@ class DecisionTable {
     }
 
     void clear() {
-        for (Slot &slot : slots_) slot.decision.is_set = 0;
+        for (Slot &slot : slots_) slot.decision.kind = DECISION_NONE;
         tuples_.clear();
         used_ = 0;
     }
@@ -84,13 +86,13 @@ class DecisionTable {
     }
     void put(std::vector<Slot> &slots, const Slot &slot) const {
         size_t at = mix(slot.key ^ hash_seeds().s[0], hash_seeds().s[1]) & (slots.size() - 1);
-        while (slots[at].decision.is_set) at = (at + 1) & (slots.size() - 1);
+        while (slots[at].decision.kind != DECISION_NONE) at = (at + 1) & (slots.size() - 1);
         slots[at] = slot;
     }
     void rehash() {
         std::vector<Slot> fresh(slots_.size() * 2, Slot{});
         for (const Slot &slot : slots_)
-            if (slot.decision.is_set) put(fresh, slot);
+            if (slot.decision.kind != DECISION_NONE) put(fresh, slot);
         slots_.swap(fresh);
     }
 

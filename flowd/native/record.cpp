@@ -1,4 +1,4 @@
-// The way into nested values: Ruby's dig, and Fluent Bit's record accessor.
+// The way into nested values: Ruby's dig, Fluent Bit's record accessor, and flowd's own.
 #include "record.hpp"
 
 namespace flowd {
@@ -98,6 +98,24 @@ Reached descend(const uint8_t **p, size_t *n, const PathPart *path, size_t parts
         if (value.p[0] == '{' && path[i].key != nullptr) {
             if (!find_member(value, path[i], &found, key)) return REACHED_NOTHING;
         } else if (value.p[0] == '[' && path[i].key == nullptr && path[i].index >= 0) {
+            if (!find_element(value, path[i].index, &found)) return REACHED_NOTHING;
+        } else {
+            return REACHED_NOTHING;
+        }
+        value = found;
+    }
+    *p = value.p;
+    *n = value.n;
+    return REACHED_VALUE;
+}
+
+Reached follow(const uint8_t **p, size_t *n, const PathPart *path, size_t parts, Bytes &key) {
+    View value{*p, *n};
+    for (size_t i = 0; i < parts; i++) {
+        View found{nullptr, 0};
+        if (value.p[0] == '{' && path[i].key != nullptr) {
+            if (!find_member(value, path[i], &found, key)) return REACHED_NOTHING;
+        } else if (value.p[0] == '[' && path[i].key == nullptr) {
             if (!find_element(value, path[i].index, &found)) return REACHED_NOTHING;
         } else {
             return REACHED_NOTHING;

@@ -25,4 +25,7 @@ Reached dig(const uint8_t **p, size_t *n, const PathPart *path, size_t parts, By
 // Fluent Bit's way: everything must resolve, except that a string at the top ignores the path.
 Reached descend(const uint8_t **p, size_t *n, const PathPart *path, size_t parts, Bytes &key);
 
+// flowd's way: what does not lead anywhere is not there; null may be reached.
+Reached follow(const uint8_t **p, size_t *n, const PathPart *path, size_t parts, Bytes &key);
+
 }  // namespace flowd

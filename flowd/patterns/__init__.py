@@ -3,7 +3,7 @@
 from flowd.patterns.model import CompiledPattern, Dialect, PatternError
 from flowd.patterns.words import compile_word
 
-__all__ = ["CompiledPattern", "PatternError", "compile_pattern"]
+__all__ = ["CompiledPattern", "PatternError", "compile_pattern", "escape_text"]
 
 
 def compile_pattern(
@@ -21,3 +21,11 @@ def compile_pattern(
     from flowd.patterns.judge import judge_pattern
 
     return judge_pattern(pattern, ignore_case=ignore_case, dotall=dotall, dialect=dialect)
+
+
+def escape_text(text: str) -> str:
+    """The pattern, in Ruby's syntax, that matches this text and nothing else."""
+    return "".join(f"\\x{ord(char):02x}" if ord(char) < 0x20 else f"\\{char}" if char in _SPECIAL else char for char in text)
+
+
+_SPECIAL = frozenset("\\^$.|?*+()[]{}/#- &~")
