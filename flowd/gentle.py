@@ -39,7 +39,9 @@ def _write(
         return
     for part in expression.parts[:-1]:
         begin, following = len(tests), next(marks)
-        _write(part, predicates, (following, ways[1]) if expression.kind == "and" else (ways[0], following), tests, marks)
+        _write(
+            part, predicates, (following, ways[1]) if expression.kind == "and" else (ways[0], following), tests, marks
+        )
         for at in range(begin, len(tests)):
             predicate, yes, no = tests[at]
             tests[at] = (

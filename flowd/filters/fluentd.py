@@ -7,20 +7,22 @@ first `<match>` that takes the stream. Sections that do no filtering are skipped
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from flowd.errors import FilterError, Problem
 from flowd.filters.elements import Element, Parameter, Unset
+from flowd.filters.flowd_section import read_flowd_section
 from flowd.filters.fluentd_grep import read_grep
 from flowd.filters.fluentd_lint import warn_fields, warn_unknown_parameters
 from flowd.filters.fluentd_syntax import read_elements
 from flowd.filters.model import Filter, FilterText
-from flowd.filters.source import Report, Source
+from flowd.filters.source import Place, Report, Source
 from flowd.filters.suggest import suggest_name
 from flowd.filters.tags import TagError, TagPattern, parse_tags
 
 _ROOT_SECTIONS = ("source", "match", "filter", "label", "system", "worker")
 _OTHER_BUNDLED_TYPES = ("record_transformer", "parser", "stdout")
+OWN_TYPE = "flowd"
 _ROOT_LABEL = "@ROOT"
 _SKIPPED = {"source": "its lines are not read", "system": "its settings are not used"}
 
@@ -36,11 +38,24 @@ class FluentdText:
     """A text (given in parts, each with the folder of its includes) that was read once, to be asked for any stream.
 
     `includes` are the paths, with wildcards, that its includes name: what is behind them belongs to the text.
+    `dialect` is `flowd` where a section is of @type flowd; with the dialect fixed to `fluentd` none may be.
     """
 
-    def __init__(self, sources: list[tuple[Source, str]], *, skip_unsupported: bool = False) -> None:
+    def __init__(
+        self,
+        sources: list[tuple[Source, str]],
+        *,
+        skip_unsupported: bool = False,
+        dialect: Literal["fluentd", "flowd"] | None = "fluentd",
+    ) -> None:
         self._report = Report()
-        self._root = read_elements(sources, self._report)
+        self._root = read_elements(sources, self._report, comparisons=dialect != "fluentd")
+        if dialect is None:
+            dialect = "flowd" if _has_own_sections(self._root) else "fluentd"
+            if dialect == "fluentd":  # whose grammar is stricter
+                self._report = Report()
+                self._root = read_elements(sources, self._report)
+        self.dialect = dialect
         self._skip_unsupported = skip_unsupported
         self.includes = tuple(dict.fromkeys(self._report.includes))
 
@@ -49,10 +64,11 @@ class FluentdText:
         report = Report()
         report.problems += self._report.problems
         report.warnings += self._report.warnings
-        filters = _RootReader(stream, self._skip_unsupported, report).read(self._root)
+        reader = _RootReader(stream, self._skip_unsupported, report, takes_own=self.dialect == "flowd")
+        filters = reader.read(self._root)
         if report.problems:
             raise FilterError(_sort(report.problems), _sort(report.warnings))
-        return FilterText("fluentd", stream, filters, tuple(_sort(report.warnings)))
+        return FilterText(self.dialect, stream, filters, tuple(_sort(report.warnings)))
 
 
 def _sort(problems: list[Problem]) -> list[Problem]:
@@ -62,7 +78,9 @@ def _sort(problems: list[Problem]) -> list[Problem]:
 
 
 class _RootReader:
-    def __init__(self, stream: str, skip_unsupported: bool, report: Report) -> None:
+    def __init__(self, stream: str, skip_unsupported: bool, report: Report, *, takes_own: bool) -> None:
+        self._takes_own = takes_own
+        self._rule_names: dict[str, Place] = {}
         self._stream = stream
         self._skip_unsupported = skip_unsupported
         self._report = report
@@ -197,9 +215,16 @@ class _RootReader:
         tags = self._try_tags(element)
         self._check_label_of(element)
         kind = self._find_type(element)
-        if kind is None or (kind.value != "grep" and self._report_type(element, kind, place.skipped_in)):
+        if kind is None:
             return
-        section = read_grep(element, self._names[element.order], self._report)
+        name = self._names[element.order]
+        if kind.value == "grep":
+            section = read_grep(element, name, self._report)
+        elif kind.value == OWN_TYPE and self._takes_own:
+            section = read_flowd_section(element, name, self._rule_names, self._report)
+        else:
+            self._report_type(element, kind, place.skipped_in)
+            return
         if tags is None or place.skipped_in:
             return
         warn_fields(section, tags, self._stream, self._report)
@@ -265,25 +290,38 @@ class _RootReader:
             return None
         return parameter if isinstance(parameter.value, str) else None
 
-    def _report_type(self, element: Element, kind: Parameter, skipped_in: str) -> bool:
-        """Tell about a filter that flowd cannot run; always True."""
+    def _report_type(self, element: Element, kind: Parameter, skipped_in: str) -> None:
+        """Tell about a filter that flowd cannot run."""
         if skipped_in:
-            return True
+            return
         if kind.value in _OTHER_BUNDLED_TYPES:
             message = f"<filter {_show_argument(element)}> is of @type {kind.value}, which flowd cannot run"
             hint = "flowd runs grep filters; with --skip-unsupported the section is skipped with a warning"
         else:
-            suggested = suggest_name(str(kind.value), ("grep",))
+            suggested = suggest_name(str(kind.value), ("grep", OWN_TYPE))
             message = (
                 f"Unknown filter plugin '{kind.value}'. Run 'gem search -rd fluent-plugin' to find plugins"
                 " (flowd runs grep filters only)"
             )
-            hint = (
-                "did you mean grep?" if suggested else "with --skip-unsupported the section is skipped with a warning"
-            )
+            hint = "with --skip-unsupported the section is skipped with a warning"
+            if kind.value == OWN_TYPE:
+                hint = "it is flowd's own dialect: read the text as such (--dialect flowd, or none)"
+            elif suggested:
+                hint = f"did you mean {suggested}?"
         tell = self._report.warning if self._skip_unsupported else self._report.problem
         tell(kind.value_place, message, hint=hint, code="unsupported-type")
-        return True
+
+
+def _has_own_sections(root: Element) -> bool:
+    """Is a filter, wherever it stands, of @type flowd?"""
+    waiting = [root]
+    while waiting:
+        element = waiting.pop()
+        if element.name == "filter" and (kind := element.parameters.get("@type")) and kind.value == OWN_TYPE:
+            return True
+        if element.name in ("ROOT", "label", "worker"):
+            waiting += element.children
+    return False
 
 
 def _show_argument(element: Element) -> str:

@@ -79,6 +79,7 @@ class Reading:
     """What all files of one text share: the report, the running number of things, and what was included so far."""
 
     report: Report
+    comparisons: bool = False
     order: int = 0
     open_files: list[str] = field(default_factory=list)
     includes: int = 0

@@ -27,10 +27,13 @@ _STRICT_SECTIONS = frozenset(("match", "source", "filter", "system"))
 _BOM = "\ufeff"
 
 
-def read_elements(sources: list[tuple[Source, str]], report: Report) -> Element:
-    """The tree of one text that is given in parts; each part comes with the folder that its includes start from."""
+def read_elements(sources: list[tuple[Source, str]], report: Report, *, comparisons: bool = False) -> Element:
+    """The tree of one text that is given in parts; each part comes with the folder that its includes start from.
+
+    With `comparisons` a line that begins with `<=` is a parameter, as flowd's own dialect has it; fluentd refuses it.
+    """
     root = Element("ROOT", "", sources[0][0].place(0), 0)
-    reading = Reading(report)
+    reading = Reading(report, comparisons)
     for source, base_dir in sources:
         reading.open_files.append(os.path.realpath(source.file))
         _FileReader(source, base_dir, reading).read_into(root, main=True)
@@ -77,6 +80,8 @@ class _FileReader(ValueReader):
 
     def _at_section(self) -> bool:
         after = self.text[self.position + 1 : self.position + 2]
+        if self._reading.comparisons and after == "=":
+            return False
         return self.text[self.position] == "<" and after not in ("", " ", "\t", "\r", "\n")
 
     def _skip_spacing(self) -> None:

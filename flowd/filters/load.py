@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from flowd.errors import FilterError, Problem
 from flowd.filters.files import UnreadableText, check_text, read_text_file
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 _REACHES_OUT = re.compile(r"^[ \t]*include\b|@include\b|#\{", re.MULTILINE | re.IGNORECASE)
 _DIALECTS = ("fluentd", "fluentbit-yaml", "fluentbit-classic", "fluentbit-configmap", "flowd")
-_MANIFEST_DIALECTS = (None, "fluentd", "fluentbit-configmap")
+_MANIFEST_DIALECTS = (None, "fluentd", "flowd", "fluentbit-configmap")
 
 
 def read_path(
@@ -125,12 +125,17 @@ def _open_parts(
         raise FilterError(problems)
     from flowd.filters.fluentd import FluentdText
 
-    return FluentdText(parts, skip_unsupported=skip_unsupported)
+    return FluentdText(parts, skip_unsupported=skip_unsupported, dialect=_as_fluentd(dialect))
+
+
+def _as_fluentd(dialect: str | None) -> Literal["fluentd", "flowd"] | None:
+    """The dialect to read a text of fluentd's grammar in; None finds out whether a section is of flowd's own type."""
+    return "fluentd" if dialect == "fluentd" else "flowd" if dialect == "flowd" else None
 
 
 def _refuse_other_dialect(source: Source, base_dir: str, dialect: str | None, from_configmap: bool) -> Problem | None:
     """A problem if a text is of a dialect that this flowd does not read."""
-    if dialect == "fluentd" or (dialect is None and _begins_like_fluentd(source.text)):
+    if dialect in ("fluentd", "flowd") or (dialect is None and _begins_like_fluentd(source.text)):
         return None
     found = dialect
     if found is None:

@@ -25,7 +25,9 @@ def compile_pattern(
 
 def escape_text(text: str) -> str:
     """The pattern, in Ruby's syntax, that matches this text and nothing else."""
-    return "".join(f"\\x{ord(char):02x}" if ord(char) < 0x20 else f"\\{char}" if char in _SPECIAL else char for char in text)
+    return "".join(
+        f"\\x{ord(char):02x}" if ord(char) < 0x20 else f"\\{char}" if char in _SPECIAL else char for char in text
+    )
 
 
 _SPECIAL = frozenset("\\^$.|?*+()[]{}/#- &~")
