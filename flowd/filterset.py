@@ -130,12 +130,14 @@ class FilterSet:
 
     def explain(self, line: Buffer | str, *, format: Format | None = None) -> Explanation:
         """The verdict on one line, what decided it, and everything that was looked at. Counts nothing."""
+        from time import time_ns
+
         from flowd.explanation import explain_line
 
         one = line.encode() if isinstance(line, str) else bytes(line)
-        return explain_line(
-            self._text, self._compiled, self._evaluator.trace(one.removesuffix(b"\n"), format or self._format)
-        )
+        now_ns = time_ns()
+        traced = self._evaluator.trace(one.removesuffix(b"\n"), format or self._format)
+        return explain_line(self._text, self._compiled, traced, now_ns)
 
     def twin(self) -> FilterSet:
         """The same filters with counters and caches of their own: nothing is read or compiled again."""
