@@ -12,9 +12,10 @@ from typing import Literal
 
 import oracle_ruby
 import oracle_text
+import oracle_value
 from oracle_json import Malformed, Value, decode_key, parse_value, split_members
 
-from flowd.filters.model import Condition, Filter, Rule, Step
+from flowd.filters.model import Condition, Expression, Filter, Rule, Step
 
 Format = Literal["auto", "json", "text24", "text27"]
 Matcher = Callable[[Condition, bytes], bool]
@@ -29,11 +30,22 @@ class MatchError(Exception):
 
 @dataclass(frozen=True)
 class Judgement:
-    """A line's verdict letter, the rule or group that decided, and how many filters ended in an error."""
+    """A line's verdict letter, the rule or group that decided, how many filters ended in an error, and the shadow
+    rules that would have dropped it."""
 
     letter: str
     rule: str
     errors: int = 0
+    shadows: tuple[str, ...] = ()
+
+
+@dataclass
+class Course:
+    """What has become of a line so far: beside what drops it."""
+
+    line: bytes
+    shadows: list[str]
+    sampled_by: str = ""
 
 
 @dataclass(frozen=True)
@@ -55,7 +67,7 @@ class Oracle:
         self.strict = {
             part.encode()
             for rule in rules
-            if isinstance(part := rule.condition.path[0], str) and rule.condition.reading == "ruby"
+            if isinstance(part := rule.condition.path[0], str) and rule.condition.reading != "string"
         }
 
     def judge(self, line: bytes, form: Format = "auto") -> Judgement:
@@ -65,16 +77,19 @@ class Oracle:
         except Malformed:
             return Judgement("M", NO_RULE)
         errors, rule = 0, NO_RULE
+        course = Course(line, [])
         for section in self.filters:
             try:
-                decision = self.run_filter(section, record)
+                decision = self.run_filter(section, record, course)
             except MatchError:
                 errors += 1
                 continue
             rule = decision.rule or rule
             if decision.drop:
-                return Judgement("D", rule, errors)
-        return Judgement("E" if errors else "K", rule, errors)
+                return Judgement("D", rule, errors, tuple(course.shadows))
+        if course.sampled_by and not errors:
+            rule = f"{course.sampled_by}.sampled"
+        return Judgement("E" if errors else "K", rule, errors, tuple(course.shadows))
 
     def read_record(self, line: bytes, form: Format) -> Record:
         """The fields that rules name; Malformed as the rules of the format say."""
@@ -86,13 +101,44 @@ class Oracle:
             return {key: parse_value(raw, strict=key in self.strict) for key, raw in members if key in self.fields}
         return oracle_text.map_record(line, {"text24": 24, "text27": 27}.get(form))
 
-    def run_filter(self, section: Filter, record: Record) -> Decision:
+    def run_filter(self, section: Filter, record: Record, course: Course) -> Decision:
         """Runs a filter's steps in order, to the first that decides."""
         for step in section.steps:
-            decision = self.run_step(step, record)
+            if step.expression is not None:
+                decision = self.run_expression(step, step.expression, record, course)
+            else:
+                decision = self.run_step(step, record)
             if decision is not None:
                 return decision
         return Decision(False, None)
+
+    def run_expression(self, step: Step, expression: Expression, record: Record, course: Course) -> Decision | None:
+        """What an expression decides; a gentle one may let the line go."""
+        try:
+            holds = self.holds(expression, step, record)
+        except MatchError:
+            if step.is_shadow:
+                return None
+            raise
+        if holds != (step.kind == "when"):
+            return None
+        if step.is_shadow:
+            course.shadows.append(step.group)
+        elif step.sample and oracle_value.is_in_sample(course.line, step.group, step.sample):
+            course.sampled_by = step.group
+        else:
+            return Decision(True, step.group)
+        return None
+
+    def holds(self, expression: Expression, step: Step, record: Record) -> bool:
+        """Whether an expression is true, from left to right and only as far as it takes."""
+        if expression.kind == "is":
+            return self.matches(step.rules[expression.rule], record)
+        if expression.kind == "not":
+            return not self.holds(expression.parts[0], step, record)
+        if expression.kind == "and":
+            return all(self.holds(part, step, record) for part in expression.parts)
+        return any(self.holds(part, step, record) for part in expression.parts)
 
     def run_step(self, step: Step, record: Record) -> Decision | None:
         """What a step decides; None where the next one goes on. Rules after the deciding one are not looked at."""
@@ -126,6 +172,8 @@ class Oracle:
         if condition.reading == "string":
             found = dig_string(record, condition.path)
             return found is not None and self.matcher(condition, found)
+        if condition.reading == "value":
+            return oracle_value.holds(condition, record, self.matcher)
         text = oracle_ruby.to_s(dig(record, condition.path))
         return self.matcher(condition, oracle_ruby.scrub(text))
 
@@ -190,4 +238,7 @@ def count_hits(oracle: Oracle, lines: bytes, form: Format = "auto") -> dict[str,
     for line, judgement in judge_all(oracle, lines, form):
         count, size = hits.get(judgement.rule, (0, 0))
         hits[judgement.rule] = (count + 1, size + len(line))
+        for shadow in judgement.shadows:
+            count, size = hits.get(shadow, (0, 0))
+            hits[shadow] = (count + 1, size + len(line))
     return hits

@@ -10,6 +10,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from strategies import JSON_KEYS, PATHS, TEXT_PATHS, PythonMatcher, batches, filter_lists, json_lines, text_lines
+from strategies_own import PATHS as OWN_PATHS
+from strategies_own import TEXT_PATHS as OWN_TEXT_PATHS
+from strategies_own import own_filter_lists
 
 from flowd import FilterSet
 from flowd.filters.model import Filter, FilterText
@@ -69,6 +72,29 @@ def test_mixed_and_random_lines_get_the_oracles_verdicts(data: st.DataObject) ->
     json_noise = st.text(st.sampled_from('{}[]:," \\abdev0'), max_size=40).map(str.encode)
     lines = data.draw(batches(st.one_of(json_lines(), text_lines(), noise, json_noise)))
     assert_agrees(filters, matcher, lines, data.draw(st.sampled_from(["auto", "json", "text24", "text27"])))
+
+
+@quick
+@given(st.data())
+def test_flowds_own_rules_get_the_oracles_verdicts(data: st.DataObject) -> None:
+    matcher = PythonMatcher()
+    filters = data.draw(own_filter_lists(matcher, OWN_PATHS + OWN_TEXT_PATHS))
+    lines = data.draw(batches(st.one_of(json_lines(), text_lines())))
+    assert_agrees(filters, matcher, lines, "auto")
+
+
+@quick
+@given(st.data())
+def test_flowds_own_rules_are_explained_as_they_decide(data: st.DataObject) -> None:
+    matcher = PythonMatcher()
+    filters = data.draw(own_filter_lists(matcher, OWN_PATHS + OWN_TEXT_PATHS))
+    filter_set = compile_filters(filters)
+    line = data.draw(st.one_of(json_lines(), text_lines()))
+    judgement = oracle.Oracle(filters, matcher).judge(line)
+    explained = filter_set.explain(line)
+    assert (explained.verdict, explained.rule) == (judgement.letter, judgement.rule)
+    drops = [looked.group or looked.rule for looked in explained.trace if " drops: " in f" {looked.effect}"]
+    assert drops == ([judgement.rule] if judgement.letter == "D" else [])
 
 
 def splits(lines: bytes) -> Iterator[list[bytes]]:

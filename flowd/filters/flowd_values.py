@@ -16,6 +16,7 @@ _LONGEST_NUMBER = 1000
 _SHARE = re.compile(r"1\s*/\s*([0-9]+)\Z")
 _MOST_OF_SHARE = 10**9
 _TRUTHS = {"true": True, "yes": True, "on": True, "": True, "false": False, "no": False, "off": False}
+_YEAR_OF_THE_END = 2262  # nanoseconds since 1970 fit into 64 bits until then
 _SEPARATORS = re.compile(r"[\s,]+")
 
 
@@ -96,8 +97,8 @@ def read_time(text: str) -> int:
         raise ValueProblem(f"{text[:80]!r} is no time", hint) from None
     if time.tzinfo is None:
         time = time.replace(tzinfo=UTC)
-    if time.year < 1970:
-        raise ValueProblem(f"{text!r} lies before 1970", hint)
+    if not 1970 <= time.year < _YEAR_OF_THE_END:
+        raise ValueProblem(f"{text!r} lies outside of the years 1970 to {_YEAR_OF_THE_END - 1}", hint)
     since = time - datetime(1970, 1, 1, tzinfo=UTC)
     return (since.days * 86_400 + since.seconds) * 1_000_000_000 + since.microseconds * 1_000
 
