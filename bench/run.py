@@ -26,6 +26,7 @@ from flowd.errors import EXIT_DONE, EXIT_NO, FlowdError
 PARTS = {
     "core": "core_filter",
     "rules": "core_rules",
+    "conditions": "core_conditions",
     "process": "process_peers",
     "relay": "relay_live",
     "durable": "durable",

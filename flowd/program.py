@@ -111,7 +111,10 @@ class _Builder:
         self.deciders: dict[str, int] = {DEFAULT_RULE: 0}
 
     def build(self) -> CompiledProgram:
-        of_rule = {rule.name: self.add_condition(rule.condition) for _, rule in _all_rules(self.text)}
+        for _, rule in _all_rules(self.text):
+            self.add_condition(rule.condition)
+        self.order_predicates()
+        of_rule = {rule.name: self.predicate_ids[rule.condition] for _, rule in _all_rules(self.text)}
         sections = [[self.make_step(step, of_rule) for step in section.steps] for section in self.text.filters]
         self.choose_engines()
         program = self.make_program(sections)
@@ -142,10 +145,17 @@ class _Builder:
     def add_decider(self, name: str) -> int:
         return self.deciders.setdefault(name, len(self.deciders))
 
-    def add_condition(self, condition: Condition) -> int:
-        known = self.predicate_ids.get(condition)
-        if known is not None:
-            return known
+    def order_predicates(self) -> None:
+        """Numbers the predicates by subject, those that look at the value itself last: the core takes them so."""
+        before = self.predicates
+        order = sorted(range(len(before)), key=lambda at: (before[at].subject, before[at].pattern is None))
+        places = {at: place for place, at in enumerate(order)}
+        self.predicates = [before[at] for at in order]
+        self.predicate_ids = {condition: places[at] for condition, at in self.predicate_ids.items()}
+
+    def add_condition(self, condition: Condition) -> None:
+        if condition in self.predicate_ids:
+            return
         field = self.fields.setdefault(condition.path[0], len(self.fields))
         below = condition.path[1:]
         subject = self.subject_ids.setdefault((field, below, condition.reading), len(self.subject_ids))
@@ -157,7 +167,6 @@ class _Builder:
                 _Predicate(subject, "value", test=condition.test, arguments=_arguments_for_core(condition))
             )
         self.predicate_ids[condition] = len(self.predicates) - 1
-        return len(self.predicates) - 1
 
     def choose_engines(self) -> None:
         literals = [0] * len(self.subject_ids)

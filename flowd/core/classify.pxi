@@ -76,26 +76,37 @@ cdef int set_field_states(Context self, uint32_t field, const Span* value) noexc
     return 1
 
 
+cdef uint32_t gather_words(const uint8_t* states, uint32_t first, uint32_t n, uint32_t* words) noexcept nogil:
+    """Writes the words of a class for the predicates of a subject that say yes or error; returns how many."""
+    cdef uint32_t i = 0, n_words = 0
+    cdef uint64_t eight
+    states += first
+    while i < n:
+        if n - i >= 8:
+            memcpy(&eight, states + i, 8)
+            if eight == 0:  # STATE_NO throughout, which is the rule
+                i += 8
+                continue
+        if states[i] != STATE_NO:
+            words[n_words] = (first + i) << 1 | (states[i] == STATE_ERROR)
+            n_words += 1
+        i += 1
+    return n_words
+
+
 cdef uint32_t classify(Context self, uint32_t field, const Span* value) noexcept nogil:
     """The class of a value that no table knows, made or found; NO_CLASS where the classes' bound is reached."""
     cdef const Field* f = &self.program.fields[field]
     cdef const Subject* subject
-    cdef uint32_t i, j, p, n = 0
+    cdef uint32_t i, n = 0
     cdef int done = set_field_states(self, field, value)
     if done == 0:
         return self.classes.intern(&INVALID_VALUE, 1)
-    # Subjects of a field hold their predicates in ascending order, but among subjects ids may interleave: words are
-    # gathered in the order of subjects and looked up by a scan, so that no sorting is needed on a miss.
     for i in range(f.n_subjects):
         subject = &self.program.subjects[f.subjects[i]]
-        for j in range(subject.n_predicates):
-            p = subject.predicates[j]
-            if done < 0:
-                self.words[n] = (p << 1) | 1
-                n += 1
-            elif self.states[p] != STATE_NO:
-                self.words[n] = (p << 1) | (1 if self.states[p] == STATE_ERROR else 0)
-                n += 1
+        if done < 0:
+            set_states(subject, self.states, STATE_ERROR)
+        n += gather_words(self.states, subject.first, subject.n_predicates, self.words + n)
     return self.classes.intern(self.words, n)
 
 

@@ -247,9 +247,9 @@ cdef class Evaluator:
             shown = (<const char*> text)[:text_n]
             subjects.append((raw, ("value", "nothing", "error")[reached], shown))
             set_field_states(context, f, &span)
-            for i in range(self.program.subjects[s].n_predicates):
-                states[self.program.subjects[s].predicates[i]] = (
-                    ("no", "yes", "error")[context.states[self.program.subjects[s].predicates[i]]])
+            for i in range(self.program.subjects[s].first,
+                           self.program.subjects[s].first + self.program.subjects[s].n_predicates):
+                states[i] = ("no", "yes", "error")[context.states[i]]
         return verdict, decision.rule, decision.errors, "json" if is_json else "text", subjects, states
 
 

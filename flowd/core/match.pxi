@@ -38,10 +38,9 @@ cdef bint matches_literal(const Predicate* predicate, const uint8_t* text, size_
 cdef int match_text(Context self, const Subject* subject, const uint8_t* text, size_t n) noexcept nogil:
     """Sets the state of every predicate of the subject that a text answers. 0, or -1 where memory ran out."""
     cdef TextTraits traits = read_traits(text, n)
-    cdef const Predicate* predicate
-    cdef bint by_linear
-    cdef int found, costly = 0
+    cdef bint by_linear, by_index
     cdef uint32_t i, p
+    cdef int costly = 0
     if not traits.is_valid:
         self.scrubbed.clear()
         scrub(text, n, self.scrubbed)
@@ -50,32 +49,38 @@ cdef int match_text(Context self, const Subject* subject, const uint8_t* text, s
         text = self.scrubbed.data()
         n = self.scrubbed.size()
         traits = read_traits(text, n)
-    by_linear = subject.n_linear > 0 and traits.is_ascii and not traits.has_newline
-    if by_linear:
-        by_linear = scan_linear(self, subject, text, n)
-    if subject.index != NULL and not traits.has_newline:
-        for i in range(subject.n_texts):
-            if self.program.predicates[subject.texts[i]].is_indexed:
-                self.states[subject.texts[i]] = STATE_NO
+    memset(self.states + subject.first, STATE_NO, subject.n_texts)
+    by_linear = subject.n_linear > 0 and traits.is_ascii and not traits.has_newline and scan_linear(self, subject, text, n)
+    by_index = subject.index != NULL and not traits.has_newline
+    if by_index:
         subject.index.mark(text, n, self.states, STATE_YES)
-    for i in range(subject.n_texts):
-        p = subject.texts[i]
-        predicate = &self.program.predicates[p]
-        if by_linear and predicate.is_linear or predicate.is_indexed and not traits.has_newline:
-            continue
-        if predicate.kind != KIND_PATTERN and (predicate.any_value or not traits.has_newline):
-            self.states[p] = STATE_YES if matches_literal(predicate, text, n) else STATE_NO
-            continue
-        found = reference_search(predicate.reference, text, n,
-                                 self.match_param if costly < COSTLY_PATTERNS else self.small_match_param)
-        if found < 0:
-            costly += 1
-        self.states[p] = STATE_ERROR if found < 0 else <uint8_t> found
+    if by_linear >= (subject.n_linear > 0) and by_index >= (subject.index != NULL):
+        for i in range(subject.n_singles):
+            match_one(self, subject.singles[i], text, n, traits.has_newline, &costly)
+        return 0
+    for p in range(subject.first, subject.first + subject.n_texts):
+        if not (by_linear and self.program.predicates[p].is_linear or by_index and self.program.predicates[p].is_indexed):
+            match_one(self, p, text, n, traits.has_newline, &costly)
     return 0
 
 
+cdef inline void match_one(Context self, uint32_t p, const uint8_t* text, size_t n, bint has_newline,
+                           int* costly) noexcept nogil:
+    """Sets the state of one predicate; `costly` counts the patterns that met the step limit on this text."""
+    cdef const Predicate* predicate = &self.program.predicates[p]
+    cdef int found
+    if predicate.kind != KIND_PATTERN and (predicate.any_value or not has_newline):
+        self.states[p] = STATE_YES if matches_literal(predicate, text, n) else STATE_NO
+        return
+    found = reference_search(predicate.reference, text, n,
+                             self.match_param if costly[0] < COSTLY_PATTERNS else self.small_match_param)
+    if found < 0:
+        costly[0] += 1
+    self.states[p] = STATE_ERROR if found < 0 else <uint8_t> found
+
+
 cdef bint scan_linear(Context self, const Subject* subject, const uint8_t* text, size_t n) noexcept nogil:
-    """Sets the states of the predicates that the linear engine answers; False where it failed."""
+    """Says yes for the predicates that the linear engine finds, of states that all say no; False where it failed."""
     cdef const LinearPart* part
     cdef uint32_t i, j
     cdef int found
@@ -85,17 +90,13 @@ cdef bint scan_linear(Context self, const Subject* subject, const uint8_t* text,
                             part.n)
         if found < 0:
             return False
-        for j in range(part.n):
-            self.states[part.predicates[j]] = STATE_NO
         for j in range(<uint32_t> found):
             self.states[part.predicates[self.linear_ids[j]]] = STATE_YES
     return True
 
 
-cdef void set_states(const Subject* subject, uint8_t* states, uint8_t state) noexcept nogil:
-    cdef uint32_t i
-    for i in range(subject.n_predicates):
-        states[subject.predicates[i]] = state
+cdef inline void set_states(const Subject* subject, uint8_t* states, uint8_t state) noexcept nogil:
+    memset(states + subject.first, state, subject.n_predicates)
 
 
 cdef int text_of(Context self, const uint8_t* p, size_t n, const uint8_t** text, size_t* text_n) noexcept nogil:
@@ -156,22 +157,20 @@ cdef int match_list(Context self, const Subject* subject, const uint8_t* p, size
     cdef const uint8_t* end = p + n
     cdef const uint8_t* value_end
     cdef uint32_t i
-    for i in range(subject.n_texts):
-        self.gathered[subject.texts[i]] = STATE_NO
+    memset(self.gathered + subject.first, STATE_NO, subject.n_texts)
     p = skip_blanks(p + 1, end)
     while p < end and p[0] != c"]":
         value_end = skip_value(p, end)
         if not is_null_value(p, value_end - p):
             if match_scalar(self, subject, p, value_end - p) < 0:
                 return -1
-            for i in range(subject.n_texts):
-                raise_state(self.gathered, subject.texts[i], self.states[subject.texts[i]])
+            for i in range(subject.first, subject.first + subject.n_texts):
+                raise_state(self.gathered, i, self.states[i])
         p = skip_blanks(value_end, end)
         if p == end or p[0] != c",":
             break
         p = skip_blanks(p + 1, end)
-    for i in range(subject.n_texts):
-        self.states[subject.texts[i]] = self.gathered[subject.texts[i]]
+    memcpy(self.states + subject.first, self.gathered + subject.first, subject.n_texts)
     return 0
 
 

@@ -56,11 +56,12 @@ cdef struct Subject:        # what some predicates look at: a field, or a value 
     uint32_t reading
     PathPart* path
     uint32_t n_path
-    uint32_t* predicates    # ids, ascending
+    uint32_t first          # its predicates' ids follow each other: those that a text answers, then the others
     uint32_t n_predicates
-    uint32_t* texts         # those of them that a text answers
     uint32_t n_texts
-    uint32_t* values        # those that the value itself answers
+    uint32_t* singles       # of the texts' those that neither the linear sets nor the index of words answer
+    uint32_t n_singles
+    uint32_t* values        # of the others those that are looked at one by one
     uint32_t n_values
     AddressIndex* addresses # of its networks, or NULL
     LiteralIndex* index     # of its many anchored words, or NULL

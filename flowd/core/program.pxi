@@ -12,7 +12,7 @@ cdef class Program:
     subjects    (field, path below the field: bytes and ints, reading: 0 ruby, 1 string, 2 value)
     predicates  (subject, kind name, literals, any_value, (expression, flags) or None, Regex), the linear expression
                 only where the linear engine shall evaluate it; of what looks at the value itself
-                (subject, kind name, arguments): see build_value_test
+                (subject, kind name, arguments): see build_value_test. By subject, and these last
     sections    lists of steps (kind name, group rule, [(predicate, rule, is_exclude), …], gentle), where gentle is
                 None or ([(predicate, yes, no), …], is_shadow, sample, sampled rule, seed, until in ns): the step's
                 expression as tests, each with the number of the test that follows, or -1 where it holds then, or -2
@@ -138,14 +138,12 @@ cdef class Program:
         cdef Regex reference
         self.n_predicates = len(predicates)
         self.predicates = <Predicate*> self.memory.take(self.n_predicates * sizeof(Predicate))
-        of_subject = [[] for _ in range(self.n_subjects)]
         texts_of_subject = [[] for _ in range(self.n_subjects)]
         values_of_subject = [[] for _ in range(self.n_subjects)]
         linear_of_subject = [[] for _ in range(self.n_subjects)]
         for p, (subject, kind, *rest) in enumerate(predicates):
             predicate = &self.predicates[p]
             predicate.subject = subject
-            of_subject[subject].append(p)
             if kind in VALUE_TESTS:
                 predicate.kind = VALUE_TESTS[kind]
                 build_value_test(self.memory, predicate, rest[0])
@@ -169,27 +167,34 @@ cdef class Program:
         self.indexes = <LiteralIndex**> self.memory.take(self.n_subjects * sizeof(LiteralIndex*))
         self.address_indexes = <AddressIndex**> self.memory.take(self.n_subjects * sizeof(AddressIndex*))
         for i in range(self.n_subjects):
-            self.subjects[i].texts = self.memory.keep_ids(texts_of_subject[i])
+            ids = texts_of_subject[i] + values_of_subject[i]
+            if ids != list(range(ids[0], ids[0] + len(ids))):
+                raise ValueError("a subject's predicates must follow each other, those that a text answers first")
+            self.subjects[i].first = ids[0]
+            self.subjects[i].n_predicates = len(ids)
             self.subjects[i].n_texts = len(texts_of_subject[i])
-            self.subjects[i].values = self.memory.keep_ids(values_of_subject[i])
-            self.subjects[i].n_values = len(values_of_subject[i])
+            one_by_one = [p for p in values_of_subject[i] if self.predicates[p].kind != KIND_CIDR]
+            self.subjects[i].values = self.memory.keep_ids(one_by_one)
+            self.subjects[i].n_values = len(one_by_one)
             networks = [(p, *network) for p in values_of_subject[i] if predicates[p][1] == "cidr"
                         for network in predicates[p][2]]
             if networks:
                 self.build_addresses(&self.subjects[i], networks)
-            self.subjects[i].predicates = self.memory.keep_ids(of_subject[i])
-            self.subjects[i].n_predicates = len(of_subject[i])
             self.build_index(&self.subjects[i])
             self.build_linear(&self.subjects[i], linear_of_subject[i])
+            singles = [p for p in texts_of_subject[i]
+                       if not self.predicates[p].is_linear and not self.predicates[p].is_indexed]
+            self.subjects[i].singles = self.memory.keep_ids(singles)
+            self.subjects[i].n_singles = len(singles)
         return 0
 
     cdef int build_index(self, Subject* subject) except -1:
         """Words that are anchored alike go into an index where there are many; few are compared one by one."""
-        cdef uint32_t i, j, words = 0
+        cdef uint32_t p, j, words = 0
         cdef uint32_t anchoring
         cdef Predicate* predicate
-        for i in range(subject.n_predicates):
-            predicate = &self.predicates[subject.predicates[i]]
+        for p in range(subject.first, subject.first + subject.n_texts):
+            predicate = &self.predicates[p]
             if KIND_PREFIX <= predicate.kind <= KIND_EXACT and not predicate.is_linear:
                 words += predicate.n_literals
         if words <= FEW_WORDS:
@@ -197,16 +202,15 @@ cdef class Program:
         subject.index = new LiteralIndex()
         self.indexes[self.n_indexes] = subject.index
         self.n_indexes += 1
-        for i in range(subject.n_predicates):
-            predicate = &self.predicates[subject.predicates[i]]
+        for p in range(subject.first, subject.first + subject.n_texts):
+            predicate = &self.predicates[p]
             if not KIND_PREFIX <= predicate.kind <= KIND_EXACT or predicate.is_linear:
                 continue
             predicate.is_indexed = True
             anchoring = (ANCHOR_PREFIX if predicate.kind == KIND_PREFIX
                          else ANCHOR_SUFFIX if predicate.kind == KIND_SUFFIX else ANCHOR_EXACT)
             for j in range(predicate.n_literals):
-                if not subject.index.add(anchoring, predicate.literals[j].p, predicate.literals[j].n,
-                                         subject.predicates[i]):
+                if not subject.index.add(anchoring, predicate.literals[j].p, predicate.literals[j].n, p):
                     raise MemoryError()
         if not subject.index.finish():
             raise MemoryError()
