@@ -90,60 +90,68 @@ def forced_engine() -> str:
 
 def build_program(text: FilterText) -> CompiledProgram:
     """Compiles the filters of a text. The patterns were checked when it was read."""
-    return _Builder(text).build()
+    return _Builder((text,)).build()
 
 
-def _all_rules(text: FilterText) -> Iterator[tuple[Step, Rule]]:
-    for section in text.filters:
-        for step in section.steps:
-            for rule in step.rules:
-                yield step, rule
+def build_joint_program(old: FilterText, new: FilterText) -> _core.Program:
+    """Both texts as one program: the sections of `old`, then those of `new`; rules are counted likewise, from 1."""
+    return _Builder((old, new)).build().program
+
+
+def _all_rules(texts: Sequence[FilterText]) -> Iterator[tuple[Step, Rule]]:
+    for text in texts:
+        for section in text.filters:
+            for step in section.steps:
+                for rule in step.rules:
+                    yield step, rule
 
 
 class _Builder:
-    def __init__(self, text: FilterText) -> None:
-        self.text = text
+    """Compiles texts into one program. What decides is told apart by the text it stands in."""
+
+    def __init__(self, texts: Sequence[FilterText]) -> None:
+        self.texts = texts
         self.engine = forced_engine()
         self.fields: dict[str | int, int] = {}
         self.subject_ids: dict[tuple[int, tuple[str | int, ...], str], int] = {}
         self.predicate_ids: dict[Condition, int] = {}
         self.predicates: list[_Predicate] = []
-        self.deciders: dict[str, int] = {DEFAULT_RULE: 0}
+        self.deciders: dict[tuple[int, str], int] = {(0, DEFAULT_RULE): 0}
 
     def build(self) -> CompiledProgram:
-        for _, rule in _all_rules(self.text):
+        for _, rule in _all_rules(self.texts):
             self.add_condition(rule.condition)
         self.order_predicates()
-        of_rule = {rule.name: self.predicate_ids[rule.condition] for _, rule in _all_rules(self.text)}
-        sections = [[self.make_step(step, of_rule) for step in section.steps] for section in self.text.filters]
+        sections = [
+            [self.make_step(step, part) for step in section.steps]
+            for part, text in enumerate(self.texts)
+            for section in text.filters
+        ]
         self.choose_engines()
         program = self.make_program(sections)
+        of_rule = {rule.name: self.predicate_ids[rule.condition] for _, rule in _all_rules(self.texts)}
         rules = tuple(
-            self.describe(step, rule, self.predicates[of_rule[rule.name]]) for step, rule in _all_rules(self.text)
+            self.describe(step, rule, self.predicates[of_rule[rule.name]]) for step, rule in _all_rules(self.texts)
         )
         subjects = tuple(predicate.subject for predicate in self.predicates)
-        return CompiledProgram(program, rules, tuple(self.deciders), of_rule, subjects)
+        return CompiledProgram(program, rules, tuple(name for _, name in self.deciders), of_rule, subjects)
 
-    def make_step(self, step: Step, of_rule: dict[str, int]) -> tuple[object, ...]:
-        group = self.add_decider(step.group) if step.group else 0
+    def make_step(self, step: Step, part: int) -> tuple[object, ...]:
+        predicates = [self.predicate_ids[rule.condition] for rule in step.rules]
+        group = self.add_decider(part, step.group) if step.group else 0
         rules = [
-            (of_rule[rule.name], 0 if rule.group else self.add_decider(rule.name), rule.kind == "exclude")
-            for rule in step.rules
+            (predicate, 0 if rule.group else self.add_decider(part, rule.name), rule.kind == "exclude")
+            for rule, predicate in zip(step.rules, predicates, strict=True)
         ]
         if step.expression is None:
             return step.kind, group, rules, None
-        sampled = self.add_decider(step.group + SAMPLED) if step.sample else 0
-        predicates = [of_rule[rule.name] for rule in step.rules]
+        sampled = self.add_decider(part, step.group + SAMPLED) if step.sample else 0
         tests = flatten_expression(step.expression, predicates)
-        return (
-            step.kind,
-            group,
-            rules,
-            (tests, step.is_shadow, step.sample, sampled, sample_seed(step.group), step.until_ns),
-        )
+        seed = sample_seed(step.group)
+        return step.kind, group, rules, (tests, step.is_shadow, step.sample, sampled, seed, step.until_ns)
 
-    def add_decider(self, name: str) -> int:
-        return self.deciders.setdefault(name, len(self.deciders))
+    def add_decider(self, part: int, name: str) -> int:
+        return self.deciders.setdefault((part, name), len(self.deciders))
 
     def order_predicates(self) -> None:
         """Numbers the predicates by subject, those that look at the value itself last: the core takes them so."""

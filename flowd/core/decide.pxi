@@ -165,24 +165,30 @@ cdef inline bint is_invalid(Context self, uint32_t value_class) noexcept nogil:
 
 cdef Decision decide(Context self) noexcept nogil:
     """The decision for the classes in self.tuple_."""
-    cdef Decision decision = plain_decision(DEFAULT_RULE, c"K", 0)
-    cdef const Step* step
-    cdef Outcome outcome
-    cdef uint32_t f, s, t, rule, number = 0
-    cdef uint32_t kept_by = DEFAULT_RULE     # the last rule that may let the line go
-    cdef uint32_t first_turn
+    cdef uint32_t f
     for f in range(self.program.n_fields):
         if is_invalid(self, self.tuple_[f]):
             return plain_decision(DEFAULT_RULE, c"M", 0)
+    spread_states(self)
+    return run_sections(self, 0, self.program.n_sections)
+
+
+cdef Decision run_sections(Context self, uint32_t first, uint32_t end) noexcept nogil:
+    """What these sections decide, given the states of all predicates."""
+    cdef Decision decision = plain_decision(DEFAULT_RULE, c"K", 0)
+    cdef const Step* step
+    cdef Outcome outcome
+    cdef uint32_t s, t, rule
+    cdef uint32_t kept_by = DEFAULT_RULE     # the last rule that may let the line go
+    cdef uint32_t first_turn
     if self.turns.is_full():
         forget_decisions(self)
     first_turn = self.turns.n
-    spread_states(self)
-    for s in range(self.program.n_sections):
+    for s in range(first, end):
         for t in range(self.program.sections[s].n_steps):
             step = &self.program.sections[s].steps[t]
             rule = DEFAULT_RULE
-            outcome = run_step(self, step, number + t, &rule)
+            outcome = run_step(self, step, self.program.sections[s].first_step + t, &rule)
             if outcome == OUTCOME_DROP:
                 if step.is_shadow and self.turns.note_shadow(rule):
                     continue
@@ -199,7 +205,6 @@ cdef Decision decide(Context self) noexcept nogil:
             if outcome == OUTCOME_KEEP:
                 decision.rule = rule
                 break
-        number += self.program.sections[s].n_steps
     if decision.verdict == c"K" and kept_by != DEFAULT_RULE:
         decision.rule = kept_by
     return end_turns(self, decision, first_turn)

@@ -31,6 +31,9 @@ cdef size_t DECISION_BYTES = 8 << 20
 # Turns of gentle decisions, some 48 bytes each: beyond them all decisions are forgotten at once.
 cdef uint32_t MOST_TURNS = 100_000
 
+# Pairs of decisions of two filter sets that are compared, 12 bytes each and as much again.
+cdef size_t PAIR_BYTES = 64 << 20
+
 # Anchored words on one subject: more are found by an index, fewer are compared one after the other.
 cdef uint32_t FEW_WORDS = 8
 

@@ -104,6 +104,7 @@ cdef struct Step:
 cdef struct Section:
     Step* steps
     uint32_t n_steps
+    uint32_t first_step     # its number, counted through all sections
 
 cdef struct Use:            # where a predicate stands: its step (counted through all sections) and its place in it
     uint32_t step

@@ -264,6 +264,7 @@ cdef class Program:
         untils = []
         for s, steps in enumerate(sections):
             self.sections[s].n_steps = len(steps)
+            self.sections[s].first_step = number
             self.sections[s].steps = <Step*> self.memory.take(len(steps) * sizeof(Step))
             for t, (kind, group, rules, gentle) in enumerate(steps):
                 step = &self.sections[s].steps[t]
