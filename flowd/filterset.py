@@ -159,6 +159,12 @@ class FilterSet:
         """The rules in the order they are evaluated."""
         return self._compiled.rules
 
+    def ended(self, now_ns: int) -> tuple[str, ...]:
+        """The rules whose end has come by this time (nanoseconds since 1970): they do nothing any more."""
+        return tuple(
+            step.group for section in self._text.filters for step in section.steps if 0 < step.until_ns <= now_ns
+        )
+
     @property
     def warnings(self) -> tuple[Problem, ...]:
         """What was doubtful in the text, with its places."""

@@ -5,12 +5,15 @@ from __future__ import annotations
 import os
 import signal
 import threading
+import time
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 from relay_bed import DEADLINE_S, DROP_DEV, DROPPED, KEPT, DaemonProcess, Listener, Peer, batch, running, wait_until
 
+from flowd.cli.status_tables import render_status
 from flowd.client import Producer, request
 from flowd.errors import Refused
 from flowd.relay.config import Config
@@ -306,3 +309,47 @@ def test_producers_notice_nothing(tmp_path: Path) -> None:
         producer.send(LINES * 1000)
         producer.flush()
         assert ask(config, "status")["streams"]["flows"]["lines"] == 200_000
+
+
+def test_a_rule_that_ends_is_a_new_generation_and_status_shows_when(tmp_path: Path) -> None:
+    end_s = time.time() + 4
+    end = datetime.fromtimestamp(end_s, UTC).isoformat()
+    rule = f"""<filter flows>
+  @type flowd
+  <exclude>
+    name short
+    until {end}
+    key source_namespace
+    equals dev
+  </exclude>
+  <exclude>
+    name quiet
+    shadow true
+    key source_namespace
+    equals prod
+  </exclude>
+</filter>
+"""
+    with (
+        running(tmp_path, filters__watch=False) as (_, config),
+        Listener(config.endpoint("live")) as listener,
+        Peer(config.endpoint("ingest")) as peer,
+    ):
+        (tmp_path / "flow").write_text(rule)
+        assert ask(config, "reload")["generation"] == 2
+        peer.hello()
+        peer.send(1, KEPT + DROPPED)
+        assert listener.hear_live().header.g == 2
+        status = ask(config, "status")
+        rules = {rule["name"]: rule for rule in status["streams"]["flows"]["rules"]}
+        assert rules["short"]["until_ns"] == pytest.approx(end_s * 1e9, abs=1e6)
+        assert (rules["short"]["lines"], rules["quiet"]["is_shadow"], rules["quiet"]["lines"]) == (1, True, 1)
+        assert "until " in render_status(status)
+        wait_until(lambda: ask(config, "status")["streams"]["flows"]["generation"] == 3, "the rule to end")
+        peer.send(2, KEPT + DROPPED)
+        ended = listener.hear_live()
+        assert (ended.header.g, bytes(ended.payload)) == (3, KEPT + DROPPED)
+        assert time.time() >= end_s
+        status = ask(config, "status")
+        assert "ended " in render_status(status)
+        assert decided(status)["short"] == 1

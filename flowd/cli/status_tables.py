@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
-from flowd.cli.table import render_table, show_bytes, show_count, show_duration, show_number, show_share
+from flowd.cli.table import render_table, show_bytes, show_count, show_duration, show_number, show_share, show_time
 
 FILES_SHOWN = 20
 """Of the followed files; -o json has more."""
@@ -122,7 +123,8 @@ def _render_attached(consumers: list[dict[str, Any]]) -> str:
 
 
 def _render_rules(streams: dict[str, Any]) -> str:
-    rows = [
+    now_ns = time.time_ns()
+    rows: list[tuple[str, ...]] = [
         (
             name,
             rule["name"],
@@ -130,10 +132,27 @@ def _render_rules(streams: dict[str, Any]) -> str:
             show_count(rule["lines"]),
             show_bytes(rule["bytes"]),
             show_share(rule["lines"], stream["lines"]),
+            _describe_way(rule, now_ns),
         )
         for name, stream in streams.items()
         for rule in stream["rules"]
     ]
     if not rows:
         return ""
-    return render_table(("STREAM", "RULE", "PLACE", "LINES", "BYTES", "SHARE"), rows, ("LINES", "BYTES", "SHARE"))
+    headers: tuple[str, ...] = ("STREAM", "RULE", "PLACE", "LINES", "BYTES", "SHARE", "NOTE")
+    if not any(row[-1] for row in rows):
+        rows, headers = [row[:-1] for row in rows], headers[:-1]
+    return render_table(headers, rows, ("LINES", "BYTES", "SHARE"))
+
+
+def _describe_way(rule: dict[str, Any], now_ns: int) -> str:
+    """How a rule drops, where it is not for good."""
+    words = []
+    if rule["is_shadow"]:
+        words.append("shadow: drops nothing")
+    if rule["sample"]:
+        is_kept = rule["name"].endswith(".sampled")
+        words.append(f"{'kept' if is_kept else 'keeps'} 1 in {show_count(rule['sample'])}")
+    if rule["until_ns"]:
+        words.append(f"{'ended' if rule['until_ns'] <= now_ns else 'until'} {show_time(rule['until_ns'])}")
+    return ", ".join(words)

@@ -56,6 +56,14 @@ def show_duration(seconds: float) -> str:
     return f"{minutes // 60} h {minutes % 60} min" if minutes % 60 else f"{minutes // 60} h"
 
 
+def show_time(time_ns: int) -> str:
+    """`2026-12-01 18:00 UTC`, with seconds where there are any."""
+    from datetime import UTC, datetime
+
+    time = datetime.fromtimestamp(time_ns // 1_000_000_000, UTC)
+    return time.strftime("%Y-%m-%d %H:%M UTC" if not time.second else "%Y-%m-%d %H:%M:%S UTC")
+
+
 def shorten(text: str, width: int) -> str:
     """The text, cut with an ellipsis where it is longer than `width`."""
     return text if len(text) <= width else text[: max(0, width - 1)] + "…"

@@ -54,6 +54,7 @@ class Reloader(threading.Thread):
         self._watch = Watch(state)
         self._last: dict[str, Any] = {"result": "loaded", "by": "start", "time_ns": time.time_ns(), "problems": []}
         self.streams = Streams(rulebook)
+        self._ended = self._find_ended()
 
     def begin(self, between: Between, notifier: Notifier) -> None:
         """Starts to listen and to watch; the service manager is told when it reloads by itself or on a signal."""
@@ -75,10 +76,13 @@ class Reloader(threading.Thread):
         is_watching = self._filters.watch and self._files is not None
         while True:
             try:
-                if not self._asked.get(timeout=INTERVAL_S if is_watching else None):
+                if not self._asked.get(timeout=INTERVAL_S):
                     return
             except Empty:
-                self._look()
+                if is_watching:
+                    self._look()
+                with self._lock:
+                    self._end_rules()
                 continue
             with self._lock:
                 self._reload_quietly("signal")
@@ -118,6 +122,27 @@ class Reloader(threading.Thread):
         with self._lock:  # a command that is reading them takes the change itself
             if self._watch.is_due(self._state()):
                 self._reload_quietly("watch")
+
+    def _end_rules(self) -> None:
+        """Makes a generation of its own of the filters without a rule whose end has come. To be called with the lock.
+
+        The rule itself does nothing from that time on: the generation says so to those who read what is kept.
+        """
+        ended = self._find_ended()
+        come = [
+            (name, rule) for name, rules in ended.items() for rule in rules if rule not in self._ended.get(name, rules)
+        ]
+        self._ended = ended
+        if come:
+            generation = self._between(lambda: self.streams.decide_by(self.streams.rulebook, self.streams.is_bypassed))
+            for name, rule in come:
+                log.info("filters: %s of %s has ended, generation %d decides", rule, name, generation)
+
+    def _find_ended(self) -> dict[str, tuple[str, ...]]:
+        now_ns = time.time_ns()
+        sets = [*((stream.name, stream.loaded) for stream in self.streams.all())]
+        sets += [(view.name, view.filter_set) for view in self.streams.views.all()]
+        return {name: filter_set.ended(now_ns) for name, filter_set in sets}
 
     def _reload_quietly(self, by: str) -> None:
         """Reloads where nobody waits for the answer. To be called with the lock."""

@@ -87,7 +87,8 @@ def key_deciders(filter_set: FilterSet) -> dict[str, RuleKey]:
     says: dict[str, tuple[str, ...]] = {}
     for rule in filter_set.rules:
         decider = rule.group or rule.name
-        says[decider] = (*says.get(decider, ("group",) if rule.group else ()), rule.kind, rule.field, rule.pattern)
+        begin = ("shadow",) if rule.is_shadow else ("group",) if rule.group else ()
+        says[decider] = (*says.get(decider, begin), rule.kind, rule.field, rule.pattern)
     seen: Counter[tuple[str, ...]] = Counter()
     keys = {}
     for decider in filter_set.hits:

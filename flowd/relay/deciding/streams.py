@@ -11,6 +11,7 @@ from collections import defaultdict
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
 
+from flowd.program import SAMPLED
 from flowd.relay.deciding.rulebook import Rulebook, RuleKey, keep_everything, key_deciders
 from flowd.relay.deciding.sample import Sample
 from flowd.relay.deciding.views import Views
@@ -42,13 +43,20 @@ class Totals:
 
 
 class Decided(NamedTuple):
-    """What a rule has decided since the daemon began, over all filters that had it."""
+    """What a rule has decided since the daemon began, over all filters that had it.
+
+    `is_shadow` rules only count; of what a rule would drop one line in `sample` is let go, and counted as
+    `<name>.sampled`; from `until_ns` on (0: never) it does nothing.
+    """
 
     name: str
     lines: int
     bytes: int
     file: str = ""
     line: int = 0
+    is_shadow: bool = False
+    sample: int = 0
+    until_ns: int = 0
 
 
 class Stream:
@@ -112,8 +120,17 @@ class Stream:
         places = {rule.group: rule for rule in reversed(loaded.rules)} | {rule.name: rule for rule in loaded.rules}
         found = []
         for name, key in sorted(key_deciders(loaded).items(), key=lambda decider: decider[0] == "default"):
-            place = places.get(name)
-            found.append(Decided(name, *sums.pop(key, (0, 0)), *((place.file, place.line) if place else ())))
+            decided = Decided(name, *sums.pop(key, (0, 0)))
+            place = places.get(name.removesuffix(SAMPLED))
+            if place is not None:
+                decided = decided._replace(
+                    file=place.file,
+                    line=place.line,
+                    is_shadow=place.is_shadow,
+                    sample=place.sample,
+                    until_ns=place.until_ns,
+                )
+            found.append(decided)
         bypassed = sums.pop(((BYPASS,), 0), None)
         if bypassed is not None:
             found.append(Decided(BYPASS, *bypassed))
