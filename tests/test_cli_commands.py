@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pty
+import re
 import shlex
 import shutil
 import subprocess
@@ -181,6 +182,27 @@ def test_explain_as_json_has_the_trace(filters: Path) -> None:
         ("filter1.exclude1", '"devops"', "yes")
     ]
     assert (malformed["line"], malformed["verdict"], malformed["trace"]) == (2, "malformed", [])
+
+
+def test_explain_traces_a_line_as_a_table_with_the_deciding_rule_marked(filters: Path) -> None:
+    done = flowd("explain", "-f", filters, "--trace", "-", lines=DROPPED + KEPT + b"no record\n")
+    assert done.returncode == 0
+    dropped, kept, malformed = re.split(r"(?m)^(?=standard input:)", done.stdout.decode())[1:]
+    assert dropped.startswith("standard input:1: drop by filter1.exclude1: ")
+    marked = [line.split()[1] for line in dropped.splitlines() if line.strip().startswith(">")]
+    assert marked == ["filter1.exclude1"]
+    assert kept.rstrip().endswith("no rule decided")
+    assert "malformed" in malformed
+
+
+def test_a_trace_only_counts_the_many_rules_that_were_not_looked_at(tmp_path: Path) -> None:
+    rules = "".join(f"<exclude>\nkey a\nequals {number}\n</exclude>\n" for number in range(100))
+    (tmp_path / "own.conf").write_text(f"<filter flows>\n@type flowd\n{rules}</filter>\n")
+    done = flowd("explain", "-f", tmp_path / "own.conf", "-t", "-", lines=b'{"a":"1"}\n')
+    lines = done.stdout.decode().splitlines()
+    assert len(lines) == 5
+    assert lines[3].split()[:2] == [">", "filter1.exclude2"]
+    assert lines[4].split() == ["…", "98", "rules", "not", "looked", "at"]
 
 
 def test_explain_numbers_the_lines_of_each_file(filters: Path, tmp_path: Path) -> None:

@@ -12,7 +12,15 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from flowd.cli.archives import BadArchive
-from flowd.cli.command import Command, compose, filter_options, format_option, output_option, stream_option
+from flowd.cli.command import (
+    Command,
+    compose,
+    filter_options,
+    format_option,
+    option,
+    output_option,
+    stream_option,
+)
 from flowd.cli.filters import load_filters
 from flowd.cli.lines import STDIN, Input, read_batches
 from flowd.cli.outcome import describe_os_error
@@ -27,7 +35,7 @@ if TYPE_CHECKING:
 
 EXAMPLES = (
     "flowd explain -f filters/",
-    "head -n 5 flows.log | flowd explain -f filters/ -o json -",
+    "head -n 5 flows.log | flowd explain -f filters/ --trace -",
 )
 HEADERS = ("LINE", "VERDICT", "RULE", "VALUE")
 VALUE_WIDTH = 80
@@ -35,7 +43,9 @@ LINE_WIDTH = 6
 
 
 @click.command(cls=Command, name="explain", examples=EXAMPLES)
-@compose(filter_options(), stream_option(), format_option(), output_option("text", "json"))
+@compose(filter_options(), stream_option(), format_option())
+@option("-t", "--trace", "is_traced", is_flag=True, help="For each line a table of every rule that was looked at.")
+@compose(output_option("text", "json"))
 @click.argument("files", nargs=-1, metavar="[FILE]...")
 def command(
     files: tuple[str, ...],
@@ -44,9 +54,12 @@ def command(
     form: str,
     dialect: str | None,
     skip_unsupported: bool,
+    is_traced: bool,
     output: str,
 ) -> int:
     """For each line of the FILEs say the verdict, the rule that decided, and the value that it saw.
+
+    With --trace also everything that was looked at on the way, the deciding rule marked with `>`.
 
     `-` is standard input. Without FILE, and with nothing piped in, list the rules that decide for the stream. With
     `-o json`, one object a line: for a line with the trace of everything that was looked at.
@@ -56,7 +69,7 @@ def command(
     if not files and not is_piped_in():
         write_rules(filters, as_json)
         return EXIT_DONE
-    explaining = _Explaining(filters, as_json)
+    explaining = _Explaining(filters, as_json, is_traced)
     code = EXIT_DONE
     for name in files or (STDIN,):
         try:
@@ -102,8 +115,9 @@ def write_rules(filters: FilterSet, as_json: bool) -> None:
 class _Explaining:
     """Explains lines as they come, in columns that are as wide as the longest rule's name."""
 
-    def __init__(self, filters: FilterSet, as_json: bool) -> None:
+    def __init__(self, filters: FilterSet, as_json: bool, is_traced: bool) -> None:
         self.number = 0
+        self._is_traced = is_traced
         self._filters = filters
         self._as_json = as_json
         names = [*filters.hits, "RULE"]
@@ -126,6 +140,12 @@ class _Explaining:
             explanation = self._filters.explain(line)
             if self._as_json:
                 yield json.dumps({"file": name, "line": at, **describe_explanation(explanation)}) + "\n"
+                continue
+            if self._is_traced:
+                from flowd.cli.trace_table import render_trace
+
+                self.number += 1
+                yield render_trace(explanation, f"{name}:{at}")
                 continue
             if not self.number:
                 yield render_row(HEADERS, self._widths, self._right)

@@ -15,7 +15,7 @@ inline bool is_in_sample(const uint8_t *p, size_t n, uint64_t seed, uint32_t one
     uint64_t hash = seed ^ (n * ODD[0]);
     for (; n >= 16; p += 16, n -= 16) hash = mix(load_word(p) ^ ODD[1] ^ hash, load_word(p + 8) ^ ODD[2]);
     uint64_t rest[2] = {0, 0};
-    std::memcpy(rest, p, n);
+    if (n) std::memcpy(rest, p, n);
     hash = mix(rest[0] ^ ODD[1] ^ hash, rest[1] ^ ODD[2]);
     hash = mix(hash ^ ODD[0], ODD[2]);
     return static_cast<uint64_t>((static_cast<unsigned __int128>(hash) * one_in) >> 64) == 0;

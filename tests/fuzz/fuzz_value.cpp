@@ -1,6 +1,7 @@
 // A JSON value: validity, the way into it, and its text, on anything at all.
 #include "fuzz.hpp"
 #include "json.hpp"
+#include "labels.hpp"
 #include "record.hpp"
 #include "ruby_print.hpp"
 #include "utf8.hpp"
@@ -10,6 +11,7 @@ using namespace flowd;
 void fuzz_one(const uint8_t *from, size_t n) {
     static Bytes stack, key, text, scrubbed;
     static RubyPrinter printer;
+    static Labels labels;
     std::vector<uint8_t> copy = exact_copy(from, n);
     const uint8_t *p = copy.data();
     read_traits(p, n);
@@ -36,5 +38,18 @@ void fuzz_one(const uint8_t *from, size_t n) {
         length = n;
         if (descend(&reached, &length, path, parts, key) == REACHED_VALUE)
             FUZZ_CHECK(reached >= p && reached + length <= p + n);
+        reached = p;
+        length = n;
+        if (follow(&reached, &length, path, parts, key) == REACHED_VALUE)
+            FUZZ_CHECK(reached >= p && reached + length <= p + n && is_valid_value(reached, length, Strictness::lenient, stack));
+    }
+    static const Word words[] = {{reinterpret_cast<const uint8_t *>("a"), 1}, {reinterpret_cast<const uint8_t *>(""), 0}};
+    FUZZ_CHECK(labels.read(p, n));
+    for (const Word &word : words) {
+        Requirement exists{word, LABEL_EXISTS, nullptr, 0}, absent{word, LABEL_ABSENT, nullptr, 0};
+        Requirement in{word, LABEL_IN, words, 2}, not_in{word, LABEL_NOT_IN, words, 2};
+        FUZZ_CHECK(labels.fulfil(&exists, 1) != labels.fulfil(&absent, 1));
+        FUZZ_CHECK(labels.fulfil(&in, 1) != labels.fulfil(&not_in, 1));
+        FUZZ_CHECK(!labels.fulfil(&in, 1) || labels.fulfil(&exists, 1));
     }
 }
