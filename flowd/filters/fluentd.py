@@ -9,14 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Literal, NamedTuple
 
-from flowd.errors import FilterError, Problem
+from flowd.errors import FilterError
 from flowd.filters.elements import Element, Parameter, Unset
 from flowd.filters.flowd_section import read_flowd_section
 from flowd.filters.fluentd_grep import read_grep
 from flowd.filters.fluentd_lint import warn_fields, warn_unknown_parameters
 from flowd.filters.fluentd_syntax import read_elements
 from flowd.filters.model import Filter, FilterText
-from flowd.filters.source import Place, Report, Source
+from flowd.filters.source import Place, Report, Source, sort_problems
 from flowd.filters.suggest import suggest_name
 from flowd.filters.tags import TagError, TagPattern, parse_tags
 
@@ -59,26 +59,31 @@ class FluentdText:
         self._skip_unsupported = skip_unsupported
         self.includes = tuple(dict.fromkeys(self._report.includes))
 
-    def resolve(self, stream: str) -> FilterText:
-        """The filters for a stream. Reads no file. Raises FilterError with all problems, ordered by file and place."""
+    @property
+    def section_count(self) -> int:
+        """How many filters are written, whatever they are for."""
+        return _count_filters(self._root)
+
+    def resolve(self, stream: str, *, numbered_from: int = 1) -> FilterText:
+        """The filters for a stream. Reads no file. Raises FilterError with all problems, ordered by file and place.
+
+        Filters without a name of their own are numbered from `numbered_from`.
+        """
         report = Report()
         report.problems += self._report.problems
         report.warnings += self._report.warnings
-        reader = _RootReader(stream, self._skip_unsupported, report, takes_own=self.dialect == "flowd")
+        reader = _RootReader(stream, self._skip_unsupported, report, self.dialect == "flowd", numbered_from)
         filters = reader.read(self._root)
         if report.problems:
-            raise FilterError(_sort(report.problems), _sort(report.warnings))
-        return FilterText(self.dialect, stream, filters, tuple(_sort(report.warnings)))
-
-
-def _sort(problems: list[Problem]) -> list[Problem]:
-    """By place within a file, files in the order they first occur; each only once."""
-    files = {problem.file: n for n, problem in reversed(list(enumerate(problems)))}
-    return sorted(dict.fromkeys(problems), key=lambda problem: (files[problem.file], problem.line, problem.column))
+            raise FilterError(sort_problems(report.problems), sort_problems(report.warnings))
+        return FilterText(self.dialect, stream, filters, tuple(sort_problems(report.warnings)))
 
 
 class _RootReader:
-    def __init__(self, stream: str, skip_unsupported: bool, report: Report, *, takes_own: bool) -> None:
+    def __init__(
+        self, stream: str, skip_unsupported: bool, report: Report, takes_own: bool, numbered_from: int
+    ) -> None:
+        self._numbered_from = numbered_from
         self._takes_own = takes_own
         self._rule_names: dict[str, Place] = {}
         self._stream = stream
@@ -188,7 +193,7 @@ class _RootReader:
             )
 
     def _name_filters(self, elements: list[Element]) -> None:
-        for number, element in enumerate(elements, 1):
+        for number, element in enumerate(elements, self._numbered_from):
             parameter = element.parameters.get("@id")
             name = parameter.value if parameter and isinstance(parameter.value, str) else ""
             if not name:
@@ -310,6 +315,14 @@ class _RootReader:
                 hint = f"did you mean {suggested}?"
         tell = self._report.warning if self._skip_unsupported else self._report.problem
         tell(kind.value_place, message, hint=hint, code="unsupported-type")
+
+
+def _count_filters(container: Element) -> int:
+    return sum(
+        1 if child.name == "filter" else _count_filters(child)
+        for child in container.children
+        if child.name in ("filter", "label", "worker")
+    )
 
 
 def _has_own_sections(root: Element) -> bool:

@@ -7,17 +7,19 @@ from __future__ import annotations
 
 import os
 import re
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from flowd.errors import FilterError, Problem
 from flowd.filters.files import UnreadableText, check_text, read_text_file
 from flowd.filters.model import FilterText
-from flowd.filters.source import Place, Source
+from flowd.filters.source import Source
 
 if TYPE_CHECKING:
-    from flowd.filters.fluentd import FluentdText
+    from flowd.filters.mixed import OpenText
 
 _REACHES_OUT = re.compile(r"^[ \t]*include\b|@include\b|#\{", re.MULTILINE | re.IGNORECASE)
+_FLUENTBIT_REACHES_OUT = re.compile(r"^[ \t]*[\"']?includes[\"']?[ \t]*:|@include\b|\$\{", re.MULTILINE | re.IGNORECASE)
 _DIALECTS = ("fluentd", "fluentbit-yaml", "fluentbit-classic", "fluentbit-configmap", "flowd")
 _MANIFEST_DIALECTS = (None, "fluentd", "flowd", "fluentbit-configmap")
 
@@ -32,7 +34,15 @@ def read_path(
     return open_path(path, dialect, skip_unsupported).resolve(stream)
 
 
-def open_path(path: str | os.PathLike[str], dialect: str | None = None, skip_unsupported: bool = False) -> FluentdText:
+class _Part(NamedTuple):
+    """A text, the folder of its includes, and the name of the key or file that it stands in."""
+
+    source: Source
+    base_dir: str
+    name: str
+
+
+def open_path(path: str | os.PathLike[str], dialect: str | None = None, skip_unsupported: bool = False) -> OpenText:
     """What `read_path` reads, once for all streams: the files are not looked at again. Raises as `read_path` does."""
     _check_dialect(dialect)
     shown = os.fspath(path)
@@ -40,19 +50,15 @@ def open_path(path: str | os.PathLike[str], dialect: str | None = None, skip_uns
         if os.path.isdir(shown):
             from flowd.filters.configmap import read_folder
 
-            texts = read_folder(shown)
-            parts = [(text.source, shown) for text in texts]
+            parts = [_Part(text.source, shown, text.key) for text in read_folder(shown)]
             return _open_parts(parts, dialect, skip_unsupported, from_configmap=True)
         text = read_text_file(shown)
         base_dir = os.path.dirname(shown)
-        if dialect in _MANIFEST_DIALECTS and not _begins_like_fluentd(text):
-            from flowd.filters.configmap import find_configmap
-
-            keys = find_configmap(text, shown)
-            if keys is not None:
-                parts = [(key.source, base_dir) for key in keys]
-                return _open_parts(parts, dialect, skip_unsupported, from_configmap=True)
-        return _open_parts([(Source(shown, text), base_dir)], dialect, skip_unsupported, from_configmap=False)
+        parts = _find_keys(text, shown, base_dir, dialect)
+        if parts is not None:
+            return _open_parts(parts, dialect, skip_unsupported, from_configmap=True)
+        part = _Part(Source(shown, text), base_dir, os.path.basename(shown))
+        return _open_parts([part], dialect, skip_unsupported, from_configmap=False)
     except UnreadableText as error:
         raise FilterError([_as_problem(error)]) from None
 
@@ -69,33 +75,37 @@ def read_text(
 
 def open_text(
     text: str, dialect: str | None = "fluentd", origin: str = "<text>", skip_unsupported: bool = False
-) -> FluentdText:
+) -> OpenText:
     """What `read_text` reads, once for all streams. Raises FilterError."""
     _check_dialect(dialect)
     try:
         check_text(text, origin)
-        if dialect is None and not _begins_like_fluentd(text):
-            from flowd.filters.configmap import find_configmap
-
-            keys = find_configmap(text, origin)
-            if keys is not None:
-                parts = [(key.source, "") for key in keys]
+        if dialect is None:
+            parts = _find_keys(text, origin, "", dialect)
+            if parts is not None:
                 return _open_parts(parts, dialect, skip_unsupported, from_configmap=True)
-        return _open_parts([(Source(origin, text), "")], dialect, skip_unsupported, from_configmap=False)
+        part = _Part(Source(origin, text), "", os.path.basename(origin))
+        return _open_parts([part], dialect, skip_unsupported, from_configmap=False)
     except UnreadableText as error:
         raise FilterError([_as_problem(error)]) from None
 
 
-def open_foreign_text(text: str, dialect: str | None, origin: str) -> FluentdText:
+def open_foreign_text(text: str, dialect: str | None, origin: str) -> OpenText:
     """A text that somebody else sent: as `open_text`, but it may read nothing of this machine, neither a file nor a
     variable. Raises FilterError."""
     found = _REACHES_OUT.search(text)
+    if found is None and not _is_of_fluentds_grammar(text, dialect):
+        found = _FLUENTBIT_REACHES_OUT.search(text)
     if found is not None:
         place = Source(origin, text).place(found.start())
-        hint = "send the whole text; without @include, and without #{"
+        hint = "send the whole text; without @include, and without #{ or ${"
         message = f"{found[0].strip()!r}: a filter that is sent cannot read files or variables of the daemon's machine"
         raise FilterError([Problem(place.file, place.line, place.column, message, hint, "reaches-out")])
     return open_text(text, dialect, origin)
+
+
+def _is_of_fluentds_grammar(text: str, dialect: str | None) -> bool:
+    return dialect in ("fluentd", "flowd") or (dialect is None and _begins_like_fluentd(text))
 
 
 def _begins_like_fluentd(text: str) -> bool:
@@ -112,20 +122,49 @@ def _check_dialect(dialect: str | None) -> None:
         raise ValueError(f"unknown dialect {dialect!r}: one of {', '.join(_DIALECTS)}, or None to find it out")
 
 
+def _find_keys(text: str, file: str, base_dir: str, dialect: str | None) -> list[_Part] | None:
+    """The texts of a ConfigMap's manifest; None where the text is none. Raises UnreadableText."""
+    if dialect not in _MANIFEST_DIALECTS or _begins_like_fluentd(text):
+        return None
+    from flowd.filters.configmap import find_configmap
+
+    keys = find_configmap(text, file)
+    return None if keys is None else [_Part(key.source, base_dir, key.key) for key in keys]
+
+
 def _open_parts(
-    parts: list[tuple[Source, str]], dialect: str | None, skip_unsupported: bool, *, from_configmap: bool
-) -> FluentdText:
-    """Read texts that together are one, each with the folder of its includes; all must be of one dialect."""
-    problems = []
-    for source, base_dir in parts:
-        problem = _refuse_other_dialect(source, base_dir, dialect, from_configmap)
-        if problem is not None:
-            problems.append(problem)
-    if problems:
-        raise FilterError(problems)
+    parts: Sequence[_Part], dialect: str | None, skip_unsupported: bool, *, from_configmap: bool
+) -> OpenText:
+    """Read texts, each in its dialect; those of fluentd's grammar are one text, whatever stands between them."""
     from flowd.filters.fluentd import FluentdText
 
-    return FluentdText(parts, skip_unsupported=skip_unsupported, dialect=_as_fluentd(dialect))
+    found = [dialect or _find_dialect(part, from_configmap) for part in parts]
+    unknown = [_report_unknown(part) for part, name in zip(parts, found, strict=True) if name is None]
+    if unknown:
+        raise FilterError(unknown)
+    opened: list[OpenText] = []
+    of_fluentd = [part for part, name in zip(parts, found, strict=True) if name in ("fluentd", "flowd")]
+    for part, name in zip(parts, found, strict=True):
+        if name not in ("fluentd", "flowd"):
+            from flowd.filters.fluentbit import FluentBitText
+
+            opened.append(
+                FluentBitText(
+                    part.source,
+                    part.base_dir,
+                    name,  # type: ignore[arg-type]
+                    name=part.name,
+                    skip_unsupported=skip_unsupported,
+                )
+            )
+        elif part is of_fluentd[0]:
+            sources = [(other.source, other.base_dir) for other in of_fluentd]
+            opened.append(FluentdText(sources, skip_unsupported=skip_unsupported, dialect=_as_fluentd(dialect)))
+    if len(opened) == 1:
+        return opened[0]
+    from flowd.filters.mixed import MixedText
+
+    return MixedText(opened)
 
 
 def _as_fluentd(dialect: str | None) -> Literal["fluentd", "flowd"] | None:
@@ -133,40 +172,24 @@ def _as_fluentd(dialect: str | None) -> Literal["fluentd", "flowd"] | None:
     return "fluentd" if dialect == "fluentd" else "flowd" if dialect == "flowd" else None
 
 
-def _refuse_other_dialect(source: Source, base_dir: str, dialect: str | None, from_configmap: bool) -> Problem | None:
-    """A problem if a text is of a dialect that this flowd does not read."""
-    if dialect in ("fluentd", "flowd") or (dialect is None and _begins_like_fluentd(source.text)):
-        return None
-    found = dialect
-    if found is None:
-        from flowd.filters.recognise import FLUENTBIT_CONFIGMAP, FLUENTBIT_YAML, recognise_dialect
+def _find_dialect(part: _Part, from_configmap: bool) -> str | None:
+    """The dialect of a text, by its first significant line; None where it is of none."""
+    if _begins_like_fluentd(part.source.text):
+        return "fluentd"
+    from flowd.filters.recognise import FLUENTBIT_CONFIGMAP, FLUENTBIT_YAML, recognise_dialect
 
-        found = recognise_dialect(source.text, base_dir)
-        if found == FLUENTBIT_YAML and from_configmap:
-            found = FLUENTBIT_CONFIGMAP
-    if found == "fluentd":
-        return None
-    place = source.place(0)
-    if found is None:
-        return _problem_at(
-            place,
-            "this text is of no dialect that flowd knows",
-            'fluentd\'s filters begin with <filter TAG>; say which dialect it is with dialect="fluentd" (--dialect)',
-        )
-    return _problem_at(
-        place,
-        f"this is {_TITLES[found]} ({found}); this flowd reads the fluentd dialect only",
-        "write the filter as <filter TAG> sections with @type grep",
+    found = recognise_dialect(part.source.text, part.base_dir)
+    return FLUENTBIT_CONFIGMAP if found == FLUENTBIT_YAML and from_configmap else found
+
+
+def _report_unknown(part: _Part) -> Problem:
+    place = part.source.place(0)
+    return Problem(
+        place.file,
+        place.line,
+        place.column,
+        "this text is of no dialect that flowd knows",
+        "fluentd's filters begin with <filter TAG>, Fluent Bit's are a list: - name: grep; say which it is meant to be"
+        ' with dialect="fluentd" (--dialect)',
+        "unsupported-dialect",
     )
-
-
-_TITLES = {
-    "fluentbit-yaml": "a Fluent Bit list",
-    "fluentbit-classic": "a classic Fluent Bit configuration",
-    "fluentbit-configmap": "a Fluent Bit list in a ConfigMap",
-    "flowd": "flowd's own dialect",
-}
-
-
-def _problem_at(place: Place, message: str, hint: str) -> Problem:
-    return Problem(place.file, place.line, place.column, message, hint, "unsupported-dialect")

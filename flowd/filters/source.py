@@ -72,3 +72,9 @@ class Report:
     def warning(self, place: Place, message: str, *, hint: str, code: str) -> None:
         """Add what is accepted but may not mean what its writer thinks."""
         self.warnings.append(Problem(place.file, place.line, place.column, message, hint, code))
+
+
+def sort_problems(problems: list[Problem]) -> list[Problem]:
+    """By place within a file, files in the order they first occur; each only once."""
+    files = {problem.file: n for n, problem in reversed(list(enumerate(problems)))}
+    return sorted(dict.fromkeys(problems), key=lambda problem: (files[problem.file], problem.line, problem.column))

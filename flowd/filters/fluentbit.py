@@ -1,0 +1,114 @@
+"""A Fluent Bit text → the filters that decide for one stream, as Fluent Bit 5.1 would run them.
+
+Every filter is checked; those whose `match` fits the stream apply, in the order they are written. Files and variables
+are read when the text is opened, and never again.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Literal
+
+from flowd.errors import FilterError
+from flowd.filters.fluentbit_grep import GrepReader
+from flowd.filters.fluentbit_sections import Property, Section, Sections, Text
+from flowd.filters.fluentbit_variables import substitute
+from flowd.filters.model import Filter, FilterText
+from flowd.filters.source import Place, Report, Source, sort_problems
+
+FluentBitDialect = Literal["fluentbit-yaml", "fluentbit-classic", "fluentbit-configmap"]
+
+_STREAMS_OF_KEYS = {"flow": "flows", "dns": "dns"}
+_EXTENSIONS = (".yaml", ".yml")
+
+
+class FluentBitText:
+    """A text that was read once, to be asked for any stream.
+
+    `includes` are the paths, with wildcards, that it names: what is behind them belongs to the text. `name` is the key
+    or the file that it stands in: a bare list is for the stream of that name, where it does not say.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        base_dir: str,
+        dialect: FluentBitDialect,
+        *,
+        name: str = "",
+        skip_unsupported: bool = False,
+    ) -> None:
+        self.dialect: str = dialect
+        self._skip_unsupported = skip_unsupported
+        self._report = Report()
+        sections = _read_sections(source, base_dir, dialect, self._report)
+        default_tag = _STREAMS_OF_KEYS.get(_stem(name))
+        variables = {**os.environ, **{key: value for key, value in sections.variables.items() if value}}
+        self._sections = [self._put_in(section, variables, default_tag) for section in sections.filters]
+        self.includes = tuple(dict.fromkeys(self._report.includes))
+
+    @property
+    def section_count(self) -> int:
+        """How many filters are written, whatever they are for."""
+        return len(self._sections)
+
+    def resolve(self, stream: str, *, numbered_from: int = 1) -> FilterText:
+        """The filters for a stream. Reads no file. Raises FilterError with all problems, ordered by place."""
+        report = Report()
+        report.problems += self._report.problems
+        report.warnings += self._report.warnings
+        filters: list[Filter] = []
+        taken: set[str] = set()
+        for number, section in enumerate(self._sections):
+            reader = GrepReader(section, number, report, skip_unsupported=self._skip_unsupported)
+            name = reader.alias() or f"filter{number + numbered_from}"
+            while name in taken:
+                name += "_"
+            taken.add(name)
+            found = reader.read(name, stream)
+            if found is not None:
+                filters.append(found)
+        if report.problems:
+            raise FilterError(sort_problems(report.problems), sort_problems(report.warnings))
+        return FilterText(self.dialect, stream, tuple(filters), tuple(sort_problems(report.warnings)))
+
+    def _put_in(self, section: Section, variables: dict[str, str], default_tag: str | None) -> Section:
+        """The section with its variables put in, and with the tag that it is for where it does not say."""
+
+        def put_in(text: Text) -> Text:
+            return text._replace(
+                value=substitute(text.value, variables, lambda name: self._warn_unset(name, text.place))
+            )
+
+        properties = [
+            Property(found.name, tuple(put_in(text) for text in found.values), found.is_list, found.place)
+            for found in section.properties
+        ]
+        return Section(section.place, properties, section.has_default_tag, default_tag)
+
+    def _warn_unset(self, name: str, place: Place) -> None:
+        self._report.warning(
+            place,
+            f"variable ${{{name}}} is used but not set",
+            hint=f"it counts as the empty text; ${{{name}:-word}} gives a default",
+            code="unset-variable",
+        )
+
+
+def _read_sections(source: Source, base_dir: str, dialect: FluentBitDialect, report: Report) -> Sections:
+    if dialect == "fluentbit-classic":
+        from flowd.filters.fluentbit_classic import read_classic
+
+        return read_classic(source, base_dir, report)
+    if dialect == "fluentbit-configmap":
+        from flowd.filters.fluentbit_operator import read_operator_list
+
+        return read_operator_list(source, report)
+    from flowd.filters.fluentbit_yaml import read_yaml
+
+    return read_yaml(source, base_dir, report)
+
+
+def _stem(name: str) -> str:
+    base = os.path.basename(name)
+    return next((base.removesuffix(extension) for extension in _EXTENSIONS if base.endswith(extension)), base)
