@@ -87,27 +87,86 @@ def test_the_dialect_is_told_by_the_first_significant_line(text: str, dialect: s
 
 
 @pytest.mark.parametrize(
-    ("text", "message"),
+    ("text", "dialect"),
     [
-        ("- name: grep\n", "this is a Fluent Bit list (fluentbit-yaml); this flowd reads the fluentd dialect only"),
-        ("[FILTER]\n", "this is a classic Fluent Bit configuration (fluentbit-classic); this flowd reads"),
-        ("zork 1\n", "this text is of no dialect that flowd knows"),
+        ("- name: grep\n  exclude: a 1\n", "fluentbit-yaml"),
+        ("[FILTER]\n  name grep\n  match *\n", "fluentbit-classic"),
+        ("<filter>\n  @type flowd\n</filter>\n", "flowd"),
+        ("<filter>\n  @type grep\n</filter>\n", "fluentd"),
     ],
 )
-def test_other_dialects_are_named_and_refused(text: str, message: str, tmp_path: Path) -> None:
+def test_the_dialect_that_was_found_is_told(text: str, dialect: str, tmp_path: Path) -> None:
     path = tmp_path / "x"
     path.write_text(text)
+    assert read_path(path, "flows").dialect == dialect
+
+
+def test_a_text_of_no_dialect_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "x"
+    path.write_text("zork 1\n")
     (problem,) = find_problems(path)
-    assert problem.message.startswith(message)
+    assert problem.message == "this text is of no dialect that flowd knows"
     assert (problem.file, problem.line, problem.column, problem.code) == (str(path), 1, 1, "unsupported-dialect")
     assert problem.hint
+
+
+GREP = "- name: grep\n  exclude: a 1\n"
+SECTION = "<filter flows>\n  @type grep\n  <exclude>\n    key b\n    pattern 1\n  </exclude>\n</filter>\n"
+
+
+def test_a_folder_may_hold_both_dialects_and_all_of_it_applies(tmp_path: Path) -> None:
+    (tmp_path / "flow").write_text(SECTION)
+    (tmp_path / "dns").write_text(GREP + "  match: '*'\n")
+    found = read_path(tmp_path, "flows")
+    assert found.dialect == "fluentd+fluentbit-configmap"
+    assert names(found) == ["filter1", "filter2"]
+    assert names(read_path(tmp_path, "dns")) == ["filter2"]
+    (tmp_path / "flow").write_text(GREP)
+    (tmp_path / "dns").write_text(SECTION)
+    found = read_path(tmp_path, "flows")
+    assert (found.dialect, names(found)) == ("fluentbit-configmap+fluentd", ["filter1", "filter2"])
+
+
+def test_problems_of_all_texts_in_a_folder_are_told(tmp_path: Path) -> None:
+    (tmp_path / "flow").write_text(SECTION.replace("pattern 1", "pattern ("))
+    (tmp_path / "dns").write_text("- name: grep\n  exclude: a (\n")
+    assert [problem.code for problem in find_problems(tmp_path)] == ["bad-pattern", "bad-pattern"]
+
+
+@pytest.mark.parametrize("name", ["flow", "flow.yaml", "flow.yml"])
+def test_a_bare_list_is_for_the_stream_of_its_files_name(name: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_text(GREP)
+    assert names(read_path(tmp_path / name, "flows")) == ["filter1"]
+    assert names(read_path(tmp_path / name, "dns")) == []
+    (tmp_path / "other").write_text(GREP)
+    assert names(read_path(tmp_path / "other", "dns")) == ["filter1"]
+
+
+def test_a_manifests_lists_are_for_the_streams_of_their_keys(tmp_path: Path) -> None:
+    path = tmp_path / "m.yaml"
+    path.write_text("kind: ConfigMap\ndata:\n  flow: |\n    - name: grep\n      exclude: a (\n  dns: |\n    []\n")
+    (problem,) = find_problems(path)
+    assert (problem.file, problem.line, problem.column) == (str(path), 5, 16)
+    path.write_text(path.read_text().replace("(", "1"))
+    assert [names(read_path(path, stream)) for stream in ("flows", "dns")] == [["filter1"], []]
+
+
+def test_fluentds_text_in_fluent_bits_configmap_is_told_to_be_skipped(tmp_path: Path) -> None:
+    path = tmp_path / "m.yaml"
+    text = "".join(f"    {line}\n" for line in SECTION.splitlines())
+    path.write_text("kind: ConfigMap\nmetadata:\n  name: fluent-bit-filters\ndata:\n  flow: |\n" + text)
+    (warning,) = [found for found in read_path(path, "flows").warnings if found.code == "leftover-fluentd"]
+    assert warning.line == 6
+    assert "flow unfiltered" in warning.message
+    path.write_text(path.read_text().replace("fluent-bit-filters", "fluentd-filters"))
+    assert "leftover-fluentd" not in [found.code for found in read_path(path, "flows").warnings]
 
 
 def test_the_dialect_can_be_given(tmp_path: Path) -> None:
     path = tmp_path / "x"
     path.write_text(f"zork 1\n{FLOW}")
     assert names(read_path(path, "flows", "fluentd")) == ["filter1"]
-    assert find_problems(path, "fluentbit-yaml")[0].code == "unsupported-dialect"
+    assert find_problems(path, "fluentbit-yaml")[0].code == "syntax"
     with pytest.raises(ValueError, match="unknown dialect 'zork'"):
         read_path(path, "flows", "zork")
 
@@ -262,12 +321,9 @@ def test_places_in_a_quoted_text_name_the_key(tmp_path: Path) -> None:
         ("kind: ConfigMap\ndata: [\n", "not YAML: "),
         ("kind: ConfigMap\ndata: " + "[" * 500_000, "the manifest is nested too deeply"),
         ("kind: ConfigMap\n" + "#" * 5_000_000, "the manifest is larger than 4 MiB"),
-        ("[" * 500_000, "this is a Fluent Bit list"),
+        ("[" * 500_000, "exceeded maximum nesting depth"),
         ("kind: List\nitems: &a [{kind: List, items: *a}]\n", "this text is of no dialect"),
-        (
-            "kind: ConfigMap\ndata:\n  flow: |\n    - name: grep\n",
-            "this is a Fluent Bit list in a ConfigMap (fluentbit-configmap)",
-        ),
+        ("kind: ConfigMap\ndata:\n  flow: |\n    - grep\n", "this is no map"),
     ],
 )
 def test_manifests_that_hold_no_filters_are_refused(text: str, message: str, tmp_path: Path) -> None:

@@ -43,7 +43,10 @@ cdef int match_text(Context self, const Subject* subject, const uint8_t* text, s
     cdef int costly = 0
     if not traits.is_valid:
         self.scrubbed.clear()
-        scrub(text, n, self.scrubbed)
+        if subject.reading == READ_STRING:
+            mark_stray_bytes(text, n, self.scrubbed)
+        else:
+            scrub(text, n, self.scrubbed)
         if self.scrubbed.failed():
             return -1
         text = self.scrubbed.data()

@@ -81,6 +81,7 @@ cdef extern from "utf8.hpp" namespace "flowd" nogil:
         bint has_newline
     TextTraits read_traits(const uint8_t* p, size_t n)
     void scrub(const uint8_t* p, size_t n, Bytes& out)
+    void mark_stray_bytes(const uint8_t* p, size_t n, Bytes& out)
 
 cdef extern from "json.hpp" namespace "flowd" nogil:
     enum class Strictness:

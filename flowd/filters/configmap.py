@@ -28,10 +28,11 @@ _DEEPEST_NESTING = 100  # a ConfigMap in a List needs 5; composing recurses in C
 
 @dataclass(frozen=True, slots=True)
 class KeyText:
-    """The text under one key of a ConfigMap."""
+    """The text under one key of a ConfigMap, whose name is empty where it is not known."""
 
     key: str
     source: Source
+    configmap: str = ""
 
 
 def find_configmap(text: str, file: str) -> list[KeyText] | None:
@@ -155,6 +156,7 @@ def _place_of(node: yaml.Node, file: str) -> Place:
 
 def _read_keys(configmap: yaml.MappingNode, text: str, file: str) -> list[KeyText]:
     plain, binary = _key_nodes(configmap, "data"), _key_nodes(configmap, "binaryData")
+    name = _scalar(_child(_child(configmap, "metadata"), "name"))
     texts = []
     for key in KEYS:
         node = plain.get(key) or binary.get(key)
@@ -163,9 +165,9 @@ def _read_keys(configmap: yaml.MappingNode, text: str, file: str) -> list[KeyTex
         if not isinstance(node, yaml.ScalarNode):
             raise UnreadableText(_place_of(node, file), f"the key {key} is no text", f"write {key}: |")
         if key in plain:
-            texts.append(KeyText(key, _source_of_block(node, text, file, key)))
+            texts.append(KeyText(key, _source_of_block(node, text, file, key), name))
         else:
-            texts.append(KeyText(key, Source(f"{file}:{key}", _decode_binary(node, file, key))))
+            texts.append(KeyText(key, Source(f"{file}:{key}", _decode_binary(node, file, key)), name))
     if not texts:
         raise UnreadableText(
             _place_of(configmap, file), "the ConfigMap has neither the key flow nor dns", "name the keys flow and dns"

@@ -60,7 +60,13 @@ class FluentBitText:
         filters: list[Filter] = []
         taken: set[str] = set()
         for number, section in enumerate(self._sections):
-            reader = GrepReader(section, number, report, skip_unsupported=self._skip_unsupported)
+            reader = GrepReader(
+                section,
+                number,
+                report,
+                skip_unsupported=self._skip_unsupported,
+                is_broken=bool(self._report.problems),
+            )
             name = reader.alias() or f"filter{number + numbered_from}"
             while name in taken:
                 name += "_"

@@ -53,9 +53,15 @@ def normalise_name(name: str) -> str:
 
 
 class GrepReader:
-    """Reads one section; what is wrong or doubtful goes to the report. `number` counts the text's filters from 0."""
+    """Reads one section; what is wrong or doubtful goes to the report. `number` counts the text's filters from 0.
 
-    def __init__(self, section: Section, number: int, report: Report, *, skip_unsupported: bool) -> None:
+    Where the text `is_broken` properties may be missing because they could not be read: that is not told again.
+    """
+
+    def __init__(
+        self, section: Section, number: int, report: Report, *, skip_unsupported: bool, is_broken: bool = False
+    ) -> None:
+        self._is_broken = is_broken
         self._section = section
         self._number = number
         self._report = report
@@ -73,9 +79,7 @@ class GrepReader:
         operation = self._read_operation()
         if not self._is_active():
             return None
-        rules = [
-            rule for kind, texts in self._rule_texts() for rule in map(lambda text: self._read_rule(kind, text), texts)
-        ]
+        rules = [self._read_rule(kind, text) for kind, texts in self._rule_texts() for text in texts]
         self._check_operation(operation, rules)
         if not does_apply:
             return None
@@ -91,6 +95,8 @@ class GrepReader:
 
     def _check_plugin(self) -> bool:
         names = self._all("name")
+        if not names and self._is_broken:
+            return False
         if not names:
             self._problem(
                 self._section.place,
@@ -143,6 +149,8 @@ class GrepReader:
             return applies
         if self._section.has_default_tag and not expressions:
             return self._section.default_tag in (None, stream)
+        if self._is_broken:
+            return False
         self._problem(
             self._section.place,
             f"NO match rule for grep.{self._number} filter instance, unloading.",
@@ -209,9 +217,10 @@ class GrepReader:
         if not given:
             return "legacy"
         value = self._value(given[-1])
-        for operation in ("and", "or", "legacy"):
+        operations: tuple[_Operation, ...] = ("and", "or", "legacy")
+        for operation in operations:
             if value.lower() == operation:
-                return operation  # type: ignore[return-value]
+                return operation
         suggested = suggest_name(value, ("AND", "OR", "legacy"))
         self._warning(
             given[-1].place,

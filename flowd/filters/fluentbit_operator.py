@@ -9,7 +9,7 @@ with a warning nobody reads, and all logs flow: here it is refused.
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import Any, NoReturn
 
 import yaml
 
@@ -26,6 +26,8 @@ _TRUE = frozenset(["y", "Y", "yes", "Yes", "YES", "true", "True", "TRUE", "on", 
 _FALSE = frozenset(["n", "N", "no", "No", "NO", "false", "False", "FALSE", "off", "Off", "OFF"])
 _INTEGER = re.compile(r"[-+]?(?:0b[01_]+|0o?[0-7_]+|0x[0-9a-fA-F_]+|0|[1-9][0-9_]*)\Z")
 _FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?\Z")
+_TEXT_TAG = "tag:yaml.org,2002:str"
+_RESOLVER: Any = yaml.resolver.Resolver()  # says what a plain scalar would be without a tag
 _SKIPPED = "on a cluster Calico's operator skips this key, and all logs flow unfiltered"
 
 
@@ -75,7 +77,7 @@ def _compose(source: Source, report: Report) -> yaml.Node | None:
     return root
 
 
-def _skip(report: Report, place: Place, message: str) -> None:
+def _skip(report: Report, place: Place, message: str) -> NoReturn:
     """A text that the operator skips."""
     report.problem(place, message, hint=f"write a list of maps: - name: grep; {_SKIPPED}", code="skipped-by-operator")
     raise _Stopped
@@ -184,9 +186,8 @@ class _ListReader:
 def _as_json_text(node: yaml.ScalarNode) -> str:
     """The text of a scalar after it was read as YAML 1.1 and written as JSON, as Fluent Bit then sees it."""
     value = str(node.value)
-    if node.style or (node.tag == "tag:yaml.org,2002:str" and not _is_typed(value)):
-        return value
-    if node.tag == "tag:yaml.org,2002:str" and _was_tagged(node):
+    is_tagged = node.tag == _TEXT_TAG and _RESOLVER.resolve(yaml.ScalarNode, value, (True, False)) != _TEXT_TAG
+    if node.style or is_tagged:
         return value
     if value in _NULLS:
         return "null"
@@ -195,16 +196,6 @@ def _as_json_text(node: yaml.ScalarNode) -> str:
     if value in _FALSE:
         return "false"
     return _number_text(value)
-
-
-def _is_typed(value: str) -> bool:
-    return value in _TRUE or value in _FALSE or value in _NULLS or _number_text(value) != value
-
-
-def _was_tagged(node: yaml.ScalarNode) -> bool:
-    """Was the tag written (`!!str no`)? A plain scalar that YAML's own resolver would have typed says so."""
-    resolved: Any = yaml.SafeLoader("").resolve(yaml.ScalarNode, node.value, (True, False))
-    return bool(resolved != node.tag)
 
 
 def _number_text(value: str) -> str:

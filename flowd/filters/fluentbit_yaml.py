@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import glob
 import os
-from typing import Any
+from typing import Any, NoReturn
 
 import yaml
 
@@ -259,7 +259,7 @@ class _FileReader:
 
     # Problems
 
-    def _stop(self, event: yaml.Event, kind: type[yaml.Event], state: tuple[str, int], hint: str) -> None:
+    def _stop(self, event: yaml.Event, kind: type[yaml.Event], state: tuple[str, int], hint: str) -> NoReturn:
         name, number = _EVENTS.get(kind, ("event", 0))
         message = f"unexpected event '{name}' ({number}) in state '{state[0]}' ({state[1]})."
         self._problem(self._place(event), message, hint)

@@ -6,10 +6,10 @@ first `<match>` that takes the stream. Sections that do no filtering are skipped
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Literal, NamedTuple
 
-from flowd.errors import FilterError
+from flowd.errors import FilterError, Problem
 from flowd.filters.elements import Element, Parameter, Unset
 from flowd.filters.flowd_section import read_flowd_section
 from flowd.filters.fluentd_grep import read_grep
@@ -38,7 +38,8 @@ class FluentdText:
     """A text (given in parts, each with the folder of its includes) that was read once, to be asked for any stream.
 
     `includes` are the paths, with wildcards, that its includes name: what is behind them belongs to the text.
-    `dialect` is `flowd` where a section is of @type flowd; with the dialect fixed to `fluentd` none may be.
+    `notes` are warnings that are already known. `dialect` is `flowd` where a section is of @type flowd; with the
+    dialect fixed to `fluentd` none may be.
     """
 
     def __init__(
@@ -47,6 +48,7 @@ class FluentdText:
         *,
         skip_unsupported: bool = False,
         dialect: Literal["fluentd", "flowd"] | None = "fluentd",
+        notes: Sequence[Problem] = (),
     ) -> None:
         self._report = Report()
         self._root = read_elements(sources, self._report, comparisons=dialect != "fluentd")
@@ -55,7 +57,8 @@ class FluentdText:
             if dialect == "fluentd":  # whose grammar is stricter
                 self._report = Report()
                 self._root = read_elements(sources, self._report)
-        self.dialect = dialect
+        self.dialect: str = dialect
+        self._report.warnings += notes
         self._skip_unsupported = skip_unsupported
         self.includes = tuple(dict.fromkeys(self._report.includes))
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 _REACHES_OUT = re.compile(r"^[ \t]*include\b|@include\b|#\{", re.MULTILINE | re.IGNORECASE)
 _FLUENTBIT_REACHES_OUT = re.compile(r"^[ \t]*[\"']?includes[\"']?[ \t]*:|@include\b|\$\{", re.MULTILINE | re.IGNORECASE)
+_FLUENT_BITS_CONFIGMAP = "fluent-bit-filters"
 _DIALECTS = ("fluentd", "fluentbit-yaml", "fluentbit-classic", "fluentbit-configmap", "flowd")
 _MANIFEST_DIALECTS = (None, "fluentd", "flowd", "fluentbit-configmap")
 
@@ -35,11 +36,12 @@ def read_path(
 
 
 class _Part(NamedTuple):
-    """A text, the folder of its includes, and the name of the key or file that it stands in."""
+    """A text, the folder of its includes, the name of the key or file that it stands in, and its ConfigMap's name."""
 
     source: Source
     base_dir: str
     name: str
+    configmap: str = ""
 
 
 def open_path(path: str | os.PathLike[str], dialect: str | None = None, skip_unsupported: bool = False) -> OpenText:
@@ -54,9 +56,9 @@ def open_path(path: str | os.PathLike[str], dialect: str | None = None, skip_uns
             return _open_parts(parts, dialect, skip_unsupported, from_configmap=True)
         text = read_text_file(shown)
         base_dir = os.path.dirname(shown)
-        parts = _find_keys(text, shown, base_dir, dialect)
-        if parts is not None:
-            return _open_parts(parts, dialect, skip_unsupported, from_configmap=True)
+        keys = _find_keys(text, shown, base_dir, dialect)
+        if keys is not None:
+            return _open_parts(keys, dialect, skip_unsupported, from_configmap=True)
         part = _Part(Source(shown, text), base_dir, os.path.basename(shown))
         return _open_parts([part], dialect, skip_unsupported, from_configmap=False)
     except UnreadableText as error:
@@ -81,9 +83,9 @@ def open_text(
     try:
         check_text(text, origin)
         if dialect is None:
-            parts = _find_keys(text, origin, "", dialect)
-            if parts is not None:
-                return _open_parts(parts, dialect, skip_unsupported, from_configmap=True)
+            keys = _find_keys(text, origin, "", dialect)
+            if keys is not None:
+                return _open_parts(keys, dialect, skip_unsupported, from_configmap=True)
         part = _Part(Source(origin, text), "", os.path.basename(origin))
         return _open_parts([part], dialect, skip_unsupported, from_configmap=False)
     except UnreadableText as error:
@@ -129,7 +131,7 @@ def _find_keys(text: str, file: str, base_dir: str, dialect: str | None) -> list
     from flowd.filters.configmap import find_configmap
 
     keys = find_configmap(text, file)
-    return None if keys is None else [_Part(key.source, base_dir, key.key) for key in keys]
+    return None if keys is None else [_Part(key.source, base_dir, key.key, key.configmap) for key in keys]
 
 
 def _open_parts(
@@ -159,7 +161,14 @@ def _open_parts(
             )
         elif part is of_fluentd[0]:
             sources = [(other.source, other.base_dir) for other in of_fluentd]
-            opened.append(FluentdText(sources, skip_unsupported=skip_unsupported, dialect=_as_fluentd(dialect)))
+            opened.append(
+                FluentdText(
+                    sources,
+                    skip_unsupported=skip_unsupported,
+                    dialect=_as_fluentd(dialect),
+                    notes=[_warn_leftover(part) for part in of_fluentd if part.configmap == _FLUENT_BITS_CONFIGMAP],
+                )
+            )
     if len(opened) == 1:
         return opened[0]
     from flowd.filters.mixed import MixedText
@@ -180,6 +189,20 @@ def _find_dialect(part: _Part, from_configmap: bool) -> str | None:
 
     found = recognise_dialect(part.source.text, part.base_dir)
     return FLUENTBIT_CONFIGMAP if found == FLUENTBIT_YAML and from_configmap else found
+
+
+def _warn_leftover(part: _Part) -> Problem:
+    """fluentd's text in the ConfigMap that Calico's operator reads for Fluent Bit."""
+    place = part.source.place(0)
+    return Problem(
+        place.file,
+        place.line,
+        place.column,
+        f"the key {part.name} of {part.configmap} holds a fluentd text: Calico's operator skips it, and all logs flow"
+        " unfiltered",
+        "write it for Fluent Bit: flowd convert --to fluentbit-configmap",
+        "leftover-fluentd",
+    )
 
 
 def _report_unknown(part: _Part) -> Problem:

@@ -83,6 +83,19 @@ void scrub(const uint8_t *p, size_t n, Bytes &out) {
     }
 }
 
+void mark_stray_bytes(const uint8_t *p, size_t n, Bytes &out) {
+    const uint8_t *end = p + n;
+    while (p < end) {
+        bool is_valid;
+        unsigned length = read_subpart(p, end, &is_valid);
+        if (is_valid)
+            out.append(p, length);
+        else
+            for (unsigned i = 0; i < length; i++) push_character(0x10FF00u + p[i], out);
+        p += length;
+    }
+}
+
 void push_character(uint32_t point, Bytes &out) {
     if (point < 0x80) {
         out.push(static_cast<uint8_t>(point));

@@ -22,6 +22,10 @@ unsigned read_character(const uint8_t *p, const uint8_t *end, uint32_t *point);
 // Copies the text with one `?` for each maximal ill-formed subpart, as Ruby's String#scrub("?") does.
 void scrub(const uint8_t *p, size_t n, Bytes &out);
 
+// Copies the text with one character of its own (U+10FF00 and the byte) for each byte that belongs to no well-formed
+// character: as Fluent Bit's matches see it, it is one that no class of letters, digits or scripts holds.
+void mark_stray_bytes(const uint8_t *p, size_t n, Bytes &out);
+
 // Appends the UTF-8 of a code point (a lone surrogate becomes its three bytes, which are then ill-formed).
 void push_character(uint32_t point, Bytes &out);
 

@@ -18,6 +18,9 @@ void fuzz_one(const uint8_t *from, size_t n) {
     scrubbed.clear();
     scrub(p, n, scrubbed);
     if (n) FUZZ_CHECK(read_traits(scrubbed.data(), scrubbed.size()).is_valid);
+    scrubbed.clear();
+    mark_stray_bytes(p, n, scrubbed);
+    if (n) FUZZ_CHECK(read_traits(scrubbed.data(), scrubbed.size()).is_valid);
     bool is_strict = is_valid_value(p, n, Strictness::ruby, stack);
     bool is_lenient = is_valid_value(p, n, Strictness::lenient, stack);
     FUZZ_CHECK(is_lenient || !is_strict);

@@ -15,7 +15,7 @@ from flowd.filterset import FilterSet
 from flowd.relay.deciding.views import View
 
 if TYPE_CHECKING:
-    from flowd.filters.fluentd import FluentdText
+    from flowd.filters.mixed import OpenText
     from flowd.relay import config
     from flowd.relay.config import Filters
 
@@ -25,14 +25,14 @@ RuleKey = tuple[tuple[str, ...], int]
 
 class _ViewText(NamedTuple):
     stream: str
-    text: FluentdText
+    text: OpenText
 
 
 class Rulebook:
     """One reading of the filters, those of the configured views among them. A set is compiled when it is first asked
     for; one thread at a time may ask."""
 
-    def __init__(self, text: FluentdText, views: Mapping[str, _ViewText] | None = None) -> None:
+    def __init__(self, text: OpenText, views: Mapping[str, _ViewText] | None = None) -> None:
         self._text = text
         self._views = dict(views or {})
         self._sets: dict[str, FilterSet] = {}
