@@ -16,7 +16,7 @@ FLOORS = (
     ("flowd.errors", "flowd.memory", "flowd._core", "flowd._version", "flowd.corpus"),
     ("flowd.patterns",),
     ("flowd.filters",),
-    ("flowd.program", "flowd.explanation", "flowd.filterset"),
+    ("flowd.program", "flowd.explanation", "flowd.filterset", "flowd.comparison", "flowd.filter_tests"),
     ("flowd.wire", "flowd.records"),
     ("flowd.client", "flowd.aio"),
     ("flowd.relay",),
