@@ -27,6 +27,7 @@ PARTS = {
     "core": "core_filter",
     "rules": "core_rules",
     "process": "process_peers",
+    "compare": "compare",
     "relay": "relay_live",
     "durable": "durable",
     "memory": "memory",
