@@ -239,7 +239,6 @@ def test_a_journal_is_compared_with_new_filters(folder: Path) -> None:
 def test_what_a_journal_does_not_hold_is_estimated_and_called_so(folder: Path) -> None:
     """A quarter of 8,000 dropped lines would be kept: the estimate from 512 of them is that, give or take."""
     lines = b"".join(json_line("devops" if n % 4 == 0 else "dev", n) for n in range(8_000))
-    (folder / "flow").write_text(DEV_FILTER)
     with DaemonProcess(folder) as daemon:
         (folder / "flow").write_text(DEV_FILTER)
         assert flowd("reload", "--force", "--runtime-dir", daemon.run_dir).returncode == 0
