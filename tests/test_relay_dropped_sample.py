@@ -3,7 +3,6 @@ batch next to nothing."""
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from pathlib import Path
 from random import Random
@@ -17,7 +16,16 @@ from flowd.client import request
 from flowd.errors import Refused
 from flowd.filterset import FilterSet
 from flowd.relay.config import Config
-from flowd.relay.deciding.dropped import LINE_BYTES, SPAN_BYTES, SPAN_LINES, SPAN_S, SPANS, DroppedSample, Reservoir
+from flowd.relay.deciding.dropped import (
+    LINE_BYTES,
+    PICKS_A_BATCH,
+    SPAN_BYTES,
+    SPAN_LINES,
+    SPAN_S,
+    SPANS,
+    DroppedSample,
+    Reservoir,
+)
 
 SECOND_NS = 1_000_000_000
 BEGAN_NS = 1_700_000_000 * SECOND_NS
@@ -73,20 +81,6 @@ def test_few_lines_are_all_there() -> None:
     assert sorted(picked(reservoir)) == list(range(SPAN_LINES - 1))
 
 
-def test_batches_with_a_pick_get_rarer() -> None:
-    """Of a million lines in batches of 300, some 4,000 are picked, and from the second half on one batch in ten."""
-    reservoir = Reservoir(Random(5))
-    due = []
-    for _ in range(3_400):
-        due.append(reservoir.is_due(300))
-        if due[-1]:
-            reservoir.add(0, [DROPPED] * 300)
-        else:
-            reservoir.pass_over(300)
-    assert sum(due) < SPAN_LINES * (1 + math.log(3_400 * 300 / SPAN_LINES)) / 2
-    assert sum(due[1_700:]) < SPAN_LINES
-
-
 def test_bytes_are_bounded_and_long_lines_only_counted() -> None:
     reservoir = Reservoir(Random(2))
     fill(reservoir, 500, 10, size=LINE_BYTES - 10)
@@ -114,6 +108,56 @@ def test_only_dropped_lines_are_picked_and_nothing_is_counted() -> None:
         for line, time_ns in zip(span["lines"], span["times_ns"], strict=True)
     )
     assert filters.hits["filter1.exclude1"].lines == 0
+
+
+def test_batches_that_are_passed_over_have_the_same_chance() -> None:
+    """So many batches that one of some dozen is looked at: every tenth of them has its share of the picks, which come
+    in clusters of eight (chi-square with 9 degrees of freedom, one in a thousand: 27.9)."""
+    filters = flowd.compile(DROP_DEV)
+    random = Random(9)
+    parts: Counter[int] = Counter()
+    picks = 0
+    for _ in range(10):
+        sample = DroppedSample(random)
+        for number in range(3_000):
+            batch = b'{"source_namespace":"dev","n":%d}\n' % number * 150
+            sample.add_from(batch, 150, filters, BEGAN_NS + number)
+        (span,) = sample.describe()
+        assert (span["dropped_lines"], span["picked_lines"]) == (450_000, SPAN_LINES)
+        parts.update((time_ns - BEGAN_NS) // 300 for time_ns in span["times_ns"])
+        picks += SPAN_LINES
+    wanted = picks / 10
+    assert sum((parts[part] - wanted) ** 2 / wanted for part in range(10)) / PICKS_A_BATCH < 27.9
+    assert all(0.7 < parts[part] / wanted < 1.3 for part in range(10))
+
+
+def test_few_batches_are_filtered_again() -> None:
+    """Of 4,000 full batches some 300, most of them at the beginning; of small ones no line is picked twice."""
+
+    class Counting:
+        """A filter set that counts how often it is used."""
+
+        def __init__(self) -> None:
+            self.used = 0
+            self.filters = flowd.compile(DROP_DEV)
+
+        def twin(self) -> FilterSet:
+            self.used += 1
+            return self.filters
+
+    counting = Counting()
+    sample = DroppedSample(Random(8))
+    used = []
+    for _ in range(4_000):
+        sample.add_from(DROPPED * 300, 300, counting, BEGAN_NS)  # type: ignore[arg-type]
+        used.append(counting.used)
+    assert used[999] < 300
+    assert used[3_999] - used[1_999] < 80
+    small = DroppedSample(Random(8))
+    for number in range(4_000):
+        small.add_from(b'{"source_namespace":"dev","n":%d}\n' % number, 1, counting.filters, BEGAN_NS)
+    (span,) = small.describe()
+    assert len(set(span["lines"])) == SPAN_LINES
 
 
 def test_a_batch_of_which_nothing_is_dropped_is_not_looked_at() -> None:

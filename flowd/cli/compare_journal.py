@@ -38,7 +38,7 @@ class Span(NamedTuple):
     @property
     def scale(self) -> float:
         """How many dropped lines one that was picked stands for."""
-        return self.dropped_lines / self.picked_lines
+        return self.dropped_lines / self.picked_lines if self.picked_lines else 0.0
 
 
 @dataclass(slots=True)
