@@ -28,6 +28,7 @@ PARTS = {
     "rules": "core_rules",
     "conditions": "core_conditions",
     "process": "process_peers",
+    "compare": "compare",
     "relay": "relay_live",
     "durable": "durable",
     "memory": "memory",

@@ -22,6 +22,7 @@ ROWS = {
     "core": 7,
     "rules": 5,
     "process": 4,
+    "compare": 1,
     "relay": 4,
     "durable": 5,
     "memory": 2,

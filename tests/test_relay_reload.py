@@ -134,6 +134,20 @@ def test_filters_that_would_drop_far_more_are_refused_unless_forced(tmp_path: Pa
             "sampled_lines": 80,
             "dropped_lines": 0,
             "would_drop_lines": 80,
+            "newly_dropped_lines": 80,
+            "newly_kept_lines": 0,
+            "changes": [
+                {
+                    "change": "newly dropped",
+                    "old_verdict": "keep",
+                    "old_rule": "default",
+                    "new_verdict": "drop",
+                    "new_rule": "filter1.exclude1",
+                    "lines": 80,
+                    "examples": [KEPT.decode().rstrip()] * 2,
+                }
+            ],
+            "more_changes": 0,
         }
         assert reloads(ask(config, "status")) == {}
         assert ask(config, "reload")["result"] == "refused"

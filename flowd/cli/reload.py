@@ -10,7 +10,7 @@ import click
 from flowd.cli.command import Command, compose, option, output_option, runtime_option, timeout_option
 from flowd.cli.output import write_text
 from flowd.cli.runtime import find_endpoint, require_socket
-from flowd.cli.table import show_count, show_number, show_share
+from flowd.cli.table import shorten, show_count, show_number, show_share
 from flowd.cli.talk import say_error
 from flowd.errors import EXIT_CONFIG, EXIT_DONE, EXIT_NO
 
@@ -20,6 +20,7 @@ EXAMPLES = (
 )
 TIMEOUT_S = 60.0
 """Thousands of expressions take seconds to compile."""
+EXAMPLE_WIDTH = 160
 
 _CODES = {"loaded": EXIT_DONE, "unchanged": EXIT_DONE, "refused": EXIT_NO, "failed": EXIT_CONFIG}
 
@@ -31,8 +32,9 @@ _CODES = {"loaded": EXIT_DONE, "unchanged": EXIT_DONE, "refused": EXIT_NO, "fail
 def command(dry_run: bool, force: bool, runtime_dir: str | None, timeout_s: float, output: str) -> int:
     """Have the daemon read its filters again.
 
-    They are compiled aside and take over in all streams between two batches. Exits with 78 where they cannot be used:
-    the old ones go on. Exits with 1 where they would drop so much more of the recent lines that it looks like a mistake
+    They are compiled aside and take over in all streams between two batches; with --dry-run it says what would change,
+    and which rules would decide recent lines otherwise. Exits with 78 where they cannot be used: the old ones go on.
+    Exits with 1 where they would drop so much more of the recent lines that it looks like a mistake
     (reload_max_extra_drop of the configuration).
     """
     endpoint = find_endpoint(runtime_dir, "admin")
@@ -52,7 +54,9 @@ def render_reload(answer: dict[str, Any], is_dry: bool) -> str:
     """What changes, stream by stream, and what came of it."""
     text = ""
     if answer["result"] in ("loaded", "refused"):
-        text = "".join(_render_stream(name, stream) for name, stream in answer["streams"].items())
+        is_doubtful = is_dry or answer["result"] == "refused"
+        for name, stream in answer["streams"].items():
+            text += _render_stream(name, stream) + (_render_changes(stream) if is_doubtful else "")
     return text + _render_result(answer, is_dry) + "\n"
 
 
@@ -79,6 +83,20 @@ def _render_stream(name: str, stream: dict[str, Any]) -> str:
         text += "".join(f"  {sign} {rule}\n" for rule in stream[rules])
         if stream[total] > len(stream[rules]):
             text += f"  {sign} … and {show_count(stream[total] - len(stream[rules]))} more\n"
+    return text
+
+
+def _render_changes(stream: dict[str, Any]) -> str:
+    """Which rules decide recent lines otherwise, with an example each."""
+    text = ""
+    for change in stream["changes"]:
+        text += (
+            f"  {change['change']} by {change['new_rule']}: {show_number(change['lines'], 'recent line')},"
+            f" {change['old_verdict']} by {change['old_rule']} today\n"
+        )
+        text += "".join(f"      {shorten(example, EXAMPLE_WIDTH)}\n" for example in change["examples"][:1])
+    if stream["more_changes"]:
+        text += f"  … and {show_number(stream['more_changes'], 'more pair')} of rules\n"
     return text
 
 

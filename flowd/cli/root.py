@@ -16,6 +16,8 @@ COMMANDS = {
     "check": "Load filters and print every problem and warning.",
     "filter": "Write the lines that the filters keep, like grep.",
     "explain": "Say why lines are kept or dropped, or list the rules.",
+    "test": "Run filter tests written in TOML.",
+    "compare": "Say what new filters drop or keep otherwise.",
     "run": "Run the daemon.",
     "send": "Send lines into the daemon, acknowledged.",
     "observe": "Follow what the daemon keeps, or read what it has stored.",

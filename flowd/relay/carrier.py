@@ -93,11 +93,13 @@ class Carrier:
         kept = cast(Buffer, applied.kept)
         stream.account(len(lines), len(kept), applied)
         stream.sample.add_from(lines, applied.lines)
+        now_ns = time.time_ns()
+        stream.dropped.add_from(lines, applied.lines - applied.kept_lines, stream.filter_set, now_ns)
         entry.batch = NewBatch(
             stream.name,
             kept,
             applied.kept_lines,
-            time.time_ns(),
+            now_ns,
             stream.generation,
             crc if kept is lines else None,
         )

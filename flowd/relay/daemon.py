@@ -205,6 +205,7 @@ class Daemon:
             "bypass": self._bypass,
             "filters": inquiry.filters,
             "explain": inquiry.explain,
+            "dropped": inquiry.dropped,
             "consumers": administration.consumers,
             "journal": administration.journal,
         }

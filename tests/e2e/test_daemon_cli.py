@@ -205,14 +205,15 @@ def test_reload_says_what_changes_and_what_came_of_it(tmp_path: Path) -> None:
             b"flows: 1 rule, 1 new, 1 gone; of 112 recent lines 0.0 % were dropped, 100.0 % would be\n"
             b"  - exclude source_namespace dev\n  + exclude source_namespace shop\n"
         )
+        pairs = b"  newly dropped by filter1.exclude1: 112 recent lines, keep by default today\n      " + KEPT
         refusal = (
             b"flowd: flows: 112 of 112 recent lines would be dropped, not 0 as today\nflowd: the filters are refused\n"
         )
         dry = flowd("reload", "--dry-run", extra=extra)
         assert (dry.returncode, dry.stderr) == (1, refusal)
-        assert dry.stdout == changes + b"dry run: the filters would not be loaded; generation 1 goes on\n"
+        assert dry.stdout == changes + pairs + b"dry run: the filters would not be loaded; generation 1 goes on\n"
         refused = flowd("reload", extra=extra)
-        assert (refused.returncode, refused.stdout) == (1, changes + b"refused: generation 1 goes on\n")
+        assert (refused.returncode, refused.stdout) == (1, changes + pairs + b"refused: generation 1 goes on\n")
         assert refused.stderr == refusal + b"hint: look at them, then load them with --force\n"
         assert b"last reload refused (command); generation 1 decides:\n" in flowd("status", extra=extra).stdout
         forced = flowd("reload", "--force", extra=extra)

@@ -1,4 +1,5 @@
-"""What an administrator asks of the filters: which rules decide a stream, and why a line is kept or dropped."""
+"""What an administrator asks of the filters: which rules decide a stream, why a line is kept or dropped, and what was
+dropped lately."""
 
 from __future__ import annotations
 
@@ -15,8 +16,7 @@ if TYPE_CHECKING:
 
 
 class Inquiry:
-    """The operations `filters` and `explain` of the admin lane, about what decides at this moment. Raises FlowdError to
-    say no."""
+    """The operations `filters`, `explain` and `dropped` of the admin lane. Raises FlowdError to say no."""
 
     def __init__(self, streams: Streams) -> None:
         self._streams = streams
@@ -36,8 +36,8 @@ class Inquiry:
         }
 
     def explain(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
-        """What the filters of `stream` (flows) make of `line`, and all that they look at; of a view its own filters.
-        Counts nothing."""
+        """What the filters of `stream` (flows) make of `line` at this moment, and all that they look at; of a view its
+        own filters. Counts nothing."""
         line = arguments.get("line")
         if not isinstance(line, str | bytes):
             raise FlowdError(f"line is {line!r}"[:200], hint="give line as a string, or as bytes")
@@ -49,6 +49,13 @@ class Inquiry:
         except ValueError as error:
             raise FlowdError(str(error)) from error
         return {"generation": generation, "bypass": self._streams.is_bypassed, **asdict(told)}
+
+    def dropped(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        """A uniform sample of what the filters of `stream` (flows) dropped lately, in spans of time; of none of its
+        views."""
+        streams = {stream.name: stream for stream in self._streams.all()}
+        name = _find(arguments.get("stream", FIRST_STREAM), streams)
+        return {"stream": name, "spans": streams[name].dropped.describe()}
 
 
 def _describe(filter_set: FilterSet) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The streams that the daemon has seen: each with what decides its lines, its totals, and a sample of its lines.
+"""The streams that the daemon has seen: each with what decides its lines, its totals, and samples of its lines.
 
 A stream comes into being with its first batch, which is when its filters are compiled. Their number is bounded. New
 filters take over in all streams at once, between two batches.
@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from flowd.program import SAMPLED
+from flowd.relay.deciding.dropped import DroppedSample
 from flowd.relay.deciding.rulebook import Rulebook, RuleKey, keep_everything, key_deciders
 from flowd.relay.deciding.sample import Sample
 from flowd.relay.deciding.views import Views
@@ -71,6 +72,7 @@ class Stream:
         self.filter_set = bypass or loaded
         self.generation = generation
         self.sample = Sample()
+        self.dropped = DroppedSample()
         self._totals = Totals()
         self._earlier: defaultdict[RuleKey, list[int]] = defaultdict(lambda: [0, 0])
         self._lock = threading.Lock()

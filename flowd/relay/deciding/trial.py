@@ -1,13 +1,16 @@
 """What new filters would change, before they decide anything: which rules come and go, and how a stream's recent lines
 would fare.
 
-Works on twins of the filter sets, so that trying is not counted as deciding.
+Trying is not counted as deciding: a comparison works on twins of the filter sets.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from typing import TYPE_CHECKING, Any, NamedTuple
+
+from flowd.comparison import Change, Comparison
+from flowd.explanation import VERDICTS
 
 if TYPE_CHECKING:
     from flowd.filterset import FilterSet
@@ -17,6 +20,11 @@ LEAST_LINES = 32
 """A share of fewer lines says too little to refuse anything."""
 RULES_SHOWN = 20
 """Rules named of those that come, and of those that go; there may be thousands."""
+CHANGES_SHOWN = 10
+"""Pairs of rules told of those that decide recent lines otherwise."""
+EXAMPLES_SHOWN = 2
+EXAMPLE_BYTES = 384
+"""A glimpse of a line: the examples of 64 streams fit into one answer, which is 1 MiB at most."""
 
 
 class Trial(NamedTuple):
@@ -28,6 +36,9 @@ class Trial(NamedTuple):
     sampled_lines: int
     dropped_lines: int
     would_drop_lines: int
+    newly_dropped_lines: int
+    newly_kept_lines: int
+    changes: list[Change]
 
     @property
     def extra_drop(self) -> float:
@@ -47,6 +58,10 @@ class Trial(NamedTuple):
             "sampled_lines": self.sampled_lines,
             "dropped_lines": self.dropped_lines,
             "would_drop_lines": self.would_drop_lines,
+            "newly_dropped_lines": self.newly_dropped_lines,
+            "newly_kept_lines": self.newly_kept_lines,
+            "changes": [_describe_change(change) for change in self.changes[:CHANGES_SHOWN]],
+            "more_changes": max(0, len(self.changes) - CHANGES_SHOWN),
         }
 
 
@@ -54,16 +69,33 @@ def try_filters(stream: Stream, candidate: FilterSet) -> Trial:
     """Compares what a stream has loaded with what it would get."""
     loaded = stream.loaded
     sampled = stream.sample.lines()
-    lines = b"".join(sampled)
+    comparison = Comparison(loaded, candidate, examples=EXAMPLES_SHOWN)
+    comparison.add(b"".join(sampled))
     before, after = _describe_rules(loaded), _describe_rules(candidate)
     return Trial(
         rules=len(candidate.rules),
         come=sorted((after - before).elements()),
         gone=sorted((before - after).elements()),
         sampled_lines=len(sampled),
-        dropped_lines=loaded.twin().verdicts(lines).count(b"D"),
-        would_drop_lines=candidate.twin().verdicts(lines).count(b"D"),
+        dropped_lines=comparison.old_dropped.lines,
+        would_drop_lines=comparison.new_dropped.lines,
+        newly_dropped_lines=comparison.total("newly dropped").lines,
+        newly_kept_lines=comparison.total("newly kept").lines,
+        changes=comparison.changes,
     )
+
+
+def _describe_change(change: Change) -> dict[str, Any]:
+    """A pair of rules with its lines; of the examples as much as may be told, as text."""
+    return {
+        "change": change.direction,
+        "old_verdict": VERDICTS[change.old_verdict],
+        "old_rule": change.old_rule,
+        "new_verdict": VERDICTS[change.new_verdict],
+        "new_rule": change.new_rule,
+        "lines": change.lines,
+        "examples": [example[:EXAMPLE_BYTES].decode("utf-8", "replace") for example in change.examples],
+    }
 
 
 def _describe_rules(filter_set: FilterSet) -> Counter[str]:
