@@ -33,7 +33,9 @@ def write_rules(count: int) -> str:
     rules = []
     for number in range(count):
         prefix = PREFIXES[number % len(PREFIXES)]
-        network = f"100.{64 + number // 256}.{number % 256}.0/{prefix}" if prefix >= 24 else f"192.{number % 160}.0.0/16"
+        network = (
+            f"100.{64 + number // 256}.{number % 256}.0/{prefix}" if prefix >= 24 else f"192.{number % 160}.0.0/16"
+        )
         pattern = PATTERNS[number % len(PATTERNS)].format(number)
         rules.append(f"  <exclude>\n    key source_ip\n    cidr {network}\n  </exclude>\n")
         rules.append(f"  <exclude>\n    key dest_name_aggr\n    pattern {pattern}\n  </exclude>\n")

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
+from flowd import _core
 from flowd.joint import JointProgram
 
 if TYPE_CHECKING:
@@ -104,11 +105,17 @@ class Comparison:
         self._format: Format = format
         self._with_rules = with_rules
         self._joint = JointProgram(old, new)
-        self._comparer = self._joint.comparer(examples)
-        self._merged: Counts = {}
+        self._idle: list[_core.Comparer] = []
+        self._comparer: _core.Comparer | None = None
+        self._counted: Counts = {}
 
     def add(self, lines: Buffer) -> None:
         """Counts whole lines that end in newlines; the last may lack it. The GIL is released."""
+        if self._comparer is None:
+            try:
+                self._comparer = self._idle.pop()
+            except IndexError:
+                self._comparer = self._joint.comparer(self._examples)
         self._comparer.add(lines, self._format)
 
     def fork(self) -> Comparison:
@@ -116,8 +123,8 @@ class Comparison:
         fork = Comparison.__new__(Comparison)
         fork.old, fork.new = self.old, self.new
         fork._examples, fork._format, fork._with_rules = self._examples, self._format, self._with_rules
-        fork._joint, fork._comparer = self._joint, self._joint.comparer(self._examples)
-        fork._merged = {}
+        fork._joint, fork._idle, fork._comparer = self._joint, self._idle, None
+        fork._counted = {}
         return fork
 
     def merge(self, other: Comparison) -> None:
@@ -127,7 +134,10 @@ class Comparison:
         """
         if other.old is not self.old or other.new is not self.new:
             raise ValueError("only comparisons of the same filter sets can be merged")
-        _add_up(self._merged, other._counts, self._examples)
+        _add_up(self._counts, other._counts, self._examples)
+        if other._comparer is not None:  # its tables know the values: another fork goes on with them
+            self._idle.append(other._comparer)
+            other._comparer = None
 
     @property
     def changes(self) -> list[Change]:
@@ -170,20 +180,14 @@ class Comparison:
 
     @property
     def _counts(self) -> Counts:
-        """All that was counted, here and in what was merged."""
-        counts: Counts = {}
-        pairs = []
-        for old_rule, old, new_rule, new, lines, size in self._comparer.counts():
-            is_told_apart = old != new or self._with_rules
-            names = (self._joint.old_rule(old_rule), self._joint.new_rule(new_rule)) if is_told_apart else ("", "")
-            pair = Pair(old, names[0], new, names[1])
-            pairs.append(pair if is_told_apart else None)
-            _add_up(counts, {pair: _Tally(lines, size)}, 0)
-        for number, line in self._comparer.examples:
-            if (found := pairs[number]) is not None:
-                counts[found].examples.append(line)
-        _add_up(counts, self._merged, self._examples)
-        return counts
+        """All that was counted so far."""
+        if self._comparer is not None:
+            for old_rule, old, new_rule, new, lines, size, examples in self._comparer.take():
+                is_told_apart = old != new or self._with_rules
+                names = (self._joint.old_rule(old_rule), self._joint.new_rule(new_rule)) if is_told_apart else ("", "")
+                tally = _Tally(lines, size, examples if is_told_apart else [])
+                _add_up(self._counted, {Pair(old, names[0], new, names[1]): tally}, self._examples)
+        return self._counted
 
     def _list(self, is_wanted: Callable[[Pair], bool]) -> list[Change]:
         found = [

@@ -44,14 +44,14 @@ def test_each_line_is_counted_under_what_both_sets_decide(data: st.DataObject) -
         comparer.add(lines)
         wanted += count_alone(old, new, lines)
         size += len(lines)
-    counts = comparer.counts()
+    counts = comparer.take()
     names = [
         (joint.old_rule(old_rule), before, joint.new_rule(new_rule), after)
-        for old_rule, before, new_rule, after, _, _ in counts
+        for old_rule, before, new_rule, after, *_ in counts
     ]
     assert dict(zip(names, (count[4] for count in counts), strict=True)) == wanted
     assert sum(count[5] for count in counts) == size
-    examples = Counter(number for number, _ in comparer.examples)
-    assert examples == {number: min(2, count[4]) for number, count in enumerate(counts)}
-    for number, line in comparer.examples:
-        assert list(count_alone(old, new, line + b"\n")) == [names[number]]
+    for name, (*_, lines, _, examples) in zip(names, counts, strict=True):
+        assert len(examples) == min(2, lines)
+        assert all(list(count_alone(old, new, line + b"\n")) == [name] for line in examples)
+    assert comparer.take() == []

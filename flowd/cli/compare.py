@@ -42,7 +42,7 @@ SINCE = "1h"
 @option("--new-dialect", type=click.Choice(DIALECTS), help="The dialect of NEW, if not --dialect.")
 @compose(stream_option(), format_option())
 @option("--examples", type=click.IntRange(min=0), default=3, metavar="N", help="Lines shown of each pair of rules.")
-@option("--rules", is_flag=True, help="Tell other rules, too, where the verdict stays; slower.")
+@option("--rules", is_flag=True, help="Tell other rules, too, where the verdict stays.")
 @option("--journal", is_flag=True, help="Compare on what a running daemon has kept; PATH is NEW alone.")
 @option(
     "--since", metavar="TIME", help=f"With --journal: what was kept since then: 5m, 2h, or a date.  [default: {SINCE}]"

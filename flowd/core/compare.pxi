@@ -39,7 +39,7 @@ cdef class Comparer:
     cdef Example* found
     cdef size_t n_found
     cdef size_t found_room
-    cdef readonly list examples      # (pair's number, line without its newline)
+    cdef list examples               # (pair's number, line without its newline)
 
     def __cinit__(self, Program joint not None, Program old not None, Program new not None, uint32_t old_sections,
                   uint32_t examples):
@@ -72,14 +72,22 @@ cdef class Comparer:
         finally:
             PyBuffer_Release(&view)
 
-    def counts(self):
-        """For each pair of decisions (old rule, old verdict, new rule, new verdict, lines, bytes), rules as numbers."""
+    def take(self):
+        """What was counted since the last time: for each pair of decisions that occurred (old rule, old verdict, new
+        rule, new verdict, lines, bytes, examples), rules as numbers."""
         cdef uint32_t i
-        return [
-            (self.pairs[i].old_rule, chr(self.pairs[i].old_verdict), self.pairs[i].new_rule,
-             chr(self.pairs[i].new_verdict), self.pairs[i].lines, self.pairs[i].bytes)
-            for i in range(self.n_pairs)
-        ]
+        examples = {}
+        for pair, line in self.examples:
+            examples.setdefault(pair, []).append(line)
+        self.examples = []
+        found = []
+        for i in range(self.n_pairs):
+            if self.pairs[i].lines:
+                found.append((self.pairs[i].old_rule, chr(self.pairs[i].old_verdict), self.pairs[i].new_rule,
+                              chr(self.pairs[i].new_verdict), self.pairs[i].lines, self.pairs[i].bytes,
+                              examples.get(i, [])))
+            self.pairs[i].lines = self.pairs[i].bytes = self.pairs[i].examples = 0
+        return found
 
     cdef int run(self, const uint8_t* p, const uint8_t* end, uint32_t form) except -1 nogil:
         cdef Plan plan = self.program.plan
