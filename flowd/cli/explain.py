@@ -45,6 +45,7 @@ LINE_WIDTH = 6
 @click.command(cls=Command, name="explain", examples=EXAMPLES)
 @compose(filter_options(), stream_option(), format_option())
 @option("-t", "--trace", "is_traced", is_flag=True, help="For each line a table of every rule that was looked at.")
+@option("--plain", "is_plain", is_flag=True, help="Only say in plain English what the filters do.")
 @compose(output_option("text", "json"))
 @click.argument("files", nargs=-1, metavar="[FILE]...")
 def command(
@@ -55,19 +56,21 @@ def command(
     dialect: str | None,
     skip_unsupported: bool,
     is_traced: bool,
+    is_plain: bool,
     output: str,
 ) -> int:
     """For each line of the FILEs say the verdict, the rule that decided, and the value that it saw.
 
     With --trace also everything that was looked at on the way, the deciding rule marked with `>`.
 
-    `-` is standard input. Without FILE, and with nothing piped in, list the rules that decide for the stream. With
-    `-o json`, one object a line: for a line with the trace of everything that was looked at.
+    `-` is standard input. Without FILE, and with nothing piped in, list the rules that decide for the stream, and say
+    in plain English what they do. With `-o json`, one object a line: for a line with the trace of everything that was
+    looked at.
     """
     filters = load_filters(path, stream, dialect, skip_unsupported, form)  # type: ignore[arg-type]
     as_json = output == "json"
-    if not files and not is_piped_in():
-        write_rules(filters, as_json)
+    if is_plain or (not files and not is_piped_in()):
+        write_rules(filters, as_json, is_plain)
         return EXIT_DONE
     explaining = _Explaining(filters, as_json, is_traced)
     code = EXIT_DONE
@@ -97,10 +100,14 @@ def is_piped_in() -> bool:
     return stat.S_ISFIFO(mode) or stat.S_ISREG(mode) or stat.S_ISSOCK(mode)
 
 
-def write_rules(filters: FilterSet, as_json: bool) -> None:
-    """The rules in the order in which they are evaluated."""
+def write_rules(filters: FilterSet, as_json: bool, is_plain: bool = False) -> None:
+    """The rules in the order in which they are evaluated, and what they say in sentences; `is_plain` these alone."""
+    from flowd.filters.english import write_sentences
+
     if as_json:
-        write_text("".join(json.dumps(rule._asdict()) + "\n" for rule in filters.rules))
+        english = {sentence.rule: sentence.text for sentence in write_sentences(filters.text)}
+        described = ({**rule._asdict(), "english": english.get(rule.group or rule.name, "")} for rule in filters.rules)
+        write_text("".join(json.dumps(rule) + "\n" for rule in described))
         return
     if not filters.rules:
         write_text(f"no rules for the stream {filters.stream}: every line is kept\n")
@@ -109,7 +116,10 @@ def write_rules(filters: FilterSet, as_json: bool) -> None:
         (rule.name, f"{rule.file}:{rule.line}", rule.kind, rule.field, rule.pattern, rule.engine, rule.group or "-")
         for rule in filters.rules
     ]
-    write_text(render_table(("RULE", "PLACE", "KIND", "FIELD", "PATTERN", "ENGINE", "GROUP"), rows))
+    if not is_plain:
+        write_text(render_table(("RULE", "PLACE", "KIND", "FIELD", "PATTERN", "ENGINE", "GROUP"), rows) + "\n")
+    lines = [f"{number}. {sentence.text}" for number, sentence in enumerate(write_sentences(filters.text), 1)]
+    write_text("\n".join([*lines, "Everything else is kept."]) + "\n")
 
 
 class _Explaining:
