@@ -9,24 +9,35 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from flowd.cli.command import Command, compose, format_option, option, output_option, reading_options, stream_option
+from flowd.cli.command import (
+    DIALECTS,
+    Command,
+    compose,
+    format_option,
+    option,
+    output_option,
+    reading_options,
+    stream_option,
+)
 from flowd.cli.lines import STDIN
 from flowd.cli.outcome import describe_os_error
 from flowd.cli.output import write_text
 from flowd.cli.table import show_number
 from flowd.cli.talk import paint, say_error
-from flowd.errors import EXIT_CONFIG, EXIT_DONE, EXIT_IO, FilterError, Problem
+from flowd.errors import EXIT_CONFIG, EXIT_DONE, EXIT_IO, EXIT_USAGE, FilterError, Problem
 
 if TYPE_CHECKING:
     from flowd.cli.sampling import Sampled
     from flowd.filterset import Format
 
+UNANCHORED_WORD = "unanchored-word"
 STREAMS = ("flows", "dns")
 """The streams that users filter: the number of rules is told for each, since a wrong tag is easily written."""
 
 EXAMPLES = (
     "flowd check filters/",
     "flowd check --deny-warnings --sample flows.log filters/",
+    "flowd check --explain unanchored-word",
 )
 
 
@@ -39,6 +50,7 @@ class Report:
     rules: dict[str, int] = field(default_factory=dict)
     problems: tuple[Problem, ...] = ()
     warnings: tuple[Problem, ...] = ()
+    files: set[str] = field(default_factory=set)
     sample: Sampled | None = None
 
 
@@ -46,15 +58,19 @@ class Report:
 @compose(*reading_options())
 @option("--deny-warnings", is_flag=True, help="Exit with 78 for warnings, too.")
 @option("--sample", metavar="FILE", help="Filter the lines of FILE, too, and warn of rules that decide none of them.")
+@option("--for", "target", type=click.Choice(DIALECTS), help="Warn of what would mean something else in this dialect.")
+@option("--explain", "code", metavar="CODE", help="Say what a warning's code means; needs no PATH.")
 @compose(stream_option(), format_option())
 @output_option("text", "json")
-@click.argument("paths", nargs=-1, required=True, metavar="PATH...")
+@click.argument("paths", nargs=-1, metavar="PATH...")
 def command(
     paths: tuple[str, ...],
     dialect: str | None,
     skip_unsupported: bool,
     deny_warnings: bool,
     sample: str | None,
+    target: str | None,
+    code: str | None,
     stream: str,
     form: Format,
     output: str,
@@ -62,28 +78,60 @@ def command(
     """Load the filters of each PATH and print every problem and warning, with its place and what to do about it.
 
     A PATH is a file, a folder with flow and dns, or a ConfigMap's manifest or mount. Exits with 0 where all can be
-    used, and with 78 where they cannot. --stream and --format speak of the sample's lines.
+    used, and with 78 where they cannot. --stream and --format speak of the sample's lines. A comment `# flowd: ignore
+    CODE` above a line or a section silences a warning there.
     """
+    if code is not None:
+        return explain_code(code)
+    if not paths:
+        raise click.UsageError("Missing argument 'PATH...'.")
     if sample == STDIN and len(paths) > 1:
         raise click.UsageError("standard input can be the sample of one PATH only")
-    code = EXIT_DONE
+    exit_code = EXIT_DONE
     for path in paths:
         try:
-            report = check_path(path, dialect, skip_unsupported)
+            report = check_path(path, dialect, skip_unsupported, target or "")
             if sample is not None and not report.problems:
                 add_sample(report, sample, stream, dialect, skip_unsupported, form)
         except OSError as error:
             say_error(describe_os_error(error))
-            code = code or EXIT_IO
+            exit_code = exit_code or EXIT_IO
             continue
+        report.warnings = silence_warnings(report)
         write_text(json.dumps(_as_json(report)) + "\n" if output == "json" else _as_text(report))
         if report.problems or (deny_warnings and report.warnings):
-            code = EXIT_CONFIG
-    return code
+            exit_code = EXIT_CONFIG
+    return exit_code
 
 
-def check_path(path: str, dialect: str | None = None, skip_unsupported: bool = False) -> Report:
-    """Compiles the filters of a path for each stream. Raises OSError."""
+def explain_code(code: str) -> int:
+    """Says what a code means, and where its page is."""
+    from flowd.filters.lint.codes import CODES, WARNINGS
+    from flowd.filters.suggest import suggest_name
+
+    if code not in CODES:
+        suggested = suggest_name(code, CODES)
+        say_error(f"there is no code {code}", f"did you mean {suggested}?" if suggested else "docs/lint.md lists them")
+        return EXIT_USAGE
+    kind = "warning" if code in WARNINGS else "error"
+    write_text(f"{code} ({kind}): {CODES[code]}\n")
+    write_text(f"docs/lint.md#{code} has examples and what to write instead\n" if kind == "warning" else "")
+    return EXIT_DONE
+
+
+def silence_warnings(report: Report) -> tuple[Problem, ...]:
+    """The warnings that no comment in the filters' files silences."""
+    from flowd.filters.lint.ignoring import silence
+    from flowd.filters.source import sort_problems
+
+    return tuple(sort_problems(silence(report.warnings, report.files)))
+
+
+def check_path(path: str, dialect: str | None = None, skip_unsupported: bool = False, target: str = "") -> Report:
+    """Compiles the filters of a path for each stream, and looks for what is doubtful. Raises OSError."""
+    from time import time_ns
+
+    from flowd.filters.lint import lint_text
     from flowd.filterset import load
 
     report = Report(path)
@@ -95,7 +143,9 @@ def check_path(path: str, dialect: str | None = None, skip_unsupported: bool = F
             return report
         report.dialect = filters.dialect
         report.rules[stream] = len(filters.rules)
-        report.warnings = tuple(dict.fromkeys((*report.warnings, *filters.warnings)))
+        report.files |= {section.file for section in filters.text.filters}
+        found = lint_text(filters.text, now_ns=time_ns(), target=target)
+        report.warnings = tuple(dict.fromkeys((*report.warnings, *filters.warnings, *found)))
     return report
 
 
@@ -108,7 +158,15 @@ def add_sample(
 
     filters = load(report.path, stream, dialect, skip_unsupported, format=form)
     report.sample = try_sample(filters, sample)
-    report.warnings = tuple(dict.fromkeys((*report.warnings, *filters.warnings, *report.sample.warnings)))
+    # What the sample shows of a word says more than the doubt about it.
+    doubts = {(warning.code, warning.file, warning.line) for warning in report.sample.warnings}
+    left = [
+        warning
+        for warning in report.warnings
+        if warning.code != UNANCHORED_WORD or (warning.code, warning.file, warning.line) in doubts
+    ]
+    left = [warning for warning in left if (warning.code, warning.file, warning.line) not in doubts]
+    report.warnings = tuple(dict.fromkeys((*left, *report.sample.warnings)))
     report.rules[stream] = len(filters.rules)
 
 
@@ -132,7 +190,8 @@ def _as_text(report: Report) -> str:
     for word, colour, found in (("error", "red", report.problems), ("warning", "yellow", report.warnings)):
         for problem in found:
             place = f"{problem.file}:{problem.line}:{problem.column}:"
-            lines.append(f"{place} {paint(word, colour, stream=sys.stdout)}: {problem.message}")
+            code = f" [{problem.code}]" if word == "warning" else ""
+            lines.append(f"{place} {paint(word, colour, stream=sys.stdout)}: {problem.message}{code}")
             if problem.hint:
                 lines.append(f"    {paint('hint', 'cyan', stream=sys.stdout)}: {problem.hint}")
     if report.problems:

@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import Literal, NamedTuple
 
 from flowd.filters.fluentbit_accessor import AccessorError, parse_accessor
 from flowd.filters.fluentbit_pattern import PatternError, parse_pattern
 from flowd.filters.fluentbit_sections import Property, Section, Text
 from flowd.filters.fluentbit_tags import matches_regex, matches_wildcard
+from flowd.filters.lint.fields import warn_fields
 from flowd.filters.model import Condition, Filter, Rule, Step
-from flowd.filters.schema import STREAMS
+from flowd.filters.schema import FIELDS, STREAMS
 from flowd.filters.source import Place, Report
 from flowd.filters.suggest import suggest_name
 
@@ -81,11 +83,11 @@ class GrepReader:
             return None
         rules = [self._read_rule(kind, text) for kind, texts in self._rule_texts() for text in texts]
         self._check_operation(operation, rules)
-        if not does_apply:
-            return None
         place = self._section.place
         steps = _make_steps(name, operation, rules)
-        return Filter(name, self._describe_tags(stream), steps, place.file, place.line, place.column)
+        found = Filter(name, self._describe_tags(stream), steps, place.file, place.line, place.column)
+        warn_fields(found, [known for known in FIELDS if self._fits(known)], self._report)
+        return found if does_apply else None
 
     def alias(self) -> str:
         """The name that the section gives itself, or nothing."""
@@ -158,6 +160,16 @@ class GrepReader:
             "missing-match",
         )
         return False
+
+    def _fits(self, stream: str) -> bool:
+        """Is this one of its tags? Tells nothing."""
+        if self._all("match") and matches_wildcard(self._last("match"), stream):
+            return True
+        if self._all("match_regex"):
+            with suppress(PatternError):
+                return matches_regex(self._last("match_regex"), stream)
+            return False
+        return not self._all("match") and self._section.default_tag in (None, stream)
 
     def _warn_tags(self, wildcard: str, expression: str | None, place: Place) -> None:
         if expression is not None or any(matches_wildcard(wildcard, name) for name in STREAMS) or "." in wildcard:

@@ -13,9 +13,11 @@ from flowd.errors import FilterError, Problem
 from flowd.filters.elements import Element, Parameter, Unset
 from flowd.filters.flowd_section import read_flowd_section
 from flowd.filters.fluentd_grep import read_grep
-from flowd.filters.fluentd_lint import warn_fields, warn_unknown_parameters
+from flowd.filters.fluentd_lint import warn_tags, warn_unknown_parameters
 from flowd.filters.fluentd_syntax import read_elements
+from flowd.filters.lint.fields import warn_fields
 from flowd.filters.model import Filter, FilterText
+from flowd.filters.schema import FIELDS
 from flowd.filters.source import Place, Report, Source, sort_problems
 from flowd.filters.suggest import suggest_name
 from flowd.filters.tags import TagError, TagPattern, parse_tags
@@ -235,7 +237,10 @@ class _RootReader:
             return
         if tags is None or place.skipped_in:
             return
-        warn_fields(section, tags, self._stream, self._report)
+        streams = [stream for stream in FIELDS if tags.matches(stream)]
+        warn_fields(section, streams, self._report)
+        if not streams:
+            warn_tags(section, tags, self._stream, self._report)
         if not tags.matches(self._stream):
             return
         if self._ended_by is not None:

@@ -5,11 +5,11 @@ A warning never changes what a text means.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 
 from flowd.filters.elements import Element, Unset
 from flowd.filters.model import Filter
-from flowd.filters.schema import FIELDS, FIELDS_ADDED_LATER, STREAMS
+from flowd.filters.schema import STREAMS
 from flowd.filters.source import Place, Report
 from flowd.filters.suggest import suggest_name
 from flowd.filters.tags import TagPattern
@@ -46,42 +46,8 @@ def warn_merged_groups(element: Element, report: Report) -> None:
             )
 
 
-def warn_fields(section: Filter, tags: TagPattern, stream: str, report: Report) -> None:
-    """Warn about fields that none of the known streams that the section is for has."""
-    streams = [name for name in FIELDS if tags.matches(name)]
-    if not streams:
-        _warn_tags(section, tags, stream, report)
-        return
-    known: set[str] = set()
-    for name in streams:
-        known |= FIELDS[name]
-    for step in section.steps:
-        for rule in step.rules:
-            field = rule.condition.path[0]
-            if isinstance(field, str) and field not in known:
-                _warn_field(field, Place(rule.file, rule.line, rule.column), streams, known, report)
-
-
-def _warn_field(field: str, place: Place, streams: list[str], known: Iterable[str], report: Report) -> None:
-    where = " or ".join(streams)
-    if field in FIELDS_ADDED_LATER:
-        report.warning(
-            place,
-            f"field '{field}' is not in the lines of {where} yet: collectors add it later",
-            hint="here it is always missing, which matches as the empty text",
-            code="field-added-later",
-        )
-        return
-    suggested = suggest_name(field, sorted(known))
-    report.warning(
-        place,
-        f"{where} has no field '{field}': it is always missing, which matches as the empty text",
-        hint=f"did you mean {suggested}?" if suggested else "see the list of fields in the documentation",
-        code="unknown-field",
-    )
-
-
-def _warn_tags(section: Filter, tags: TagPattern, stream: str, report: Report) -> None:
+def warn_tags(section: Filter, tags: TagPattern, stream: str, report: Report) -> None:
+    """Warn about a section that none of the known streams is meant by, if one is nearly."""
     if tags.matches(stream) or any(tags.matches(name) for name in STREAMS):
         return
     suggested = suggest_name(section.tags, STREAMS)

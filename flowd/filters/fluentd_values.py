@@ -13,6 +13,8 @@ from flowd.filters.fluentd_ruby import FORMS, UnknownCode, evaluate, find_code_e
 from flowd.filters.source import Report, Source
 
 _ESCAPES = {"r": "\r", "n": "\n", "t": "\t", "f": "\f", "b": "\b", "0": "\0"}
+# What these stand for in the value is what they stand for in a pattern, or is written so on purpose.
+_KEPT_ESCAPES = frozenset("\"'\\rntf0#")
 _ASCII_ALNUM = re.compile("[a-zA-Z0-9]")
 # The blanks before a comment or before the line's end are no part of a bare value; tried at the run's start only.
 _BARE_END = re.compile(r"(?<![ \t])[ \t]++(?=#|\Z)")
@@ -110,6 +112,8 @@ class ValueReader:
                 if _ASCII_ALNUM.match(after) and after not in _ESCAPES:
                     special = Unset.BROKEN
                     self._report_escape(position, after)
+                elif after not in _KEPT_ESCAPES:
+                    self._warn_eaten(position, after)
                 chars.append(_ESCAPES.get(after, after))
                 position += 2
             elif char == "#" and after == "{":
@@ -132,6 +136,15 @@ class ValueReader:
             f"unexpected back-slash escape character '{char}'",
             hint=f"double quotes read backslashes themselves: use single quotes or none, or write \\\\{char}",
             code="bad-escape",
+        )
+
+    def _warn_eaten(self, position: int, char: str) -> None:
+        read_as = "a backspace" if char == "b" else f"{char} alone"
+        self.report.warning(
+            self.source.place(position),
+            f"in double quotes \\{char} is {read_as}: the backslash is eaten",
+            hint=f"for a pattern use single quotes, slashes or none, or write \\\\{char}",
+            code="eaten-backslash",
         )
 
     def _fail_unclosed(self, start: int, kind: str, hint: str) -> str:

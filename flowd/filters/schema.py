@@ -63,3 +63,36 @@ FIELDS: dict[str, frozenset[str]] = {
 
 # What collectors add after reading the file: a filter that runs on the file's own lines never sees it.
 FIELDS_ADDED_LATER = frozenset(("host", "@timestamp"))
+
+# What the fields' values are in the logs; all others are strings. Any of them may be null.
+_FLOW_NUMBERS = """
+start_time end_time source_port dest_port dest_service_port_num bytes_in bytes_out num_flows num_flows_started
+num_flows_completed packets_in packets_out transit_bytes_in transit_bytes_out transit_packets_in transit_packets_out
+http_requests_allowed_in http_requests_denied_in num_process_names num_process_ids num_process_args
+num_original_source_ips tcp_mean_send_congestion_window tcp_min_send_congestion_window tcp_mean_smooth_rtt
+tcp_max_smooth_rtt tcp_mean_min_rtt tcp_max_min_rtt tcp_mean_mss tcp_min_mss tcp_total_retransmissions
+tcp_lost_packets tcp_unrecovered_to startTime endTime srcPort dstPort numFlows numFlowsStarted numFlowsCompleted
+packetsIn packetsOut bytesIn bytesOut
+"""
+_FLOW_CONTAINERS = """
+nat_outgoing_ports source_labels dest_labels dest_domains policies process_args original_source_ips srcLabels dstLabels
+"""
+_DNS_NUMBERS = "count latency_count latency_mean latency_max"
+_DNS_CONTAINERS = "client_labels servers rrsets latency"
+NUMBERS = {"flows": frozenset(_FLOW_NUMBERS.split()), "dns": frozenset(_DNS_NUMBERS.split())}
+CONTAINERS = {"flows": frozenset(_FLOW_CONTAINERS.split()), "dns": frozenset(_DNS_CONTAINERS.split())}
+# Strings that may be null: the others are always there.
+NULLABLE = {"flows": frozenset(("source_ip", "dest_ip", "srcIP", "dstIP")), "dns": frozenset(("client_ip",))}
+
+# Names of things in a cluster, of which one can be a part of another: `dev` and `devops`.
+_NAMES = """
+source_name source_name_aggr source_namespace dest_name dest_name_aggr dest_namespace dest_service_name
+dest_service_namespace client_name client_name_aggr client_namespace qname srcName srcNameAggr srcNamespace dstName
+dstNameAggr dstNamespace process_name
+"""
+NAME_FIELDS = frozenset(_NAMES.split())
+# What Kubernetes and Calico always write in small letters.
+LOWER_CASE_FIELDS = (NAME_FIELDS - {"process_name", "qname"}) | {
+    "action", "reporter", "proto", "source_type", "dest_type", "srcType", "dstType",
+}  # fmt: skip
+HOST_NAME_FIELDS = frozenset(("qname", "dest_domains"))
