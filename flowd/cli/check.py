@@ -37,7 +37,6 @@ STREAMS = ("flows", "dns")
 EXAMPLES = (
     "flowd check filters/",
     "flowd check --deny-warnings --sample flows.log filters/",
-    "flowd check --explain unanchored-word",
 )
 
 

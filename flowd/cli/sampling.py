@@ -95,7 +95,7 @@ def _count_values(text: FilterText, file: str) -> Counter[str]:
     with Input(file) as source:
         for batch in read_batches(source):
             try:
-                matched = filters.apply(batch.lines, invert=True).kept
+                matched = filters.apply(batch.lines, malformed="drop", invert=True).kept
             finally:
                 batch.release()
             for line in matched.splitlines():

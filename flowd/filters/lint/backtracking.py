@@ -11,7 +11,7 @@ from flowd.filters.lint.patterns import compile_condition, each_rule, place_of
 from flowd.filters.model import Condition, FilterText
 from flowd.filters.source import Report
 
-_QUANTIFIER = re.compile(r"[*+]|\{\d*,\d*\}")
+_QUANTIFIER = re.compile(r"[*+|]|\{\d*,?\d*\}")
 _LITERAL_START = re.compile(r"\^?(?:\\A)?(?P<text>[A-Za-z0-9_-]+)(?![*+?{])")
 _WORD = re.compile(r"[A-Za-z0-9]+")
 _ALWAYS = ("a", "0", "A", "-", ".", " ", "_", "a-", "a.", "a ")

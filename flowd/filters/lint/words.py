@@ -22,7 +22,7 @@ def warn_words(text: FilterText, report: Report) -> None:
             word = rule.condition.pattern
             report.warning(
                 place_of(rule),
-                f"{word} is found anywhere in {rule.key}: {word}ops and my-{word}-1 match, too",
+                f"{word} is found anywhere in {rule.key}: my-{word} and {word}-2 match, too",
                 hint=f"if the whole value is meant write ^{word}$; `flowd check --sample FILE` shows what it hits",
                 code="unanchored-word",
             )
