@@ -67,7 +67,11 @@ def test_a_near_miss_is_suggested() -> None:
     )  # fmt: skip
 
 
+ANCHORED = re.sub(r"pattern .*", "pattern /^dev$/", DEV_FILTER)
+
+
 def test_check_tells_dialect_and_rules(filters: Path) -> None:
+    filters.write_text(ANCHORED)
     done = flowd("check", filters)
     assert (done.returncode, done.stdout.decode(), done.stderr) == (
         0, f"{filters}: fluentd, 1 rule for flows, 0 rules for dns\n", b"",
@@ -77,6 +81,7 @@ def test_check_tells_dialect_and_rules(filters: Path) -> None:
 def test_check_prints_every_problem_with_its_place(tmp_path: Path, filters: Path) -> None:
     path = tmp_path / "broken.conf"
     path.write_text(BROKEN)
+    filters.write_text(ANCHORED)
     done = flowd("check", path, filters)
     lines = done.stdout.decode().splitlines()
     assert done.returncode == 78
@@ -119,9 +124,32 @@ def test_check_tries_a_sample(tmp_path: Path, filters: Path) -> None:
     )
 
 
+def test_check_says_what_a_bare_word_hits_in_a_sample(tmp_path: Path, filters: Path) -> None:
+    sample = tmp_path / "flows.log"
+    sample.write_bytes(b"".join(json_line(name) for name in ("dev", "devops", "my-dev", "devops", "web")))
+    filters.write_text(DEV_FILTER)
+    report = json.loads(flowd("check", "-o", "json", "--sample", sample, filters).stdout)
+    assert [(warning["code"], warning["message"]) for warning in report["warnings"]] == [
+        ("unanchored-word", "dev also hits devops (2 lines), my-dev (1 line) in source_namespace")
+    ]
+    sample.write_bytes(json_line("dev") + json_line("web"))
+    assert json.loads(flowd("check", "-o", "json", "--sample", sample, filters).stdout)["warnings"] == []
+    found = json.loads(flowd("check", "-o", "json", "--sample", "-", filters, lines=json_line("dev")).stdout)
+    assert [warning["code"] for warning in found["warnings"]] == ["unanchored-word"]
+
+
+def test_check_explains_a_code() -> None:
+    done = flowd("check", "--explain", "unanchored-word")
+    assert done.returncode == 0
+    assert done.stdout.startswith(b"unanchored-word (warning): ")
+    done = flowd("check", "--explain", "unanchored-wrod")
+    assert (done.returncode, b"did you mean unanchored-word?" in done.stderr) == (2, True)
+    assert flowd("check").returncode == 2
+
+
 def test_check_warns_of_rules_that_decide_nothing_in_a_sample(filters: Path) -> None:
-    idle = DEV_FILTER.replace("dev", "nosuch") + DEV_FILTER.replace("source_namespace", "process_name")
-    filters.write_text(DEV_FILTER + idle)
+    idle = ANCHORED.replace("dev", "nosuch") + ANCHORED.replace("source_namespace", "process_name")
+    filters.write_text(ANCHORED + idle)
     done = flowd("check", "-o", "json", "--deny-warnings", "--sample", "-", filters, lines=KEPT + DROPPED)
     report = json.loads(done.stdout)
     assert (done.returncode, report["sample"]) == (
@@ -156,8 +184,8 @@ def test_check_of_what_is_missing_ends_with_74(tmp_path: Path, filters: Path) ->
 def test_check_reads_folders_and_configmaps(tmp_path: Path) -> None:
     folder = tmp_path / "filters"
     folder.mkdir()
-    (folder / "flow").write_text(DEV_FILTER)
-    (folder / "dns").write_text(DEV_FILTER.replace("flows", "dns").replace("source_namespace", "qname"))
+    (folder / "flow").write_text(ANCHORED)
+    (folder / "dns").write_text(ANCHORED.replace("flows", "dns").replace("source_namespace", "qname"))
     assert flowd("check", folder).stdout.decode() == f"{folder}: fluentd, 1 rule for flows, 1 rule for dns\n"
 
 

@@ -317,7 +317,7 @@ def test_what_is_refused(text: str, message: str) -> None:
 
 
 def test_another_filter_is_passed_over_where_that_is_asked_for() -> None:
-    text = "- name: modify\n  add: a b\n- name: grep\n  exclude: a 1\n"
+    text = "- name: modify\n  add: a b\n- name: grep\n  exclude: action 1\n"
     filters = flowd.compile(text, dialect="fluentbit-yaml", skip_unsupported=True)
     assert [section.name for section in filters.text.filters] == ["filter2"]
     assert warned(filters) == ["unsupported-type"]
@@ -468,7 +468,7 @@ def test_a_text_that_was_sent_reads_nothing_here(text: str) -> None:
     ("properties", "codes"),
     [
         ("exclude: dest_name a", []),
-        ("exclude: dest.name a", ["ignored-key-part"]),
+        ("exclude: action.name a", ["ignored-key-part"]),
         ("exclude: '@dest_name a'", ["skipped-character"]),
         ("exclude: dest_name /a/g", ["literal-options"]),
         ("exclude: dest_name ${NOT_SET_AT_ALL}x", ["unset-variable"]),

@@ -38,8 +38,8 @@ def condition(key: str) -> str:
         (in_filter(condition("$.sourceNamespace.x")), 3, "unknown-field", "did you mean"),
         (in_filter(condition("host")), 3, "field-added-later", "always missing"),
         (in_filter(condition("$['@timestamp']")), 3, "field-added-later", "always missing"),
-        (in_filter(condition("qname")), 3, "unknown-field", ""),
-        (in_filter(condition("source_namespace"), "dns"), 3, "unknown-field", ""),
+        (in_filter(condition("qname")), 3, "other-stream-field", ""),
+        (in_filter(condition("source_namespace"), "dns"), 3, "other-stream-field", ""),
         (in_filter(condition("qname"), "flow"), 1, "unknown-stream", "did you mean flows?"),
         (in_filter("regexp1 proto x"), 3, "deprecated-parameter", "write an <regexp> section"),
         (

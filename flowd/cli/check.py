@@ -162,9 +162,9 @@ def add_sample(
     left = [
         warning
         for warning in report.warnings
-        if warning.code != UNANCHORED_WORD or (warning.code, warning.file, warning.line) in doubts
+        if (warning.code != UNANCHORED_WORD or sample == STDIN)
+        and (warning.code, warning.file, warning.line) not in doubts
     ]
-    left = [warning for warning in left if (warning.code, warning.file, warning.line) not in doubts]
     report.warnings = tuple(dict.fromkeys((*left, *report.sample.warnings)))
     report.rules[stream] = len(filters.rules)
 
