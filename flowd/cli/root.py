@@ -17,6 +17,7 @@ COMMANDS = {
     "filter": "Write the lines that the filters keep, like grep.",
     "explain": "Say why lines are kept or dropped, or list the rules.",
     "test": "Run filter tests written in TOML.",
+    "convert": "Write filters in another language, where their meaning can be kept.",
     "compare": "Say what new filters drop or keep otherwise.",
     "run": "Run the daemon.",
     "send": "Send lines into the daemon, acknowledged.",

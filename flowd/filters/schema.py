@@ -74,13 +74,14 @@ tcp_max_smooth_rtt tcp_mean_min_rtt tcp_max_min_rtt tcp_mean_mss tcp_min_mss tcp
 tcp_lost_packets tcp_unrecovered_to startTime endTime srcPort dstPort numFlows numFlowsStarted numFlowsCompleted
 packetsIn packetsOut bytesIn bytesOut
 """
-_FLOW_CONTAINERS = """
-nat_outgoing_ports source_labels dest_labels dest_domains policies process_args original_source_ips srcLabels dstLabels
-"""
+_FLOW_LISTS = "nat_outgoing_ports dest_domains process_args original_source_ips"
+_FLOW_OBJECTS = "source_labels dest_labels policies srcLabels dstLabels"
 _DNS_NUMBERS = "count latency_count latency_mean latency_max"
-_DNS_CONTAINERS = "client_labels servers rrsets latency"
+_DNS_LISTS = "servers rrsets"
+_DNS_OBJECTS = "client_labels latency"
 NUMBERS = {"flows": frozenset(_FLOW_NUMBERS.split()), "dns": frozenset(_DNS_NUMBERS.split())}
-CONTAINERS = {"flows": frozenset(_FLOW_CONTAINERS.split()), "dns": frozenset(_DNS_CONTAINERS.split())}
+LISTS = {"flows": frozenset(_FLOW_LISTS.split()), "dns": frozenset(_DNS_LISTS.split())}
+OBJECTS = {"flows": frozenset(_FLOW_OBJECTS.split()), "dns": frozenset(_DNS_OBJECTS.split())}
 # Strings that may be null: the others are always there.
 NULLABLE = {"flows": frozenset(("source_ip", "dest_ip", "srcIP", "dstIP")), "dns": frozenset(("client_ip",))}
 

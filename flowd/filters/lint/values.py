@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from flowd.filters.lint.patterns import each_rule, place_of, takes_any_text, takes_nothing
 from flowd.filters.model import FilterText, Rule
-from flowd.filters.schema import CONTAINERS, NULLABLE, NUMBERS
+from flowd.filters.schema import LISTS, NULLABLE, NUMBERS, OBJECTS
 from flowd.filters.source import Report
 
 
@@ -26,10 +26,12 @@ def warn_values(text: FilterText, report: Report, target: str) -> None:
 
 
 def describe_type(field: str | int, stream: str) -> str:
-    """What a field's values are if not strings: `a number`, `a list or an object`; nothing where they are strings."""
+    """What a field's values are if not strings: `a number`, `a list` or `an object`; nothing where they are strings."""
     if field in NUMBERS.get(stream, ()):
         return "a number"
-    return "a list or an object" if field in CONTAINERS.get(stream, ()) else ""
+    if field in LISTS.get(stream, ()):
+        return "a list"
+    return "an object" if field in OBJECTS.get(stream, ()) else ""
 
 
 def _warn_never_text(rule: Rule, stream: str, report: Report) -> None:
