@@ -93,8 +93,9 @@ def _write_test(condition: Condition) -> list[str]:
 def _write_list(words: Sequence[str]) -> str:
     import json
 
-    is_plain = all(word and not set(word) & set(" ,\t[\"'#") for word in words)
-    return ", ".join(words) if is_plain else json.dumps(list(words), ensure_ascii=False)
+    is_plain = all(word.isprintable() and word and not set(word) & set(" ,[{\"'#") for word in words)
+    # Inside of JSON strings fluentd's grammar evaluates #{...}.
+    return ", ".join(words) if is_plain else json.dumps(list(words), ensure_ascii=False).replace("#", "\\u0023")
 
 
 def _on_one_line(source: str) -> str:
