@@ -37,7 +37,7 @@ include "core/limits.pxi"     # what may be used, and why so much
 include "core/regex.pxi"      # the two engines: Oniguruma and Vectorscan
 include "core/parts.pxi"      # what a program is made of
 include "core/memory.pxi"     # what a program owns
-include "core/conditions.pxi" # tests of values, and expressions of them
+include "core/conditions.pxi"  # tests of values, and expressions of them
 include "core/program.pxi"    # a compiled filter set as plain C arrays
 include "core/turns.pxi"      # the decisions of rules that only count, or let a share of lines go
 include "core/context.pxi"    # what one thread needs to run it

@@ -103,7 +103,7 @@ cdef class Comparer:
         look_at_clock(self.new)
         while p < end:
             n = simd_level().scan_lines(plan, &p, end, self.joint.lines, self.joint.spans, self.joint.lines_a_block)
-            simd_level().find_classes(self.joint.tables, self.joint.missing, self.joint.spans, n, n_fields, end, self.joint.block_classes)
+            self.find_block_classes(0, n, end)
             for i in range(n):
                 line = &self.joint.lines[i]
                 known = NULL
@@ -116,14 +116,19 @@ cdef class Comparer:
                     pair = self.decide_pair(line, self.joint.spans + i * n_fields, end, form)
                     if self.joint.resets != resets:
                         # Class ids were given anew: those of the lines behind this one are to be found again.
-                        simd_level().find_classes(self.joint.tables, self.joint.missing, self.joint.spans + i * n_fields, n - i,
-                                                  n_fields, end, self.joint.block_classes + i * n_fields)
+                        self.find_block_classes(i, n, end)
                 line_bytes = line.n + line.newlines
                 self.pairs[pair].lines += 1
                 self.pairs[pair].bytes += line_bytes
                 if self.pairs[pair].examples < self.examples_a_pair:
                     self.note_example(pair, line)
         return 0
+
+    cdef void find_block_classes(self, size_t first, size_t n, const uint8_t* end) noexcept nogil:
+        """The joint classes of a block's lines from this one on, as far as the tables know them."""
+        cdef size_t at = first * self.program.n_fields
+        simd_level().find_classes(self.joint.tables, self.joint.missing, self.joint.spans + at, n - first,
+                                  self.program.n_fields, end, self.joint.block_classes + at)
 
     cdef uint32_t decide_pair(self, const Line* line, const Span* values, const uint8_t* end,
                               uint32_t form) except? 0xFFFFFFFF nogil:

@@ -14,7 +14,7 @@ cdef Decision settle(Context self, Decision decision, const Line* line, uint64_t
 
 
 cdef void look_at_clock(Context self) noexcept nogil:
-    """Once a batch: where a step has ended since the decisions were made (or a clock was set back), they are forgotten."""
+    """Once a batch: where a step has ended since the decisions were made, or the clock was set back, they are void."""
     cdef timespec now
     cdef uint32_t ended = 0
     if self.program.n_untils == 0:

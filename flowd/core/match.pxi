@@ -38,6 +38,7 @@ cdef bint matches_literal(const Predicate* predicate, const uint8_t* text, size_
 cdef int match_text(Context self, const Subject* subject, const uint8_t* text, size_t n) noexcept nogil:
     """Sets the state of every predicate of the subject that a text answers. 0, or -1 where memory ran out."""
     cdef TextTraits traits = read_traits(text, n)
+    cdef const Predicate* predicate
     cdef bint by_linear, by_index
     cdef uint32_t i, p
     cdef int costly = 0
@@ -53,7 +54,9 @@ cdef int match_text(Context self, const Subject* subject, const uint8_t* text, s
         n = self.scrubbed.size()
         traits = read_traits(text, n)
     memset(self.states + subject.first, STATE_NO, subject.n_texts)
-    by_linear = subject.n_linear > 0 and traits.is_ascii and not traits.has_newline and scan_linear(self, subject, text, n)
+    by_linear = subject.n_linear > 0 and traits.is_ascii and not traits.has_newline
+    if by_linear:
+        by_linear = scan_linear(self, subject, text, n)
     by_index = subject.index != NULL and not traits.has_newline
     if by_index:
         subject.index.mark(text, n, self.states, STATE_YES)
@@ -62,7 +65,8 @@ cdef int match_text(Context self, const Subject* subject, const uint8_t* text, s
             match_one(self, subject.singles[i], text, n, traits.has_newline, &costly)
         return 0
     for p in range(subject.first, subject.first + subject.n_texts):
-        if not (by_linear and self.program.predicates[p].is_linear or by_index and self.program.predicates[p].is_indexed):
+        predicate = &self.program.predicates[p]
+        if not (by_linear and predicate.is_linear or by_index and predicate.is_indexed):
             match_one(self, p, text, n, traits.has_newline, &costly)
     return 0
 

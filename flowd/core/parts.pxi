@@ -43,7 +43,7 @@ cdef struct Predicate:
     OnigRegex reference
     Bound* bounds           # of a number: all must hold
     uint32_t n_bounds
-    Requirement* requirements   # of labels: all must be fulfilled
+    Requirement* requirements  # of labels: all must be fulfilled
     uint32_t n_requirements
 
 cdef struct LinearPart:     # one linear set, and which predicates its expressions are
@@ -63,7 +63,7 @@ cdef struct Subject:        # what some predicates look at: a field, or a value 
     uint32_t n_singles
     uint32_t* values        # of the others those that are looked at one by one
     uint32_t n_values
-    AddressIndex* addresses # of its networks, or NULL
+    AddressIndex* addresses  # of its networks, or NULL
     LiteralIndex* index     # of its many anchored words, or NULL
     LinearPart* linear
     uint32_t n_linear
@@ -83,7 +83,7 @@ cdef enum Target:           # where a test of an expression leads, beside anothe
     HOLDS = 0xFFFFFFFF
     FAILS = 0xFFFFFFFE
 
-cdef struct ExpressionTest: # one condition of an expression: what comes next where its predicate says yes, and no
+cdef struct ExpressionTest:  # one condition of an expression: what comes next where its predicate says yes, and no
     uint32_t predicate
     uint32_t yes
     uint32_t no

@@ -29,7 +29,7 @@ cdef class Program:
     cdef uint32_t* n_uses
     cdef LiteralIndex** indexes         # owned
     cdef uint32_t n_indexes
-    cdef AddressIndex** address_indexes # owned
+    cdef AddressIndex** address_indexes  # owned
     cdef uint32_t n_address_indexes
     cdef int64_t* untils                # when steps end, ascending
     cdef uint32_t n_untils
