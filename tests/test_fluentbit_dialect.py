@@ -345,6 +345,23 @@ def test_the_last_of_repeated_names_is_left_and_that_is_told() -> None:
     ]
 
 
+def test_the_operator_adds_a_match_where_the_name_is_not_written_just_so() -> None:
+    text = "- name: grep\n  Match: dns\n  exclude: action 1\n"
+    assert len(flowd.compile(text, dialect="fluentbit-yaml").text.filters) == 0
+    assert len(operator(text).text.filters) == 1
+    text = "- name: grep\n  matchRegex: ^d\n  exclude: action 1\n"
+    assert [
+        len(flowd.compile(text, stream=stream, dialect="fluentbit-configmap").text.filters)
+        for stream in ("flows", "dns")
+    ] == [1, 1]
+
+
+def test_an_empty_variable_of_the_text_goes_before_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NS", "outside")
+    filters = flowd.compile("@SET NS=\n[FILTER]\n  name grep\n  match *\n  exclude a ^${NS}$\n", dialect=None)
+    assert verdicts(filters, {"a": "outside"}, {"a": ""}) == "KD"
+
+
 def test_anchors_and_merges_work_there() -> None:
     text = "- &base\n  name: grep\n  exclude: &r a 1\n- <<: *base\n  exclude: b 1\n- {name: grep, exclude: *r}\n"
     filters = operator(text)

@@ -27,7 +27,7 @@ class Totals:
 
 def describe_stats(filters: FilterSet, totals: Totals) -> dict[str, Any]:
     """The numbers as plain data: the rules in their order, and at the end what no rule decided."""
-    from flowd.program import DEFAULT_RULE
+    from flowd.program import DEFAULT_RULE, SAMPLED
 
     rules = {rule.name: rule for rule in filters.rules}
     members: dict[str, list[str]] = {}
@@ -36,17 +36,23 @@ def describe_stats(filters: FilterSet, totals: Totals) -> dict[str, Any]:
             members.setdefault(rule.group, []).append(rule.name)
     described = []
     for name, hits in sorted(filters.hits.items(), key=lambda decided: decided[0] == DEFAULT_RULE):
-        shown = rules.get(name) or rules.get(next(iter(members.get(name, ())), ""))
+        whole = name.removesuffix(SAMPLED)
+        shown = rules.get(whole) or rules.get(next(iter(members.get(whole, ())), ""))
+        # A group of one is what its one rule says.
+        has_one = whole in rules or len(members.get(whole, ())) == 1
         described.append(
             {
                 "rule": name,
                 "file": shown.file if shown else "",
                 "line": shown.line if shown else 0,
                 "kind": shown.kind if shown else "",
-                "field": shown.field if shown and name in rules else "",
-                "pattern": shown.pattern if shown and name in rules else "",
-                "engine": shown.engine if shown and name in rules else "",
+                "field": shown.field if shown and has_one else "",
+                "pattern": shown.pattern if shown and has_one else "",
+                "engine": shown.engine if shown and has_one else "",
                 "members": members.get(name, []),
+                "is_shadow": bool(shown and shown.is_shadow),
+                "sample": shown.sample if shown else 0,
+                "until_ns": shown.until_ns if shown else 0,
                 "lines": hits.lines,
                 "bytes": hits.bytes,
             }
@@ -72,7 +78,7 @@ def render_stats(stats: dict[str, Any]) -> str:
             [
                 rule["rule"],
                 f"{rule['file']}:{rule['line']}" if rule["line"] else "-",
-                shorten(f"{rule['kind']} {what}".strip(), PATTERN_WIDTH) or "-",
+                shorten(f"{_describe_kind(rule)} {what}".strip(), PATTERN_WIDTH) or "-",
                 rule["engine"] or "-",
                 show_count(rule["lines"]),
                 show_bytes(rule["bytes"]),
@@ -87,3 +93,12 @@ def render_stats(stats: dict[str, Any]) -> str:
         f"{show_count(stats['kept_lines'])} written, {show_count(stats['malformed_lines'])} malformed, "
         f"{show_count(stats['error_lines'])} with errors while matching\n"
     )
+
+
+def _describe_kind(rule: dict[str, Any]) -> str:
+    """What it does with a line, where that is not plain dropping."""
+    from flowd.program import SAMPLED
+
+    if rule["rule"].endswith(SAMPLED):
+        return f"let go, 1 in {show_count(rule['sample'])}:"
+    return f"shadow: {rule['kind']}" if rule["is_shadow"] else str(rule["kind"])

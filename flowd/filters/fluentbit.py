@@ -10,7 +10,7 @@ import os
 from typing import Literal
 
 from flowd.errors import FilterError
-from flowd.filters.fluentbit_grep import GrepReader
+from flowd.filters.fluentbit_grep import GrepReader, normalise_name
 from flowd.filters.fluentbit_sections import Property, Section, Sections, Text
 from flowd.filters.fluentbit_variables import substitute
 from flowd.filters.model import Filter, FilterText
@@ -43,7 +43,7 @@ class FluentBitText:
         self._report = Report()
         sections = _read_sections(source, base_dir, dialect, self._report)
         default_tag = _STREAMS_OF_KEYS.get(_stem(name))
-        variables = {**os.environ, **{key: value for key, value in sections.variables.items() if value}}
+        variables = {**os.environ, **sections.variables}
         self._sections = [self._put_in(section, variables, default_tag) for section in sections.filters]
         self.includes = tuple(dict.fromkeys(self._report.includes))
 
@@ -90,7 +90,10 @@ class FluentBitText:
             Property(found.name, tuple(put_in(text) for text in found.values), found.is_list, found.place)
             for found in section.properties
         ]
-        return Section(section.place, properties, section.has_default_tag, default_tag)
+        if self.dialect == "fluentbit-configmap" and section.has_default_tag:
+            # Calico's operator adds `match` where the name is not written just so: it comes last, and counts.
+            properties = [found for found in properties if normalise_name(found.name).lower() != "match"]
+        return Section(section.place, properties, section.has_default_tag, default_tag, section.is_from_operator)
 
     def _warn_unset(self, name: str, place: Place) -> None:
         self._report.warning(

@@ -147,10 +147,10 @@ class GrepReader:
                 wildcard, expression, matches[-1].values[-1].place if matches[-1].values else matches[-1].place
             )
             return applies or matches_wildcard(wildcard, stream)
+        if self._section.has_default_tag and not self._has_tags():
+            return applies or self._section.default_tag in (None, stream)
         if expression is not None and is_good:
             return applies
-        if self._section.has_default_tag and not expressions:
-            return self._section.default_tag in (None, stream)
         if self._is_broken:
             return False
         self._problem(
@@ -161,15 +161,22 @@ class GrepReader:
         )
         return False
 
+    def _has_tags(self) -> bool:
+        """Does it say itself which tags it is for? For Calico's operator only the small letters count."""
+        names = ("match", "match_regex")
+        if self._section.is_from_operator:
+            return any(found.name in names for found in self._section.properties)
+        return any(known.lower() in names for known, _ in self._properties)
+
     def _fits(self, stream: str) -> bool:
         """Is this one of its tags? Tells nothing."""
+        if self._section.has_default_tag and not self._has_tags() and self._section.default_tag in (None, stream):
+            return True
         if self._all("match") and matches_wildcard(self._last("match"), stream):
             return True
-        if self._all("match_regex"):
-            with suppress(PatternError):
-                return matches_regex(self._last("match_regex"), stream)
-            return False
-        return not self._all("match") and self._section.default_tag in (None, stream)
+        with suppress(PatternError):
+            return bool(self._all("match_regex")) and matches_regex(self._last("match_regex"), stream)
+        return False
 
     def _warn_tags(self, wildcard: str, expression: str | None, place: Place) -> None:
         if expression is not None or any(matches_wildcard(wildcard, name) for name in STREAMS) or "." in wildcard:

@@ -109,7 +109,8 @@ class _ListReader:
 
     def _read_map(self, node: yaml.MappingNode) -> Section:
         members = self._members(node, 0)
-        section = Section(self._place(node), has_default_tag=not members.keys() & {"match", "match_regex"})
+        has_default = not members.keys() & {"match", "match_regex"}
+        section = Section(self._place(node), has_default_tag=has_default, is_from_operator=True)
         for name in sorted(members, key=lambda text: text.encode("utf-8", "surrogatepass")):
             key, value = members[name]
             found = self._read_property(name, key, value)

@@ -30,12 +30,13 @@ class Property(NamedTuple):
 @dataclass(slots=True)
 class Section:
     """One filter. `default_tag` is what it is for where it does not say: a stream, `None` for the one that is asked
-    for; without `has_default_tag` it must say."""
+    for; without `has_default_tag` it must say. `is_from_operator` is one that Calico's operator has passed on."""
 
     place: Place
     properties: list[Property] = field(default_factory=list)
     has_default_tag: bool = False
     default_tag: str | None = None
+    is_from_operator: bool = False
 
 
 @dataclass(slots=True)
