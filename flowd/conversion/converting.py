@@ -12,8 +12,8 @@ from typing import NamedTuple
 
 from flowd.conversion.flowd_writer import write_filter
 from flowd.conversion.fluentbit_writer import write_classic, write_yaml
-from flowd.conversion.fluentd_writer import Unsayable, write_form
-from flowd.conversion.forms import Form, Reason, find_forms, say_reason
+from flowd.conversion.fluentd_writer import write_form
+from flowd.conversion.forms import Form, Reason, Unsayable, find_forms, say_reason
 from flowd.conversion.proof import find_difference, generate_lines
 from flowd.conversion.readings import find_difference as find_reading_difference
 from flowd.filters.load import open_path

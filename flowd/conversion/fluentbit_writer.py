@@ -5,17 +5,13 @@ from __future__ import annotations
 
 import re
 
-from flowd.conversion.forms import Form, Reason, say_reason
+from flowd.conversion.forms import Form, Reason, Unsayable, say_reason
 from flowd.conversion.patterns import write_options, write_source
 from flowd.filters.model import Condition, Rule
 
 _NAME = re.compile(r"[_A-Za-z][A-Za-z0-9_\-/]*\Z")
 _KINDS = {"all": "regex", "any": "regex", "not_all": "exclude", "not_any": "exclude"}
 _OPERATIONS = {"any": "OR", "not_all": "AND"}
-
-
-class Unsayable(Exception):
-    """A condition that Fluent Bit has no words for."""
 
 
 def write_yaml(form: Form, match: tuple[str, str]) -> tuple[str, list[Reason]]:

@@ -5,17 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from flowd.conversion.forms import Form, Reason, say_reason
+from flowd.conversion.forms import Form, Reason, Unsayable, say_reason
 from flowd.conversion.patterns import write_options, write_source
 from flowd.filters.model import Condition, Rule
 
 _PLAIN_VALUE = re.compile(r"(?![\s#\"'\[{])[^\r\n]*[^\s]\Z")
 _KINDS = {"all": "regexp", "any": "regexp", "not_all": "exclude", "not_any": "exclude"}
 _GROUPS = {"all": "", "any": "or", "not_all": "and", "not_any": ""}
-
-
-class Unsayable(Exception):
-    """A condition that the language has no words for."""
 
 
 def write_form(form: Form, tags: str, kind: str = "grep") -> tuple[str, list[Reason]]:

@@ -39,6 +39,10 @@ class Reason(NamedTuple):
         return f"{self.file}:{self.line}: {self.rule}: {self.text}"
 
 
+class Unsayable(Exception):
+    """A condition that a language has no words for; the text says why."""
+
+
 class Forms(NamedTuple):
     """A filter's forms in their order, what cannot be said, and what was left out without changing anything."""
 
