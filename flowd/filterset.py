@@ -9,7 +9,7 @@ from flowd import _core
 from flowd.errors import Problem
 from flowd.filters.load import read_path, read_text
 from flowd.filters.model import FilterText
-from flowd.program import CompiledRule, build_program
+from flowd.program import CompiledProgram, CompiledRule, build_program
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -184,6 +184,11 @@ class FilterSet:
     def text(self) -> FilterText:
         """The filters as plain data."""
         return self._text
+
+    @property
+    def compiled(self) -> CompiledProgram:
+        """The filters as the core has them, for those who run them otherwise than a set does."""
+        return self._compiled
 
     @property
     def cache_stat(self) -> dict[str, int]:

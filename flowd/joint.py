@@ -8,19 +8,23 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from flowd import _core
-from flowd.program import build_joint_program, build_program
+from flowd.program import build_joint_program
 
 if TYPE_CHECKING:
     from flowd.filterset import FilterSet
 
 
 class JointProgram:
-    """The programs of two sets, alone and together. Immutable; may be used by many threads, each with a comparer."""
+    """The programs of two sets, alone and together. Immutable; may be used by many threads, each with a comparer.
 
-    def __init__(self, old: FilterSet, new: FilterSet) -> None:
-        self._old = build_program(old.text)
-        self._new = build_program(new.text)
-        self._joint = build_joint_program(old.text, new.text)
+    For `few_lines` they are not compiled together, which thousands of expressions take seconds for: each line is then
+    walked twice.
+    """
+
+    def __init__(self, old: FilterSet, new: FilterSet, *, few_lines: bool = False) -> None:
+        self._old = old.compiled
+        self._new = new.compiled
+        self._joint = None if few_lines else build_joint_program(old.text, new.text)
         self._old_sections = len(old.text.filters)
 
     def comparer(self, examples: int) -> _core.Comparer:

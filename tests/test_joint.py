@@ -36,7 +36,7 @@ def test_each_line_is_counted_under_what_both_sets_decide(data: st.DataObject) -
         sets.append(FilterSet(FilterText("fluentd", "flows", data.draw(strategy))))
     old, new = sets
     parts = data.draw(st.lists(batches(st.one_of(json_lines(), text_lines())), min_size=1, max_size=3))
-    joint = JointProgram(old, new)
+    joint = JointProgram(old, new, few_lines=data.draw(st.booleans()))
     comparer = joint.comparer(2)
     wanted: Counter[tuple[str, str, str, str]] = Counter()
     size = 0

@@ -22,7 +22,7 @@ cdef struct Example:
 cdef class Comparer:
     """Compares what two filter sets decide: `Comparer(joint, old, new, old_sections, examples)`, for one thread.
 
-    The rules of `joint` are those of `old` and of `new` behind each other, the default rule of both being rule 0:
+    Without a joint program, which takes as long to compile as both, each set looks at every line by itself. The rules of `joint` are those of `old` and of `new` behind each other, the default rule of both being rule 0:
     `old_rules` of them are the old set's, itself included.
     """
     cdef Program program
@@ -32,6 +32,7 @@ cdef class Comparer:
     cdef uint32_t old_sections
     cdef uint32_t old_rules
     cdef uint32_t examples_a_pair
+    cdef bint is_joint
     cdef ClassStore ids              # of pairs: their rules and verdicts, interned
     cdef Pair* pairs
     cdef uint32_t n_pairs
@@ -41,10 +42,11 @@ cdef class Comparer:
     cdef size_t found_room
     cdef list examples               # (pair's number, line without its newline)
 
-    def __cinit__(self, Program joint not None, Program old not None, Program new not None, uint32_t old_sections,
+    def __cinit__(self, Program joint, Program old not None, Program new not None, uint32_t old_sections,
                   uint32_t examples):
-        self.program = joint
-        self.joint = Context(joint)
+        self.is_joint = joint is not None
+        self.program = joint if self.is_joint else old
+        self.joint = Context(self.program)
         self.old = Context(old)
         self.new = Context(new)
         self.old_sections = old_sections
@@ -136,7 +138,8 @@ cdef class Comparer:
         cdef Decision old, new
         cdef bint is_plain
         cdef uint32_t pair
-        if line.form > FORM_TEXT27 or not self.find_classes_of(values, end) or has_invalid(self.joint):
+        if (not self.is_joint or line.form > FORM_TEXT27 or not self.find_classes_of(values, end)
+                or has_invalid(self.joint)):
             return self.find_pair(decide_alone(self.old, line, form), decide_alone(self.new, line, form))
         spread_states(self.joint)
         old = run_sections(self.joint, 0, self.old_sections)

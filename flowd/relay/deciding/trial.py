@@ -69,7 +69,7 @@ def try_filters(stream: Stream, candidate: FilterSet) -> Trial:
     """Compares what a stream has loaded with what it would get."""
     loaded = stream.loaded
     sampled = stream.sample.lines()
-    comparison = Comparison(loaded, candidate, examples=EXAMPLES_SHOWN)
+    comparison = Comparison(loaded, candidate, examples=EXAMPLES_SHOWN, few_lines=True)
     comparison.add(b"".join(sampled))
     before, after = _describe_rules(loaded), _describe_rules(candidate)
     return Trial(
