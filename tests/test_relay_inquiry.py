@@ -40,6 +40,9 @@ def test_the_rules_of_streams_and_views_are_told_as_they_were_compiled(tmp_path:
             "pattern": "^dev$",
             "engine": "literal",
             "group": "",
+            "is_shadow": False,
+            "sample": 0,
+            "until_ns": 0,
         }
         assert told["streams"] == {"flows": {"rules": [rule], "warnings": []}, "dns": {"rules": [], "warnings": []}}
         seen = rule | {"file": str(tmp_path / "view"), "pattern": "^prod$"}
