@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Sequence
 from itertools import count
 
@@ -54,4 +53,6 @@ def _write(
 
 def sample_seed(name: str) -> int:
     """64 bits that differ from rule to rule and are the same everywhere: which lines a rule's sample takes."""
+    import hashlib  # takes longer to load than most filters to compile
+
     return int.from_bytes(hashlib.blake2b(name.encode(), digest_size=8).digest(), "little")

@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from ipaddress import ip_network
 from typing import Literal, NamedTuple
 
 from flowd import _core
@@ -272,6 +271,8 @@ def _arguments_for_core(condition: Condition) -> tuple[object, ...]:
 
 def _network_bytes(network: str) -> tuple[bytes, int]:
     """A network as 16 bytes and the length of its prefix in them: IPv4 lies behind ::ffff:0:0/96."""
+    from ipaddress import ip_network
+
     parsed = ip_network(network, strict=False)
     packed = parsed.network_address.packed
     if parsed.version == 4:

@@ -11,7 +11,6 @@ from typing import Literal, NamedTuple
 
 from flowd.errors import FilterError, Problem
 from flowd.filters.elements import Element, Parameter, Unset
-from flowd.filters.flowd_section import read_flowd_section
 from flowd.filters.fluentd_grep import read_grep
 from flowd.filters.fluentd_lint import warn_tags, warn_unknown_parameters
 from flowd.filters.fluentd_syntax import read_elements
@@ -231,6 +230,8 @@ class _RootReader:
         if kind.value == "grep":
             section = read_grep(element, name, self._report)
         elif kind.value == OWN_TYPE and self._takes_own:
+            from flowd.filters.flowd_section import read_flowd_section
+
             section = read_flowd_section(element, name, self._rule_names, self._report)
         else:
             self._report_type(element, kind, place.skipped_in)
