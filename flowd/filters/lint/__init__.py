@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from flowd.errors import Problem
 from flowd.filters.lint.backtracking import warn_backtracking
-from flowd.filters.lint.decisions import DECISION_CODES, warn_decisions
+from flowd.filters.lint.decisions import warn_decisions
 from flowd.filters.lint.patterns import each_rule, place_of
 from flowd.filters.lint.values import warn_values
 from flowd.filters.lint.words import warn_words
@@ -17,6 +17,9 @@ from flowd.filters.model import Filter, FilterText
 from flowd.filters.source import Place, Report, sort_problems
 
 _Told = tuple[Place, str]
+
+_BY_STREAM = frozenset(("never-decides", "drops-everything", "duplicate-rule", "shadowed-rule", "unknown-value"))
+"""What may be so in one stream, and not in another that the same rule is for."""
 
 
 def lint_text(text: FilterText, *, now_ns: int, target: str = "") -> list[Problem]:
@@ -35,7 +38,7 @@ def lint_text(text: FilterText, *, now_ns: int, target: str = "") -> list[Proble
 def lint_streams(texts: Sequence[FilterText], *, now_ns: int, target: str = "") -> list[Problem]:
     """The same for one text, resolved for several streams.
 
-    That a rule decides nothing (or everything) is told only if it is so in every stream that the rule is for.
+    That a rule decides nothing, or everything, is told only if it is so in every stream that the rule is for.
     """
     found: list[Problem] = []
     linted: dict[tuple[Filter, ...], set[_Told]] = {}
@@ -58,9 +61,18 @@ def lint_streams(texts: Sequence[FilterText], *, now_ns: int, target: str = "") 
         [
             warning
             for warning in found
-            if warning.code not in DECISION_CODES or times[_told(warning)] == applies.get(_told(warning)[0])
+            if warning.code not in _BY_STREAM or times[_told(warning)] == applies.get(_told(warning)[0])
         ]
     )
+
+
+def lint_values(texts: Sequence[FilterText], targets: Sequence[str]) -> list[Problem]:
+    """What would mean something else in any of these dialects."""
+    report = Report()
+    for filters, text in {text.filters: text for text in reversed(texts)}.items():
+        for target in targets if filters else ():
+            warn_values(text, report, target)
+    return report.warnings
 
 
 def _told(warning: Problem) -> _Told:

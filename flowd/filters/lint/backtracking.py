@@ -6,10 +6,10 @@ only with a value on which the engine really gave up, and on which each characte
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import islice, product
 
-from flowd.filters.lint.patterns import compile_condition, each_rule, place_of
+from flowd.filters.lint.patterns import compile_condition, each_rule, parse_condition, place_of
 from flowd.filters.model import Condition, FilterText
 from flowd.filters.source import Report
 from flowd.patterns.nodes import (
@@ -28,7 +28,6 @@ from flowd.patterns.nodes import (
     Sequence,
     walk,
 )
-from flowd.patterns.parse import parse
 
 _FEW = 8  # texts that stand for what a part of a pattern matches
 _MANY_TIMES = 8  # a repeat that counts so far is as good as one without an end
@@ -65,18 +64,12 @@ def warn_backtracking(text: FilterText, report: Report) -> None:
 def find_costly_value(condition: Condition) -> str:
     """The shortest value of its kind on which the reference engine gives up; nothing where none was found."""
     compiled = compile_condition(condition)
-    if compiled.engine == "literal" or not _may_repeat_repeats(condition.pattern):
+    if compiled.engine == "literal" or ")" not in condition.pattern:
         return ""
     from flowd import _core
 
-    tree = parse(
-        condition.pattern,
-        ignore_case=condition.ignore_case,
-        dotall=condition.dotall,
-        dialect="onigmo" if condition.reading == "string" else "ruby",
-    )
     regex = _core.Regex(compiled.reference, compiled.reference_options)
-    for start, pump, end in _candidates(tree.root):
+    for start, pump, end in _candidates(parse_condition(condition).root):
         turns = max(16, 32 // len(pump))
         if regex.search((start + pump * turns + end).encode(), _GROWTH[0]) is None:
             value = _confirm(regex.search, start, pump, end)
@@ -85,12 +78,7 @@ def find_costly_value(condition: Condition) -> str:
     return ""
 
 
-def _may_repeat_repeats(pattern: str) -> bool:
-    """A cheap look at the text: is there a quantifier behind a group?"""
-    return any(closed + quantifier in pattern for closed in ")" for quantifier in "*+{?")
-
-
-def _confirm(search, start: str, pump: str, end: str) -> str:  # type: ignore[no-untyped-def]
+def _confirm(search: Callable[..., bool | None], start: str, pump: str, end: str) -> str:
     """The value with the fewest turns that the engine gives up on, if the work grows exponentially with them."""
     turns = 0
     needed = []

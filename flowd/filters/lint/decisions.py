@@ -9,9 +9,6 @@ from flowd.filters.lint.patterns import place_of
 from flowd.filters.model import Expression, FilterText, Rule, Step
 from flowd.filters.source import Report
 
-DECISION_CODES = frozenset(("never-decides", "drops-everything", "duplicate-rule", "shadowed-rule"))
-"""What holds for one stream and may not hold for another that the same section is for."""
-
 
 def warn_decisions(text: FilterText, report: Report, now_ns: int) -> None:
     """Warn about rules that can never decide, or that leave nothing for others."""
@@ -62,7 +59,7 @@ class _DecisionReader:
             if rule.kind == "exclude":
                 self._read_exclude(rule)
                 continue
-            self._read_regexp(rule)
+            self._read_regexp(rule, "drops no line")  # it decides: what it matches is kept at once
             for dead in step.rules[number + 1 :]:
                 self._warn(
                     dead,
@@ -74,21 +71,21 @@ class _DecisionReader:
 
     def _read_exclude(self, rule: Rule) -> None:
         certain = self._facts.judge(rule)
+        self._facts.note_failing(rule)
         if certain is None:
-            self._facts.note_failing(rule)
             self._facts.learn_excluded(rule)
         elif certain.holds:
             self._warn_drops(rule, rule.name, certain)
         else:
             self._warn_never(rule, rule.name, certain)
 
-    def _read_regexp(self, rule: Rule) -> None:
+    def _read_regexp(self, rule: Rule, never: str = "never decides") -> None:
         certain = self._facts.judge(rule)
+        self._facts.note_failing(rule)
         if certain is None:
-            self._facts.note_failing(rule)
             self._facts.learn_required(rule)
         elif certain.holds:
-            self._warn_never(rule, rule.name, certain)
+            self._warn_never(rule, rule.name, certain, never)
         else:
             self._warn_drops(rule, rule.name, certain)
 
@@ -98,43 +95,41 @@ class _DecisionReader:
         """`and`, `or` and expressions: they drop where `expression` holds, or where it does not."""
         is_gentle = step.is_shadow or step.sample > 0 or step.until_ns > 0
         first = None if is_gentle else self._facts.find_group(group_key(step), step.rules[0])
-        if first is not None:
-            message = f"{step.group} says the same as {first.group or first.name}"
-            self._warn(step.rules[0], message, f"remove one of them; the other is at {place_of(first)}", "duplicate-rule")
-            return
         certain = self._facts.judge_expression(_expression_of(step), step.rules)
-        if certain is not None:
-            if certain.holds == (step.kind in ("when", "not_all")):
-                if not is_gentle and not any(can_fail(rule.condition) for rule in step.rules):
-                    self._warn_drops(certain.leaf, step.group, certain)
-            else:
-                self._warn_never(certain.leaf, step.group, certain)
-            return
         for rule in step.rules:
             self._facts.note_failing(rule)
-        if step.kind == "any":
-            self._facts.learn_any_of(step.rules)
+        if first is not None:
+            message = f"{step.group} says the same as {first.group or first.name}"
+            hint = f"remove one of them; the other is at {place_of(first)}"
+            self._warn(step.rules[0], message, hint, "duplicate-rule")
+        elif certain is None:
+            if step.kind == "any":
+                self._facts.learn_any_of(step.rules)
+        elif certain.holds != (step.kind in ("when", "not_all")):
+            self._warn_never(certain.leaf, step.group, certain)
+        elif not is_gentle and not any(can_fail(rule.condition) for rule in step.rules):
+            self._warn_drops(certain.leaf, step.group, certain)
 
     # Words
 
-    def _warn_never(self, rule: Rule, name: str, certain: Certain) -> None:
+    def _warn_never(self, rule: Rule, name: str, certain: Certain, never: str = "never decides") -> None:
         """A rule (or the group of this name) decides no line."""
         earlier = certain.earlier
         is_alone = name == rule.name
         if earlier is None:
             what = "matches any text, and what is missing, too" if certain.why == "any text" else "matches no text"
             hint = "remove it, or write a pattern that some values match and some do not"
-            self._warn(rule, f"{name} never decides: its pattern for {rule.key} {what}", hint, "never-decides")
+            self._warn(rule, f"{name} {never}: its pattern for {rule.key} {what}", hint, "never-decides")
         elif certain.why == "same" and is_alone:
             hint = f"remove one of them; the other is at {place_of(earlier)}"
             self._warn(rule, f"{name} says the same as {earlier.name}", hint, "duplicate-rule")
         elif certain.why in ("same", "excluded") and not certain.leaf_holds:
             what = "all that it matches" if is_alone else f"all that {rule.name} matches"
             hint = f"remove it, or the rule at {place_of(earlier)}"
-            self._warn(rule, f"{name} never decides: {earlier.name} drops {what} before", hint, "shadowed-rule")
+            self._warn(rule, f"{name} {never}: {earlier.name} drops {what} before", hint, "shadowed-rule")
         else:
             what = "only values" if certain.leaf_holds else "no value"
-            message = f"{name} never decides: {earlier.name} leaves {what} of {rule.key} that it matches"
+            message = f"{name} {never}: {earlier.name} leaves {what} of {rule.key} that it matches"
             hint = f"remove it, or look at the rule at {place_of(earlier)}"
             self._warn(rule, message, hint, "never-decides")
 

@@ -14,7 +14,7 @@ _LONGEST_WORD = 200  # parts of a word are looked for one by one
 
 
 class WordIndex:
-    """Words with the rule that each belongs to; finding one that implies another costs no more for many than for few."""
+    """Words with the rule that each belongs to; looking one up costs no more for many than for few."""
 
     __slots__ = ("_by_kind", "_sizes")
 

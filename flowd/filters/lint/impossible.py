@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from functools import lru_cache
 
-from flowd.filters.lint.patterns import compile_condition
+from flowd.filters.lint.patterns import compile_condition, parse_condition
 from flowd.filters.model import Condition
 from flowd.patterns.nodes import (
     Alternation,
@@ -27,7 +27,6 @@ from flowd.patterns.nodes import (
     Repeat,
     Sequence,
 )
-from flowd.patterns.parse import parse
 
 _BEGINNINGS = ("line_start", "text_start", "search_start")
 _ENDS = ("line_end", "text_end", "text_end_newline")
@@ -38,14 +37,7 @@ def takes_no_text(condition: Condition) -> bool:
     """Is it a pattern that nothing can match?"""
     if condition.test != "pattern" or compile_condition(condition).engine == "literal":
         return False
-    dialect = "onigmo" if condition.reading == "string" else "ruby"
-    tree = parse(
-        condition.pattern,
-        ignore_case=condition.ignore_case,
-        dotall=condition.dotall,
-        dialect="onigmo" if dialect == "onigmo" else "ruby",
-    )
-    return _never(tree.root)
+    return _never(parse_condition(condition).root)
 
 
 def _never(node: Node) -> bool:
