@@ -1,6 +1,6 @@
 """A text of one language → the same filters in another, or why that cannot be said; and the proof that it was done.
 
-Meanings are judged for the streams whose fields are known, flows and dns.
+What a field holds is known of the streams flows and dns.
 """
 
 from __future__ import annotations
@@ -14,12 +14,13 @@ from flowd.conversion.flowd_writer import write_filter
 from flowd.conversion.fluentbit_writer import write_classic, write_yaml
 from flowd.conversion.fluentd_writer import write_form
 from flowd.conversion.forms import Form, Reason, Unsayable, find_forms, say_reason
-from flowd.conversion.proof import find_difference, generate_lines
+from flowd.conversion.proof import Comparing, generate_lines
 from flowd.conversion.readings import find_difference as find_reading_difference
+from flowd.conversion.sections import Section, find_sections, has_wildcard, say_match, say_tags
+from flowd.errors import FilterError
 from flowd.filters.load import open_path
-from flowd.filters.model import Condition, Filter, FilterText, Reading, Step
-from flowd.filters.schema import FIELDS, STREAMS
-from flowd.filterset import FilterSet, compile
+from flowd.filters.model import Condition, FilterText, Reading, Step
+from flowd.filterset import FilterSet, Format, compile
 
 TARGETS = ("fluentd", "fluentbit-yaml", "fluentbit-classic", "fluentbit-configmap", "flowd")
 _READINGS: dict[str, Reading] = {"fluentd": "ruby", "flowd": "ruby"}
@@ -30,6 +31,8 @@ class Counterexample(NamedTuple):
 
     stream: str
     line: str
+    is_sampled: bool = False
+    """Is it from the sample, and not generated?"""
 
 
 @dataclass(slots=True)
@@ -50,13 +53,6 @@ class Conversion:
         return not self.reasons and self.counterexample is None
 
 
-class _Section(NamedTuple):
-    """A filter with the streams that it is for."""
-
-    section: Filter
-    streams: tuple[str, ...]
-
-
 def convert_path(
     path: str | os.PathLike[str],
     target: str,
@@ -66,6 +62,7 @@ def convert_path(
     approximate: bool = False,
     sample: Iterable[bytes] = (),
     sample_stream: str = "flows",
+    sample_format: Format = "auto",
     now_ns: int = 0,
 ) -> Conversion:
     """Converts the filters of a path and compares both on generated lines and on a sample. Raises OSError, FilterError.
@@ -73,47 +70,45 @@ def convert_path(
     With `approximate` a rule that means something else there is written all the same, with a comment.
     """
     opened = open_path(path, dialect, skip_unsupported)
-    texts = {stream: opened.resolve(stream) for stream in STREAMS}
+    found = find_sections(opened, (sample_stream,))
     conversion = Conversion(target)
-    writer = _Writer(conversion, approximate, now_ns)
-    parts = [writer.write(found) for found in _merge_sections(texts)]
+    writer = _Writer(conversion, tuple(found.texts), approximate, now_ns)
+    parts = [writer.write(section) for section in found.sections]
     conversion.text = "\n".join(part for part in parts if part)
     if not conversion.text and target == "fluentbit-yaml":
         conversion.text = "[]\n"  # where nothing at all is an error
+    for lost in found.lost:
+        text = f"it is for {lost.tags}, of which flowd knows no stream: name one with --stream"
+        conversion.reasons.append(Reason(lost.file, lost.line, lost.name, text))
     if conversion.is_exact:
-        _prove(conversion, texts, sample, sample_stream)
+        _prove(conversion, found.texts, _Sample(sample_stream, sample_format, sample))
     return conversion
 
 
-def _merge_sections(texts: dict[str, FilterText]) -> list[_Section]:
-    """The filters of all streams in the order of the text, each once."""
-    merged: list[tuple[tuple[str, str, int], Filter]] = []
-    streams: dict[tuple[str, str, int], list[str]] = {}
-    for stream, text in texts.items():
-        at = 0
-        for section in text.filters:
-            key = (section.name, section.file, section.line)
-            if key in streams:
-                at = next(n for n, (known, _) in enumerate(merged) if known == key) + 1
-            else:
-                # What is for other streams only may stand on either side: it stays where it was written.
-                while at < len(merged) and merged[at][1].file == section.file and merged[at][1].line < section.line:
-                    at += 1
-                merged.insert(at, (key, section))
-                at += 1
-            streams.setdefault(key, []).append(stream)
-    return [_Section(section, tuple(streams[key])) for key, section in merged]
+class _Sample(NamedTuple):
+    """Lines of one stream, in one form."""
+
+    stream: str
+    form: Format
+    lines: Iterable[bytes]
 
 
 class _Writer:
-    def __init__(self, conversion: Conversion, approximate: bool, now_ns: int) -> None:
+    def __init__(self, conversion: Conversion, streams: Sequence[str], approximate: bool, now_ns: int) -> None:
         self._conversion = conversion
+        self._streams = streams
         self._target = conversion.target
         self._reading: Reading = _READINGS.get(conversion.target, "string")
         self._approximate = approximate
         self._now_ns = now_ns
 
-    def write(self, found: _Section) -> str:
+    def write(self, found: Section) -> str:
+        """The filter in the target's language; nothing where it cannot be said."""
+        section = found.section
+        if has_wildcard(found) and self._say_streams(found) != section.tags:
+            place, names = f"{section.file}:{section.line}", ", ".join(found.streams)
+            text = f"{section.name} is for {section.tags}, and is written for what flowd knows of it: {names}"
+            self._conversion.notes.append(f"{place}: {text}")
         if self._target == "flowd":
             return self._write_own(found)
         forms = find_forms(found.section, self._now_ns)
@@ -123,35 +118,35 @@ class _Writer:
         texts += [self._write_form(form, found) for form in forms.forms]
         return "\n".join(text for text in texts if text)
 
-    def _write_form(self, form: Form, found: _Section) -> str:
-        streams = [stream for stream in found.streams if stream in FIELDS]
-        differences = [
-            say_reason(rule, reason)
-            for rule in form.rules
-            if (reason := find_reading_difference(rule.condition, self._reading, streams))
-        ]
-        if differences:
-            self._conversion.reasons += differences
-            comments = "".join(_comment(str(reason)) for reason in differences)
-            if not self._approximate or any(not _has_pattern(rule.condition) for rule in form.rules):
-                return comments if self._approximate else ""
-            return comments + self._say(form, found)
-        return self._say(form, found)
-
-    def _say(self, form: Form, found: _Section) -> str:
-        if self._target == "fluentd":
-            text, reasons = write_form(form, _tags(found))
-        elif self._target == "fluentbit-classic":
-            text, reasons = write_classic(form, _match(found))
-        else:
-            text, reasons = write_yaml(form, _match(found))
+    def _write_form(self, form: Form, found: Section) -> str:
+        text = ""
+        reasons: list[Reason] = []
+        if all(_has_pattern(rule.condition) for rule in form.rules):
+            text, reasons = self._say(form, found)
+        told = {(reason.line, reason.rule) for reason in reasons}
+        for rule in form.rules:
+            difference = find_reading_difference(rule.condition, self._reading, found.streams)
+            reason = say_reason(rule, difference)
+            if difference and (reason.line, reason.rule) not in told:
+                reasons.append(reason)
         self._conversion.reasons += reasons
-        return text or ("".join(_comment(str(reason)) for reason in reasons) if self._approximate else "")
+        if not reasons:
+            return text
+        return "".join(_comment(str(reason)) for reason in reasons) + text if self._approximate else ""
 
-    def _write_own(self, found: _Section) -> str:
+    def _say(self, form: Form, found: Section) -> tuple[str, list[Reason]]:
+        """The form as it would be if no value told the languages apart, and what there are no words for."""
+        if self._target == "fluentd":
+            return write_form(form, say_tags(found, self._streams))
+        write = write_classic if self._target == "fluentbit-classic" else write_yaml
+        return write(form, say_match(found))
+
+    def _say_streams(self, found: Section) -> str:
+        return say_match(found)[1] if self._reading == "string" else say_tags(found, self._streams)
+
+    def _write_own(self, found: Section) -> str:
         """In flowd's language every step can be written as it is; Fluent Bit's list as the forms that it is."""
         section = found.section
-        streams = [stream for stream in found.streams if stream in FIELDS]
         steps: list[Step] = []
         for step in section.steps:
             if step.kind == "first":
@@ -165,14 +160,15 @@ class _Writer:
             for step in steps
             for rule in step.rules
             if rule.condition.reading == "string"
-            and (reason := find_reading_difference(rule.condition, "ruby", streams))
+            and (reason := find_reading_difference(rule.condition, "ruby", found.streams))
         ]
         self._conversion.reasons += reasons
         if reasons and not self._approximate:
             return ""
         comments = "".join(_comment(str(reason)) for reason in reasons)
         try:
-            return f"{comments}# from {section.file}:{section.line}\n{write_filter(section, _tags(found), steps)}"
+            written = write_filter(section, say_tags(found, self._streams), steps)
+            return f"{comments}# from {section.file}:{section.line}\n{written}"
         except Unsayable as unsayable:
             rule = steps[0].rules[0]
             self._conversion.reasons.append(say_reason(rule, str(unsayable)))
@@ -187,33 +183,24 @@ def _comment(text: str) -> str:
     return f"# not the same: {text}\n"
 
 
-def _tags(found: _Section) -> str:
-    """The streams as fluentd's tag patterns."""
-    if set(found.streams) == set(STREAMS):
-        return "**"
-    return " ".join(found.streams)
-
-
-def _match(found: _Section) -> tuple[str, str]:
-    """The streams as a Fluent Bit property and its value."""
-    if set(found.streams) == set(STREAMS):
-        return "match", "*"
-    if len(found.streams) == 1:
-        return "match", found.streams[0]
-    names = "|".join(stream.replace(".", r"\.") for stream in found.streams)
-    return "match_regex", f"^(?:{names})$"
-
-
-def _prove(conversion: Conversion, texts: dict[str, FilterText], sample: Iterable[bytes], sample_stream: str) -> None:
-    """Runs both on lines of every stream whose fields are known."""
-    for stream in FIELDS:
-        old = FilterSet(texts[stream])
-        new = compile(conversion.text, stream, conversion.target, "<converted>")
-        lines: Sequence[bytes] = list(generate_lines((texts[stream], new.text), stream))
-        if stream == sample_stream:
-            lines = [*lines, *sample]
-        different = find_difference(old, new, lines)
-        if different is not None:
-            conversion.counterexample = Counterexample(stream, different.decode("utf-8", "replace"))
+def _prove(conversion: Conversion, texts: dict[str, FilterText], sample: _Sample) -> None:
+    """Runs both on generated lines of every stream that has filters, and on the sample."""
+    for stream, text in texts.items():
+        try:
+            new = compile(conversion.text, stream, conversion.target, "<converted>")
+        except FilterError as error:
+            for problem in error.problems:
+                reason = f"there it is refused: {problem.message}"
+                conversion.reasons.append(Reason(problem.file, problem.line, "what was written", reason))
             return
-        conversion.compared_lines += len(lines)
+        if not text.filters and not new.text.filters and stream != sample.stream:
+            continue
+        comparing = Comparing(FilterSet(text), new)
+        different = comparing.find_difference(generate_lines((text, new.text), stream))
+        is_sampled = different is None and stream == sample.stream
+        if is_sampled:
+            different = comparing.find_difference(iter(sample.lines), sample.form)
+        if different is not None:
+            conversion.counterexample = Counterexample(stream, different.decode("utf-8", "replace"), is_sampled)
+            return
+        conversion.compared_lines += comparing.line_count

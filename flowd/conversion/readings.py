@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from flowd.conversion.values import Kind, find_kind, show_path
 from flowd.filters.lint.patterns import takes_nothing
-from flowd.filters.lint.values import describe_type
 from flowd.filters.model import WORD_TESTS, Condition, Reading
+from flowd.filters.schema import FIELDS_ADDED_LATER
 
 _LANGUAGES = {"ruby": "fluentd", "string": "Fluent Bit", "value": "flowd"}
 _UNKNOWN = {
@@ -23,24 +24,38 @@ _UNKNOWN = {
 
 
 def find_difference(condition: Condition, reading: Reading, streams: Sequence[str]) -> str:
-    """Why a condition would mean something else in another reading; nothing where it means the same."""
+    """Why a condition would mean something else in another reading; nothing where it means the same.
+
+    In streams and fields that flowd knows nothing of, a field is taken for a string only if one of the streams knows
+    it.
+    """
     if condition.test in _UNKNOWN and reading != "value":
         return f"{_LANGUAGES[reading]}'s grep {_UNKNOWN[condition.test]}"
     if condition.reading == reading:
         return ""
-    for stream in streams:
-        reason = _find_difference_in(condition, reading, stream)
-        if reason:
+    field = show_path(condition.path)
+    if "string" in (condition.reading, reading) and condition.path[0] in FIELDS_ADDED_LATER:
+        return f"the collector adds {field}: fluentd's filters run before that, and Fluent Bit's behind it"
+    kinds = {stream: find_kind(condition.path, stream) for stream in streams}
+    for stream, kind in kinds.items():
+        if reason := _find_difference_in(condition, reading, stream, kind):
             return reason
+    if kinds and set(kinds.values()) == {"unknown"}:
+        names = ", ".join(streams) if len(streams) < 4 else "any stream"
+        return (
+            f"flowd does not know what {field} is in {names}: where it is a number, a list or null, the rule means"
+            f" something else in {_LANGUAGES[reading]}"
+        )
     return ""
 
 
-def _find_difference_in(condition: Condition, reading: Reading, stream: str) -> str:
-    field = condition.path[0]
-    kind = describe_type(field, stream)
-    is_nested = len(condition.path) > 1
-    if kind and not is_nested:
-        if "string" in (condition.reading, reading):
+def _find_difference_in(condition: Condition, reading: Reading, stream: str, kind: Kind) -> str:
+    field = show_path(condition.path)
+    readings = (condition.reading, reading)
+    if kind == "inside of a plain value":
+        return f"{field} looks inside of a value that has no such parts in {stream}, which is an error in fluentd only"
+    if kind in ("a number", "a list", "an object"):
+        if "string" in readings:
             return f"{field} is {kind} in {stream}, and Fluent Bit's grep matches strings only"
         if kind != "a number":
             return f"{field} is {kind} in {stream}: flowd asks its elements, and fluentd the text of the whole"
