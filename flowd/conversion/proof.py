@@ -19,7 +19,7 @@ from flowd.filters.schema import FIELDS, NUMBERS, SHAPES
 from flowd.filterset import FilterSet, Format
 
 LINES = 4_000
-"""Lines of a stream in which the values of all fields are combined at random; a tenth where nothing is known of them."""
+"""A stream's lines in which all fields are combined at random; a tenth where nothing is known of them."""
 _BATCH = 1_000
 _DROP = ord("D")
 _SEED = 20
