@@ -135,7 +135,7 @@ class _Writer:
         return "".join(_comment(str(reason)) for reason in reasons) + text if self._approximate else ""
 
     def _say(self, form: Form, found: Section) -> tuple[str, list[Reason]]:
-        """The form as it would be if no value told the languages apart, and what there are no words for."""
+        """The form in the target's words, whatever the values are, and what it has no words for."""
         if self._target == "fluentd":
             return write_form(form, say_tags(found, self._streams))
         write = write_classic if self._target == "fluentbit-classic" else write_yaml

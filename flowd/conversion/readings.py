@@ -26,8 +26,7 @@ _UNKNOWN = {
 def find_difference(condition: Condition, reading: Reading, streams: Sequence[str]) -> str:
     """Why a condition would mean something else in another reading; nothing where it means the same.
 
-    In streams and fields that flowd knows nothing of, a field is taken for a string only if one of the streams knows
-    it.
+    A field that flowd knows in none of the streams may hold anything; one that it knows in some is the same in others.
     """
     if condition.test in _UNKNOWN and reading != "value":
         return f"{_LANGUAGES[reading]}'s grep {_UNKNOWN[condition.test]}"
