@@ -74,6 +74,7 @@ def test_the_documented_filters_are_kept_in_every_language(path: Path, target: s
         (grep(rule("exclude", "host", "node1")), "fluentbit-yaml", "the collector adds host: fluentd's filters run"),
         (grep(rule("exclude", "$.latency.count", "5"), tag="dns"), "fluentbit-yaml", "count is a number in dns"),
         (grep(rule("exclude", "$.servers[0].labels", "a"), tag="dns"), "fluentbit-yaml", "labels is an object in dns"),
+        (grep(rule("exclude", "$.action.x", "a"), rule("exclude", "proto", "b")), "fluentd", "which ends its section"),
         (grep(rule("exclude", "$.action.x", "a")), "fluentbit-yaml", "action.x looks inside of a value that has no"),
         (grep(rule("exclude", "$['client_labels']['${x}']", "a"), tag="dns"), "fluentbit-yaml", "it holds ${, which"),
     ],
@@ -154,6 +155,39 @@ def test_a_sample_is_compared_too(tmp_path: Path) -> None:
     sampled = convert(tmp_path, text, "fluentbit-yaml", sample=[b'{"action":["x"]}'])
     assert sampled.counterexample is not None
     assert (sampled.counterexample.stream, sampled.counterexample.line) == ("flows", '{"action":["x"]}')
+
+
+def test_a_sample_is_of_any_stream_and_form(tmp_path: Path) -> None:
+    text = grep(rule("exclude", "url", "x"), tag="**")
+    options = {"sample": [b'{"url":"x"}'], "sample_stream": "my.logs"}
+    conversion = convert(tmp_path, text, "flowd", **options)
+    assert (conversion.is_exact, conversion.compared_lines) == (True, convert(tmp_path, text, "flowd",
+            sample_stream="my.logs").compared_lines + 1)  # fmt: skip
+    line = b"1 2 wep dev a - wep web b - - - 6 - - 1 1 1 src 1 1 1 1 allow"
+    text = grep(rule("exclude", "source_namespace", "dev"))
+    assert convert(tmp_path, text, "fluentbit-yaml", sample=[line], sample_format="text24").is_exact
+
+
+def test_a_filter_for_tags_that_nobody_knows_is_not_lost(tmp_path: Path) -> None:
+    text = grep(rule("exclude", "action", "a"), tag="my.*")
+    conversion = convert(tmp_path, text, "flowd")
+    assert [(reason.line, reason.rule) for reason in conversion.reasons] == [(1, "filter1")]
+    conversion = convert(tmp_path, text, "flowd", sample_stream="my.logs")
+    assert conversion.is_exact
+    assert "<filter my.*>" in conversion.text
+
+
+def test_a_wildcard_that_cannot_be_said_is_noted(tmp_path: Path) -> None:
+    conversion = convert(tmp_path, grep(rule("exclude", "action", "a"), tag="fl*"), "fluentbit-yaml")
+    assert conversion.is_exact
+    assert conversion.notes == [
+        f"{tmp_path / 'text'}:1: filter1 is for fl*, and is written for what flowd knows of it: flows"
+    ]
+
+
+def test_a_field_is_what_it_is_in_the_stream_that_knows_it(tmp_path: Path) -> None:
+    text = grep(rule("exclude", "$.policies.all_policies[0]", "deny"), rule("regexp", "qname", "a"), tag="**")
+    assert convert(tmp_path, text, "fluentbit-yaml").is_exact
 
 
 def test_an_approximate_text_says_what_is_not_the_same(tmp_path: Path) -> None:
@@ -293,7 +327,7 @@ def test_the_command_says_why_not(tmp_path: Path) -> None:
     assert (done.returncode, done.stdout) == (1, b"")
     assert f"{path}:3: filter1.exclude1 cannot be kept: dest_port is a number in flows" in done.stderr.decode()
     described = json.loads(run("convert", "-f", path, "--to", "fluentbit-yaml", "-o", "json").stdout)
-    assert (described["is_exact"], len(described["reasons"])) == (False, 1)
+    assert (described["is_exact"], len(described["reasons"]), described["text"]) == (False, 1, "")
     sample = tmp_path / "lines"
     sample.write_bytes(b'{"action":["deny"]}\n')
     path.write_text(grep(rule("exclude", "action", "deny")))

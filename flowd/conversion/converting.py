@@ -16,6 +16,7 @@ from flowd.conversion.fluentd_writer import write_form
 from flowd.conversion.forms import Form, Reason, Unsayable, find_forms, say_reason
 from flowd.conversion.proof import Comparing, generate_lines
 from flowd.conversion.readings import find_difference as find_reading_difference
+from flowd.conversion.readings import find_error
 from flowd.conversion.sections import Section, find_sections, has_wildcard, say_match, say_tags
 from flowd.errors import FilterError
 from flowd.filters.load import open_path
@@ -126,6 +127,12 @@ class _Writer:
         told = {(reason.line, reason.rule) for reason in reasons}
         for rule in form.rules:
             difference = find_reading_difference(rule.condition, self._reading, found.streams)
+            if (
+                not difference
+                and self._target == "fluentd"
+                and sum(len(step.rules) for step in found.section.steps) > 1
+            ):
+                difference = find_error(rule.condition, found.streams)
             reason = say_reason(rule, difference)
             if difference and (reason.line, reason.rule) not in told:
                 reasons.append(reason)

@@ -15,7 +15,7 @@ from typing import Any
 
 from flowd.conversion.values import find_kind
 from flowd.filters.model import WORD_TESTS, Condition, FilterText
-from flowd.filters.schema import FIELDS, NUMBERS, SHAPES
+from flowd.filters.schema import FIELDS, NUMBER, NUMBERS, SHAPES, Shape
 from flowd.filterset import FilterSet, Format
 
 LINES = 4_000
@@ -79,16 +79,25 @@ def _values_of(field: str, conditions: Sequence[Condition], stream: str) -> Iter
     if shape is None:
         yield from _numbers_near(words) if field in NUMBERS.get(stream, ()) else _texts_near(words)
         return
-    if isinstance(shape, list):
-        yield from ([], words[:1], words[:3])
-    else:
-        yield from ({}, {"labels": []}, {"labels": words[:3]}, {word: word for word in words[:3]})
+    yield from _values_of_shape(shape, words[:3])
     for condition in conditions:
         leaves = _numbers_near(words) if find_kind(condition.path, stream) == "a number" else _texts_near(words[:20])
         for leaf in leaves:
             nested = _nest(condition.path[1:], leaf)
             if isinstance(nested, type(shape)):
                 yield nested
+
+
+def _values_of_shape(shape: Shape, words: Sequence[str]) -> list[Any]:
+    """A few values that are made as the shape is."""
+    if isinstance(shape, list):
+        inside = _values_of_shape(shape[0], words)
+        return [[], inside[-1:], inside]
+    if isinstance(shape, dict):
+        parts = {name: _values_of_shape(part, words)[-1] for name, part in shape.items() if name != "*"}
+        others = {word: word for word in words} if "*" in shape else {}
+        return [{}, *({name: value} for name, value in parts.items()), {**parts, **others}]
+    return [1, 5] if shape == NUMBER else ["", *words]
 
 
 def _numbers_near(words: Sequence[str]) -> Iterator[int]:

@@ -48,6 +48,17 @@ def find_difference(condition: Condition, reading: Reading, streams: Sequence[st
     return ""
 
 
+def find_error(condition: Condition, streams: Sequence[str]) -> str:
+    """Why a condition is an error in fluentd, behind which a section's other rules are not asked; else nothing."""
+    for stream in streams:
+        if find_kind(condition.path, stream) == "inside of a plain value":
+            field = show_path(condition.path)
+            return (
+                f"{field} looks inside of a value that has no such parts in {stream}: an error, which ends its section"
+            )
+    return ""
+
+
 def _find_difference_in(condition: Condition, reading: Reading, stream: str, kind: Kind) -> str:
     field = show_path(condition.path)
     readings = (condition.reading, reading)
