@@ -306,7 +306,7 @@ class _RootReader:
         return parameter if isinstance(parameter.value, str) else None
 
     def _take_names(self, section: Filter) -> None:
-        """The names that a grep filter's rules have of themselves: no named rule of flowd's own dialect may have them."""
+        """Notes the names that the rules of a grep filter have of themselves: a named rule may have none of them."""
         names: dict[str, Place] = {}
         for step in section.steps:
             for rule in step.rules:
