@@ -134,8 +134,10 @@ def test_check_says_what_a_bare_word_hits_in_a_sample(tmp_path: Path, filters: P
     ]
     sample.write_bytes(json_line("dev") + json_line("web"))
     assert json.loads(flowd("check", "-o", "json", "--sample", sample, filters).stdout)["warnings"] == []
-    found = json.loads(flowd("check", "-o", "json", "--sample", "-", filters, lines=json_line("dev")).stdout)
-    assert [warning["code"] for warning in found["warnings"]] == ["unanchored-word"]
+    found = json.loads(flowd("check", "-o", "json", "--sample", "-", filters, lines=json_line("devops")).stdout)
+    assert [warning["message"] for warning in found["warnings"]] == [
+        "dev also hits devops (1 line) in source_namespace"
+    ]
 
 
 def test_check_explains_a_code() -> None:
