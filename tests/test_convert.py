@@ -71,6 +71,8 @@ def test_the_documented_filters_are_kept_in_every_language(path: Path, target: s
         (grep(rule("exclude", "code", "1"), tag="l7"), "fluentbit-yaml", "flowd does not know what code is in l7"),
         (grep(rule("exclude", "code", "1"), tag="my.logs"), "fluentbit-yaml", "what code is in my.logs"),
         (grep(rule("exclude", "code", "1"), tag="my.*"), "fluentd", "it is for my.*, of which flowd knows no stream"),
+        ("- name: grep\n  exclude: $TAG.x a\n", "fluentd", "the key names nothing that a line can have"),
+        ("- name: grep\n  exclude: $TAG.x a\n", "fluentbit-classic", "the key names nothing that a line can have"),
         (grep(rule("exclude", "host", "node1")), "fluentbit-yaml", "the collector adds host: fluentd's filters run"),
         (grep(rule("exclude", "$.latency.count", "5"), tag="dns"), "fluentbit-yaml", "count is a number in dns"),
         (grep(rule("exclude", "$.servers[0].labels", "a"), tag="dns"), "fluentbit-yaml", "labels is an object in dns"),

@@ -53,6 +53,8 @@ def write_form(form: Form, tags: str) -> tuple[str, list[Reason]]:
 
 def write_key(path: Path, spelling: int = 0) -> str:
     """The path as a record accessor; other `spelling`s are other texts for the same. Raises Unsayable."""
+    if not isinstance(path[0], str):
+        raise Unsayable("the key names nothing that a line can have")
     for number, key in enumerate(_spell_key(path)):
         if number == spelling:
             return key
@@ -64,9 +66,7 @@ def write_key(path: Path, spelling: int = 0) -> str:
 def _spell_key(path: Path) -> Iterator[str]:
     """The texts for one path: fluentd takes each as a key of its own."""
     first = path[0]
-    if not isinstance(first, str):
-        return
-    if len(path) == 1 and not first.startswith(("$.", "$[")):
+    if len(path) == 1 and isinstance(first, str) and not first.startswith(("$.", "$[")):
         yield first
     if not any(isinstance(part, str) and ("']" in part or '"]' in part) for part in path):
         for quote in "'\"":

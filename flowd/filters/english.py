@@ -130,6 +130,8 @@ def _say_rule(rule: Rule, is_negated: bool = False) -> str:
     if condition.test == "pattern" and condition.reading == "ruby" and takes_nothing(condition):
         more = " and is neither null nor missing" if is_negated else " or is null or missing"
         words = _WITH_NOTHING.get(words) or words + more
+    if isinstance(condition.path[0], int):
+        words += " (but no line has this field)"
     return f"{_quote(rule.key, _PLAIN_KEY)} {words}"
 
 
