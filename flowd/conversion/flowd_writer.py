@@ -24,6 +24,11 @@ def write_filter(section: Filter, tags: str, steps: Sequence[Step]) -> str:
     return "\n".join([*lines, "</filter>"]) + "\n"
 
 
+def check_rule(rule: Rule) -> None:
+    """Raises Unsayable if the rule's condition cannot be written."""
+    _write_leaf("exclude", rule, [rule.condition], [])
+
+
 def _write_step(step: Step) -> list[str]:
     kind = "regexp" if step.kind in ("all", "any", "unless") else "exclude"
     if step.expression is None:
