@@ -24,6 +24,7 @@ _NOT_HERE = ("parser", "multiline_parser")
 _MOST_FILES = 1_000  # Fluent Bit's own
 _DEEPEST_INCLUDE = 20
 _FILE_VALUE = "file://"
+_NO_VALUE = "undefined value - check config is in valid classic format"
 
 
 def read_classic(source: Source, base_dir: str, report: Report, *, is_foreign: bool = False) -> Sections:
@@ -187,15 +188,17 @@ class _FileReader:
     def _read_property(self, line: str, position: int) -> None:
         content = line.strip(_BLANKS)
         if not self._has_header and content and not content.startswith("#"):
-            hint = "begin with a header: [FILTER]"
-            self._problem(position, "could not allocate key value pair: no section is open", hint, "syntax")
+            # At column 0 the first character would be taken for the indent.
+            has_value = " " in (content if line[:1] in _BLANKS else content[1:])
+            message = "could not allocate key value pair: no section is open" if has_value else _NO_VALUE
+            self._problem(position, message, "begin with a header at the line's beginning: [FILTER]", "syntax")
             return
         indent = self._find_indent(line, position)
         if indent is None or indent == len(line) or line[indent] == "#":
             return
         name, separator, value = line[indent:].partition(" ")
         if not separator:
-            self._refuse_value(position + indent, "undefined value - check config is in valid classic format", name)
+            self._refuse_value(position + indent, _NO_VALUE, name)
         elif name.startswith("["):
             self._in_group = True
         elif not value:

@@ -30,6 +30,11 @@ _KNOWN = (
     "exclude", "logical_op", "routes",
 )  # fmt: skip
 _LOG_LEVELS = ("off", "error", "warn", "warning", "info", "debug", "trace")
+# Of properties that may be given several times.
+_WHICH_COUNTS = (
+    ("name", "first"), ("active", "first"), ("match", "last"), ("match_regex", "last"), ("alias", "last"),
+)  # fmt: skip
+
 RuleKind = Literal["regexp", "exclude"]
 _Operation = Literal["legacy", "and", "or"]
 
@@ -112,8 +117,7 @@ class GrepReader:
     def _applies_to(self, stream: str) -> bool:
         """Is the stream one of its tags? A problem is told where it has none."""
         matches, expressions = self._all("match"), self._all("match_regex")
-        for found in (matches, expressions):
-            self._warn_repeated(found)
+        self._warn_repeated()
         wildcard = self._last("match") if matches else None
         expression = self._last("match_regex") if expressions else None
         is_good = True
@@ -272,14 +276,16 @@ class GrepReader:
         given = self._all(name)
         return self._value(given[-1]) if given else ""
 
-    def _warn_repeated(self, given: list[Property]) -> None:
-        for found in given[1:]:
-            self._warning(
-                found.place,
-                f"'{found.name}' is given again: this one counts",
-                f"remove the one on line {given[0].place.line}",
-                "repeated-parameter",
-            )
+    def _warn_repeated(self) -> None:
+        for name, which in _WHICH_COUNTS:
+            given = [text for found in self._all(name) for text in found.values]
+            for text in given[1:]:
+                self._warning(
+                    text.place,
+                    f"'{name}' is given again: the {which} one counts",
+                    f"remove the other one, on line {given[0].place.line}",
+                    "repeated-parameter",
+                )
 
     # Rules
 

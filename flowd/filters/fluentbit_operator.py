@@ -31,7 +31,7 @@ def read_operator_list(source: Source, report: Report) -> Sections:
     sections = Sections()
     try:
         root = _compose(source, report)
-        if root is not None and not _is_null(root):
+        if root is not None:
             _ListReader(sections, report).read(root)
     except Stopped:
         pass
@@ -88,6 +88,8 @@ class _ListReader:
             _skip(self._report, error.place, error.message)
 
     def _read(self, root: Node) -> None:
+        if _is_null(root):
+            return
         if root.kind != "sequence":
             _skip(self._report, root.place, "this is no list")
         written: list[tuple[bool, list[Event]]] = []

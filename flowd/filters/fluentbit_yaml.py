@@ -199,7 +199,7 @@ class _FileReader:
             if self._is_foreign:
                 report_reaching_out(event.place, event.value, self._report)
             else:
-                self._include_all(event.value, event.place)
+                self._include_all(event.value.partition("\0")[0], event.place)
 
     def _include_all(self, path: str, place: Place) -> None:
         if "*" not in path:
