@@ -11,6 +11,7 @@ from contextlib import suppress
 from typing import Literal, NamedTuple
 
 from flowd.filters.fluentbit_accessor import AccessorError, parse_accessor
+from flowd.filters.fluentbit_names import KNOWN_PROPERTIES, OTHER_FILTERS, find_bad_value
 from flowd.filters.fluentbit_pattern import PatternError, parse_pattern
 from flowd.filters.fluentbit_sections import Property, Section, Text
 from flowd.filters.fluentbit_tags import matches_regex, matches_wildcard
@@ -20,16 +21,6 @@ from flowd.filters.schema import FIELDS, STREAMS
 from flowd.filters.source import Place, Report
 from flowd.filters.suggest import suggest_name
 
-OTHER_FILTERS = (
-    "alter_size", "aws", "checklist", "ecs", "expect", "geoip2", "kubernetes", "log_to_metrics", "lua", "modify",
-    "multiline", "nest", "nightfall", "parser", "record_modifier", "rewrite_tag", "stdout", "sysinfo", "tensorflow",
-    "throttle", "throttle_size", "type_converter", "wasm",
-)  # fmt: skip
-_KNOWN = (
-    "name", "match", "match_regex", "alias", "log_level", "log_suppress_interval", "active", "condition", "regex",
-    "exclude", "logical_op", "routes",
-)  # fmt: skip
-_LOG_LEVELS = ("off", "error", "warn", "warning", "info", "debug", "trace")
 # Of properties that may be given several times.
 _WHICH_COUNTS = (
     ("name", "first"), ("active", "first"), ("match", "last"), ("match_regex", "last"), ("alias", "last"),
@@ -190,8 +181,8 @@ class GrepReader:
             known = name.lower()
             if known in ("name", "routes"):
                 continue
-            if known not in _KNOWN and found.values:
-                suggested = suggest_name(name, _KNOWN)
+            if known not in KNOWN_PROPERTIES and found.values:
+                suggested = suggest_name(name, KNOWN_PROPERTIES)
                 self._problem(
                     found.place,
                     f"grep: unknown configuration property '{name}'. The following properties are allowed: regex,"
@@ -199,7 +190,7 @@ class GrepReader:
                     f"did you mean {suggested}?" if suggested else "a rule is written as exclude: KEY PATTERN",
                     "unknown-parameter",
                 )
-            elif reason := _find_bad_value(known, found):
+            elif reason := find_bad_value(known, found):
                 self._problem(
                     found.place,
                     f"could not configure property '{name}' on filter plugin with section name"
@@ -366,18 +357,6 @@ class GrepReader:
 
     def _warning(self, place: Place, message: str, hint: str, code: str) -> None:
         self._report.warning(place, message, hint=hint, code=code)
-
-
-def _find_bad_value(name: str, found: Property) -> str:
-    """What is to be done about a value that Fluent Bit refuses to set; nothing where it is good."""
-    if not found.values:
-        return "its list is empty, or its value is a map: write its value as one text, or remove it"
-    value = found.values[-1].value
-    if name == "log_level" and value.lower() not in _LOG_LEVELS:
-        return f"it is one of {', '.join(_LOG_LEVELS)}"
-    if name == "log_suppress_interval" and value.lstrip().startswith("-1") and not value.lstrip()[2:3].isdigit():
-        return "write a number of seconds"
-    return ""
 
 
 def _show_path(path: tuple[str | int, ...]) -> str:
