@@ -55,6 +55,7 @@ B = rule("exclude", "source_name_aggr", "pattern pub")
         ("- name: grep\n  exclude: a ^x$\n  regex: [b y, c z, d z]\n",
          ["drop a flow when a is x", "drop a flow unless b contains y (the 2 rules behind it never decide)"]),
         ("- name: grep\n  logical_op: and\n  exclude: [a ^x$, b .*]\n", ["drop a flow when a is x and b is any text"]),
+        ("- name: grep\n  exclude: $TAG.x ^x$\n", ["drop a flow when $TAG.x is x (but no line has this field)"]),
         (own(rule("exclude", "a", "cidr 10.0.0.0/8, 192.168.1.1, fd00::/8")),
          ["drop a flow when a is in 10.0.0.0/8, 192.168.1.1 or fd00::/8"]),
         (own(rule("exclude", "a", ">= 1024\n< 2048")), ["drop a flow when a is below 2048 and at least 1024"]),

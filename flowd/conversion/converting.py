@@ -124,29 +124,32 @@ class _Writer:
         return "\n".join(text for text in texts if text)
 
     def _write_form(self, form: Form, found: _Section) -> str:
+        text, reasons = self._say(form, found)
         streams = [stream for stream in found.streams if stream in FIELDS]
-        differences = [
+        reasons = reasons or [
             say_reason(rule, reason)
             for rule in form.rules
             if (reason := find_reading_difference(rule.condition, self._reading, streams))
         ]
-        if differences:
-            self._conversion.reasons += differences
-            comments = "".join(_comment(str(reason)) for reason in differences)
-            if not self._approximate or any(not _has_pattern(rule.condition) for rule in form.rules):
-                return comments if self._approximate else ""
-            return comments + self._say(form, found)
-        return self._say(form, found)
-
-    def _say(self, form: Form, found: _Section) -> str:
-        if self._target == "fluentd":
-            text, reasons = write_form(form, _tags(found))
-        elif self._target == "fluentbit-classic":
-            text, reasons = write_classic(form, _match(found))
-        else:
-            text, reasons = write_yaml(form, _match(found))
         self._conversion.reasons += reasons
-        return text or ("".join(_comment(str(reason)) for reason in reasons) if self._approximate else "")
+        if not self._approximate:
+            return "" if reasons else text
+        return "".join(_comment(str(reason)) for reason in reasons) + text
+
+    def _say(self, form: Form, found: _Section) -> tuple[str, list[Reason]]:
+        """The form in the target's words, and why not."""
+        unsayable = [
+            say_reason(rule, find_reading_difference(rule.condition, self._reading, ()))
+            for rule in form.rules
+            if not _has_pattern(rule.condition)
+        ]
+        if unsayable:
+            return "", unsayable
+        if self._target == "fluentd":
+            return write_form(form, _tags(found))
+        if self._target == "fluentbit-classic":
+            return write_classic(form, _match(found))
+        return write_yaml(form, _match(found))
 
     def _write_own(self, found: _Section) -> str:
         """In flowd's language every step can be written as it is; Fluent Bit's list as the forms that it is."""

@@ -11,8 +11,10 @@ from collections.abc import Sequence
 from flowd.filters.lint.patterns import takes_nothing
 from flowd.filters.lint.values import describe_type
 from flowd.filters.model import WORD_TESTS, Condition, Reading
+from flowd.filters.schema import FIELDS
 
 _LANGUAGES = {"ruby": "fluentd", "string": "Fluent Bit", "value": "flowd"}
+_NESTED_NUMBERS = frozenset(("latency", "nat_outgoing_ports"))
 _UNKNOWN = {
     "cidr": "knows no networks",
     "number": "compares no numbers",
@@ -28,6 +30,12 @@ def find_difference(condition: Condition, reading: Reading, streams: Sequence[st
         return f"{_LANGUAGES[reading]}'s grep {_UNKNOWN[condition.test]}"
     if condition.reading == reading:
         return ""
+    field = condition.path[0]
+    if not any(field in FIELDS[stream] for stream in streams):
+        where = " or ".join(streams) or "streams other than flows and dns"
+        return (
+            f"flowd does not know the values of {field} in {where}: of numbers, lists and null the meaning would change"
+        )
     for stream in streams:
         reason = _find_difference_in(condition, reading, stream)
         if reason:
@@ -39,6 +47,8 @@ def _find_difference_in(condition: Condition, reading: Reading, stream: str) -> 
     field = condition.path[0]
     kind = describe_type(field, stream)
     is_nested = len(condition.path) > 1
+    if is_nested and field in _NESTED_NUMBERS:
+        kind, is_nested = "a map of numbers", False
     if kind and not is_nested:
         if "string" in (condition.reading, reading):
             return f"{field} is {kind} in {stream}, and Fluent Bit's grep matches strings only"

@@ -22,8 +22,8 @@ cdef struct Example:
 cdef class Comparer:
     """Compares what two filter sets decide: `Comparer(joint, old, new, old_sections, examples)`, for one thread.
 
-    Without a joint program, which takes as long to compile as both, each set looks at every line by itself. The rules of `joint` are those of `old` and of `new` behind each other, the default rule of both being rule 0:
-    `old_rules` of them are the old set's, itself included.
+    Without a joint program, which takes as long to compile as both, each set looks at every line by itself.
+    The rules of `joint` are those of `old` and of `new` behind each other, the default rule of both being rule 0.
     """
     cdef Program program
     cdef Context joint

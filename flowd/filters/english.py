@@ -110,6 +110,8 @@ def _say_rule(rule: Rule, is_negated: bool = False) -> str:
         words += " (ignoring case)"
     if condition.test == "pattern" and condition.reading == "ruby" and _takes_nothing(condition):
         words += " and is not missing" if is_negated else " or is missing"
+    if isinstance(condition.path[0], int):
+        words += " (but no line has this field)"
     return f"{rule.key} {words}"
 
 
