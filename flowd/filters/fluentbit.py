@@ -16,6 +16,7 @@ from flowd.filters.fluentbit_sections import Property, Section, Sections, Text, 
 from flowd.filters.fluentbit_variables import read_environment, substitute
 from flowd.filters.model import Filter, FilterText
 from flowd.filters.source import Place, Report, Source, sort_problems
+from flowd.filters.tags import NamedTag
 
 FluentBitDialect = Literal["fluentbit-yaml", "fluentbit-classic", "fluentbit-configmap"]
 
@@ -58,6 +59,18 @@ class FluentBitText:
     def section_count(self) -> int:
         """How many filters are written, whatever they are for."""
         return len(self._sections)
+
+    @property
+    def tags(self) -> tuple[NamedTag, ...]:
+        """Some of the tags that its filters are for, as far as they say."""
+        return tuple(
+            NamedTag(tag.replace("*", "x"), "*" not in tag)
+            for section in self._sections
+            for found in section.properties
+            if normalise_name(found.name).lower() == "match"
+            for tag in (text.value.strip() for text in found.values)
+            if tag
+        )
 
     def resolve(self, stream: str, *, numbered_from: int = 1) -> FilterText:
         """The filters for a stream. Reads no file. Raises FilterError with all problems, ordered by place."""

@@ -7,6 +7,7 @@ first `<match>` that takes the stream. Sections that do no filtering are skipped
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from typing import Literal, NamedTuple
 
 from flowd.errors import FilterError, Problem
@@ -19,7 +20,7 @@ from flowd.filters.model import Filter, FilterText
 from flowd.filters.schema import FIELDS
 from flowd.filters.source import Place, Report, Source, sort_problems
 from flowd.filters.suggest import suggest_name
-from flowd.filters.tags import TagError, TagPattern, parse_tags
+from flowd.filters.tags import NamedTag, TagError, TagPattern, name_tags, parse_tags
 
 _ROOT_SECTIONS = ("source", "match", "filter", "label", "system", "worker")
 _OTHER_BUNDLED_TYPES = ("record_transformer", "parser", "stdout")
@@ -67,6 +68,15 @@ class FluentdText:
     def section_count(self) -> int:
         """How many filters are written, whatever they are for."""
         return _count_filters(self._root)
+
+    @property
+    def tags(self) -> tuple[NamedTag, ...]:
+        """Some of the tags that its filters are for, as far as they say."""
+        named: list[NamedTag] = []
+        for element in self._root.children_named("filter"):
+            with suppress(TagError):
+                named += name_tags(element.argument if isinstance(element.argument, str) else "")
+        return tuple(named)
 
     def resolve(self, stream: str, *, numbered_from: int = 1) -> FilterText:
         """The filters for a stream. Reads no file. Raises FilterError with all problems, ordered by file and place.
