@@ -214,6 +214,12 @@ def test_explain_as_json_has_the_trace(filters: Path) -> None:
     assert (malformed["line"], malformed["verdict"], malformed["trace"]) == (2, "malformed", [])
 
 
+def test_explain_in_plain_english_takes_no_lines(filters: Path) -> None:
+    done = flowd("explain", "-f", filters, "--plain", "flows.log")
+    assert (done.returncode, done.stdout) == (2, b"")
+    assert "--plain speaks of the filters alone: give it no FILE" in done.stderr.decode()
+
+
 def test_explain_traces_a_line_as_a_table_with_the_deciding_rule_marked(filters: Path) -> None:
     done = flowd("explain", "-f", filters, "--trace", "-", lines=DROPPED + KEPT + b"no record\n")
     assert done.returncode == 0

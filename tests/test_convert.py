@@ -53,9 +53,6 @@ def test_the_documented_filters_are_kept_in_every_language(path: Path, target: s
         (grep(rule("exclude", "source_ip", "^$")), "fluentbit-yaml", "source_ip can be null or missing in flows"),
         (grep(rule("exclude", "$.policies.a[-1]", "x")), "fluentbit-yaml", "no index from the end"),
         (grep(rule("exclude", "a.b", "x")), "fluentbit-yaml", "Fluent Bit cannot name the field a.b"),
-        (grep(rule("exclude", "zork", "x")), "fluentbit-yaml", "does not know what zork holds in flows"),
-        (grep(rule("exclude", "url", "x"), tag="l7"), "fluentbit-yaml", "in streams other than flows and dns"),
-        (grep(rule("exclude", "$.latency.mean", "^5"), tag="dns"), "fluentbit-yaml", "latency is a map of numbers"),
         (grep(rule("exclude", "TAG", "x")), "fluentbit-classic", "Fluent Bit cannot name the field TAG"),
         (grep(rule("exclude", "action", "/x${y}/")), "fluentbit-yaml", "which Fluent Bit takes for a variable"),
         ("- name: grep\n  exclude: dest_port ^53$\n", "fluentd", "dest_port is a number in flows"),
@@ -69,7 +66,19 @@ def test_the_documented_filters_are_kept_in_every_language(path: Path, target: s
         (own("<exclude>", "key action", "equals x", "until 2200-01-01", "</exclude>"), "fluentd", "rules that end"),
         (own("<exclude>", "key dest_domains", "equals x", "</exclude>"), "fluentd", "dest_domains is a list in flows"),
         (own("<and>", "<exclude>", "key action", "equals x", "</exclude>", "<not>", "<exclude>", "key proto",
-             "equals y", "</exclude>", "</not>", "</and>"), "fluentd", "cannot stand in one group there"),
+             "equals y", "</exclude>", "</not>", "</and>"), "fluentbit-yaml", "what proto is not: missing, it would"),
+        (grep(rule("exclude", "zork", "1")), "fluentbit-yaml", "flowd does not know what zork is in flows"),
+        (grep(rule("exclude", "code", "1"), tag="l7"), "fluentbit-yaml", "flowd does not know what code is in l7"),
+        (grep(rule("exclude", "code", "1"), tag="my.logs"), "fluentbit-yaml", "what code is in my.logs"),
+        (grep(rule("exclude", "code", "1"), tag="my.*"), "fluentd", "it is for my.*, of which flowd knows no stream"),
+        ("- name: grep\n  exclude: $TAG.x a\n", "fluentd", "the key names nothing that a line can have"),
+        ("- name: grep\n  exclude: $TAG.x a\n", "fluentbit-classic", "the key names nothing that a line can have"),
+        (grep(rule("exclude", "host", "node1")), "fluentbit-yaml", "the collector adds host: fluentd's filters run"),
+        (grep(rule("exclude", "$.latency.count", "5"), tag="dns"), "fluentbit-yaml", "count is a number in dns"),
+        (grep(rule("exclude", "$.servers[0].labels", "a"), tag="dns"), "fluentbit-yaml", "labels is an object in dns"),
+        (grep(rule("exclude", "$.action.x", "a"), rule("exclude", "proto", "b")), "fluentd", "which ends its section"),
+        (grep(rule("exclude", "$.action.x", "a")), "fluentbit-yaml", "action.x looks inside of a value that has no"),
+        (grep(rule("exclude", "$['client_labels']['${x}']", "a"), tag="dns"), "fluentbit-yaml", "it holds ${, which"),
     ],
 )  # fmt: skip
 def test_where_the_meaning_cannot_be_kept_the_reason_is_said(
@@ -97,6 +106,18 @@ def test_where_the_meaning_cannot_be_kept_the_reason_is_said(
         (own("<exclude>", "key action", "in a, b", "</exclude>"), "fluentd", r"pattern /\A(?:a|b)\z/"),
         (own("<exclude>", "key action", "prefix a", "shadow true", "</exclude>", "<exclude>", "key proto",
              "equals x", "</exclude>"), "fluentbit-classic", r"Exclude proto \Ax\z"),
+        ("- name: grep\n  logical_op: OR\n  regex: [action a, action b, action /c/i, action d]\n", "fluentd",
+         "pattern /(?:a)|(?:b)|(?i:c)|(?:d)/"),
+        ("- name: grep\n  match: dns\n  logical_op: AND\n  exclude: [\"$servers[0]['name'] a\","
+         " \"$servers[0]['name'] b\", \"$servers[0]['name'] c\", \"$servers[0]['name'] d\"]\n",
+         "fluentd", "key $.servers[0].name.\n"),
+        ("- name: grep\n  exclude: action \\x{e9}\n", "fluentd", r"pattern /\u{e9}/"),
+        ("- name: grep\n  exclude: action \\x{e9}\n", "flowd", r"pattern /\u{e9}/"),
+        (grep(rule("exclude", "action", "a"), tag="{flows,my.logs}"), "flowd", "<filter {flows,my.logs}>"),
+        (grep(rule("exclude", "$.policies.all_policies[0]", "a")), "fluentbit-yaml",
+         "$policies[''all_policies''][0] a"),
+        (own("<and>", "<exclude>", "key action", "equals x", "</exclude>", "<not>", "<exclude>", "key proto",
+             "equals y", "</exclude>", "</not>", "</and>"), "fluentd", r"pattern /\A(?!(?m:.*?)(?:\Ay\z))/"),
         (own("<not>", "<or>", "<exclude>", "key action", "equals a", "</exclude>", "<exclude>", "key proto",
              "equals b", "</exclude>", "</or>", "</not>"), "fluentd", "<or>\n    <regexp>"),
     ],
@@ -138,12 +159,62 @@ def test_a_sample_is_compared_too(tmp_path: Path) -> None:
     assert (sampled.counterexample.stream, sampled.counterexample.line) == ("flows", '{"action":["x"]}')
 
 
+def test_a_sample_is_of_any_stream_and_form(tmp_path: Path) -> None:
+    text = grep(rule("exclude", "url", "x"), tag="**")
+    options = {"sample": [b'{"url":"x"}'], "sample_stream": "my.logs"}
+    conversion = convert(tmp_path, text, "flowd", **options)
+    assert (conversion.is_exact, conversion.compared_lines) == (True, convert(tmp_path, text, "flowd",
+            sample_stream="my.logs").compared_lines + 1)  # fmt: skip
+    line = b"1 2 wep dev a - wep web b - - - 6 - - 1 1 1 src 1 1 1 1 allow"
+    text = grep(rule("exclude", "source_namespace", "dev"))
+    assert convert(tmp_path, text, "fluentbit-yaml", sample=[line], sample_format="text24").is_exact
+
+
+def test_a_filter_for_tags_that_nobody_knows_is_not_lost(tmp_path: Path) -> None:
+    text = grep(rule("exclude", "action", "a"), tag="my.*")
+    conversion = convert(tmp_path, text, "flowd")
+    assert [(reason.line, reason.rule) for reason in conversion.reasons] == [(1, "filter1")]
+    conversion = convert(tmp_path, text, "flowd", sample_stream="my.logs")
+    assert conversion.is_exact
+    assert "<filter my.*>" in conversion.text
+
+
+def test_a_wildcard_that_cannot_be_said_is_noted(tmp_path: Path) -> None:
+    conversion = convert(tmp_path, grep(rule("exclude", "action", "a"), tag="fl*"), "fluentbit-yaml")
+    assert conversion.is_exact
+    assert conversion.notes == [
+        f"{tmp_path / 'text'}:1: filter1 is for fl*, and is written for what flowd knows of it: flows"
+    ]
+
+
+def test_a_field_is_what_it_is_in_the_stream_that_knows_it(tmp_path: Path) -> None:
+    text = grep(rule("exclude", "$.policies.all_policies[0]", "deny"), rule("regexp", "qname", "a"), tag="**")
+    assert convert(tmp_path, text, "fluentbit-yaml").is_exact
+
+
 def test_an_approximate_text_says_what_is_not_the_same(tmp_path: Path) -> None:
     text = grep(rule("exclude", "dest_port", "^53$"), rule("exclude", "action", "x"))
     conversion = convert(tmp_path, text, "fluentbit-yaml", approximate=True)
     assert "# not the same: " in conversion.text
     assert "- dest_port ^53$" in conversion.text
     assert len(flowd.compile(conversion.text, dialect="fluentbit-yaml").rules) == 2
+
+
+def test_an_approximate_text_has_what_stands_beside_the_unsayable(tmp_path: Path) -> None:
+    rules = ["<exclude>", "key source_ip", "cidr 10.0.0.0/8", "</exclude>", "<exclude>", "key action", "equals deny"]
+    conversion = convert(tmp_path, own(*rules, "</exclude>"), "fluentbit-classic", approximate=True)
+    assert [reason.text for reason in conversion.reasons] == ["Fluent Bit's grep knows no networks"]
+    found = flowd.compile(conversion.text, dialect="fluentbit-classic")
+    assert [rule.pattern for rule in found.rules] == [r"\Adeny\z"]
+    text = grep(rule("exclude", "a.b", "x"), rule("exclude", "action", "deny"))
+    conversion = convert(tmp_path, text, "fluentbit-yaml", approximate=True)
+    assert [rule.field for rule in flowd.compile(conversion.text, dialect="fluentbit-yaml").rules] == ["action"]
+
+
+def test_a_reason_is_told_at_the_rule_that_it_is_about(tmp_path: Path) -> None:
+    text = "- name: grep\n  exclude: action a\n- name: grep\n  exclude: $TAG.x a\n"
+    conversion = convert(tmp_path, text, "flowd")
+    assert [(reason.line, reason.rule) for reason in conversion.reasons] == [(4, "filter2.exclude1")]
 
 
 def test_nothing_is_nothing_in_every_language(tmp_path: Path) -> None:
@@ -275,7 +346,7 @@ def test_the_command_says_why_not(tmp_path: Path) -> None:
     assert (done.returncode, done.stdout) == (1, b"")
     assert f"{path}:3: filter1.exclude1 cannot be kept: dest_port is a number in flows" in done.stderr.decode()
     described = json.loads(run("convert", "-f", path, "--to", "fluentbit-yaml", "-o", "json").stdout)
-    assert (described["is_exact"], len(described["reasons"])) == (False, 1)
+    assert (described["is_exact"], len(described["reasons"]), described["text"]) == (False, 1, "")
     sample = tmp_path / "lines"
     sample.write_bytes(b'{"action":["deny"]}\n')
     path.write_text(grep(rule("exclude", "action", "deny")))

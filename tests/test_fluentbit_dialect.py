@@ -299,14 +299,50 @@ def test_all_problems_of_a_text_are_told_with_their_places() -> None:
     ("text", "message"),
     [
         ("", "unexpected event 'scalar-event' (6) in state 'pipeline' (11)."),
-        ("- name: grep\n---\n- name: grep\n", "unexpected event 'scalar-event' (6) in state 'pipeline' (11)."),
+        ("- name: grep\n---\n- name: grep\n", "could not find expected ':'"),
+        ("---\n- name: grep\n", "unexpected event 'scalar-event' (6) in state 'pipeline' (11)."),
+        ("- &a {name: grep}\n- *a\n", "unexpected event 'alias-event' (5) in state 'filter' (13)."),
+        ("- - name: grep\n", "unexpected event 'sequence-end-event' (8) in state 'pipeline' (11)."),
+        ("- name: grep\n  ? [a]\n  : b\n", "unexpected event 'sequence-start-event' (7) in state 'plugin-start' (15)."),
+        (
+            "- name: grep\n  condition: {rules: []}\n",
+            "unexpected event 'sequence-start-event' (7) in state 'group-val' (21).",
+        ),
+        ("- name: grep\n  condition: {op: and}\n", "could not configure property 'condition'"),
+        ("- name: grep\n  processors: {zork: []}\n", "unknown processor 'zork'"),
+        ("- name: grep\n  processors: [grep]\n", "grep: unknown configuration property 'processors'."),
+        ("- name: grep\n  '  ': x\n", "unable to add variant value property"),
+        ("- name: grep\n  exclude: '  '\n", "unable to add variant value property"),
+        ("- name: [a, b]\n", "section '  a b' tried to instance a plugin name that doesn't exist"),
+        ("- name: ${NOT_SET}x\n", "section '${NOT_SET}x' tried to instance a plugin name that doesn't exist"),
+        ("- name: GREP\n  log_level: loud\n", "property 'log_level' on filter plugin with section name 'GREP'"),
+        ("- name: grep\n  log_suppress_interval: -1\n", "could not configure property 'log_suppress_interval'"),
+        ("- name: grep\n  logical_op: [AND, OR]\n", "configuration property 'logical_op' is set 2 times"),
+        ("- name: grep\n  Logical_Op: a\n  logical_op: b\n", "configuration property 'Logical_Op' is set 2 times"),
+        ("- name: grep\n  log_Zork: 1\n", "grep: unknown configuration property 'log_zork'."),
+        ("- name: grep\n  active: false\n  logical_op: [a, b]\n", "configuration property 'logical_op' is set 2 times"),
         ("- name: grep\n  exclude: []\n", "could not configure property 'exclude'"),
         ("- name: grep\n  exclude: {a: b}\n", "could not configure property 'exclude'"),
-        ("- name: grep\n  exclude: [[a 1]]\n", "unexpected event 'sequence-start-event' (7)"),
-        ("- name: grep\n  exclude: [{a: 1}]\n", "unexpected event 'mapping-start-event' (9)"),
+        (
+            "- name: grep\n  exclude: [[a 1]]\n",
+            "unexpected event 'sequence-start-event' (7) in state 'plugin-values' (18).",
+        ),
+        (
+            "- name: grep\n  exclude: [{a: 1}]\n",
+            "unexpected event 'mapping-start-event' (9) in state 'plugin-values' (18).",
+        ),
         ("- name: grep\n  <<: {exclude: a 1}\n", "could not configure property '<<'"),
         ("pipeline:\n  filters:\n", "unexpected event 'scalar-event' (6) in state 'pipeline' (11)."),
-        ("pipeline:\nzork: 1\n", "unexpected event"),
+        ("pipeline:\n", "the pipeline component '' is not valid. Try one of these values: customs, inputs, filters"),
+        ("pipeline:\n  zork: []\n", "the pipeline component 'zork' is not valid."),
+        ("pipeline:\n  filters: []\nzork: 1\n", "unexpected event 'scalar-event' (6) in state 'other' (9)."),
+        (
+            "pipeline:\n  filters: []\n---\n- name: grep\n",
+            "unexpected event 'sequence-start-event' (7) in state 'document'",
+        ),
+        ("service: {}\nservice: {}\npipeline: {}\n", "duplicated definition of 'service'"),
+        ("env:\n  X: file:///etc/hostname\npipeline: {}\n", "the variable X is to be read from a file"),
+        ("? {pipeline: {}}\n: service\n", "unexpected event"),
         ("- name: nosuch\n", "section 'nosuch' tried to instance a plugin name that doesn't exist"),
         ("- name: rewrite_tag\n", "the filter rewrite_tag is none that flowd can run"),
         ("- name: grep\n  log_level: loud\n", "could not configure property 'log_level'"),
@@ -440,7 +476,22 @@ def test_other_sections_are_passed_over_and_a_near_miss_is_told() -> None:
         ("[FILTER]\n  match *\n", 1, "section 'filter' is missing the 'name' property"),
         ("[FILTER]\n  name grep\n", 1, "NO match rule for grep.0 filter instance, unloading."),
         ("[FILTER]\n  name grep\n  match *\n  logicalOp AND\n", 4, "grep: unknown configuration property 'logicalop'"),
-        ("@SET X\n", 1, "@SET without ="),
+        ("[FILTER]\n  name grep\n \n  match *\n", 3, "invalid indentation level: indentation level is too low"),
+        ("[FILTER]\n  name grep\n   \n  match *\n", 3, "invalid indentation level: extra indentation level found"),
+        ("[FILTER]\n  name grep\n # c\n  match *\n", 3, "invalid indentation level: indentation level is too low"),
+        ("  # c\n[FILTER]\n   name grep\n", 3, "invalid indentation level: extra indentation level found"),
+        ("[FILTER]\n  name \n", 2, "key has an empty value"),
+        ("[FILTER]\n  name   \n", 2, "could not allocate key value pair"),
+        ("[FILTER]\n\u00a0\n", 2, "invalid indentation level: indentation level is too low"),
+        ("[FILTER]\n  name grep\0\n", 2, "a NUL"),
+        ("[PARSER]\n  name x\n", 1, "Sections 'multiline_parser' and 'parser' are not valid in the main configuration"),
+        ("@SET\n", 1, "@SET without a value"),
+        ("@SET   \n", 1, "@SET without a value"),
+        ("@INCLUDE\tx\n", 1, "@INCLUDE\tx without a value"),
+        ("@ab\n", 1, "undefined value - check config is in valid classic format"),
+        ("  [FILTER]\n  name grep\n", 1, "undefined value - check config is in valid classic format"),
+        ("[SERVICE]\n  [FILTER]\n  name grep\n", 2, "undefined value - check config is in valid classic format"),
+        ("@SET X=file:///etc/hostname\n", 1, "the variable X is to be read from a file"),
     ],
 )
 def test_what_a_classic_file_cannot_say(text: str, line: int, message: str) -> None:
@@ -461,7 +512,7 @@ def test_includes_of_a_classic_file(tmp_path: Path) -> None:
         flowd.load(main, dialect="fluentbit-classic")
     messages = [problem.message.removeprefix(f"{tmp_path}/") for problem in caught.value.problems[:3]]
     assert "No such file" in messages[0]
-    assert messages[1].endswith("is included twice")
+    assert messages[1].startswith("Read twice. path=")
     assert messages[2] == "@INCLUDE x*: no match"
 
 
@@ -492,6 +543,8 @@ def test_a_text_that_was_sent_reads_nothing_here(text: str) -> None:
         ("logical_op: xor\nexclude: dest_name a", ["unknown-logical-op"]),
         ("match: flow\nexclude: dest_name a", ["unknown-stream"]),
         ("match: flows\nmatch: '*'\nexclude: dest_name a", ["repeated-parameter"]),
+        ("match: [dns, flows]\nname: lua\nexclude: dest_name a", ["repeated-parameter", "repeated-parameter"]),
+        ("condition: x\nexclude: dest_name a", ["ignored-property"]),
         ("match: flows\nmatch_regex: (\nexclude: dest_name a", ["bad-match-regex"]),
         ("exclude: dest_name a\nprocessors: {logs: []}", ["ignored-property"]),
     ],

@@ -8,44 +8,16 @@ import time
 from pathlib import Path
 
 import pytest
+from lint_bed import CLASSIC, FB, check, grep, own, pattern, rule
 
 import flowd
-from flowd.cli.check import check_path, silence_warnings
+from flowd.cli.check import check_path
 from flowd.filters.lint.backtracking import find_costly_value
 from flowd.filters.lint.codes import CODES, PROBLEMS, WARNINGS
 from flowd.filters.model import Condition
 
 ROOT = Path(__file__).resolve().parent.parent
 
-
-def rule(kind: str, key: str, asked: str) -> str:
-    return f"  <{kind}>\n    key {key}\n    {asked}\n  </{kind}>\n"
-
-
-def grep(*rules: str, tag: str = "flows") -> str:
-    return f"<filter {tag}>\n  @type grep\n{''.join(rules)}</filter>\n"
-
-
-def own(*rules: str) -> str:
-    return f"<filter flows>\n  @type flowd\n{''.join(rules)}</filter>\n"
-
-
-def pattern(key: str, text: str, kind: str = "exclude") -> str:
-    return rule(kind, key, f"pattern {text}")
-
-
-def check(tmp_path: Path, text: str, target: str = "") -> list[tuple[str, int]]:
-    """The codes of the warnings, with their lines, that no comment silences."""
-    (tmp_path / "text").write_text(text)
-    report = check_path(str(tmp_path / "text"), None, True, target)
-    assert not report.problems, report.problems
-    warnings = silence_warnings(report)
-    assert all(warning.hint and warning.message for warning in warnings)
-    return [(warning.code, warning.line) for warning in warnings]
-
-
-FB = "- name: grep\n  match: flows\n"
-CLASSIC = "[FILTER]\n  name grep\n  match flows\n"
 
 # (code, a text that it is said of, the line, a text like it that it is not said of)
 CASES: list[tuple[str, str, int, str]] = [
@@ -69,6 +41,9 @@ CASES: list[tuple[str, str, int, str]] = [
     ("unknown-section", "[FILTR]\n  a b\n", 1, "[INPUT]\n  a b\n"),
     ("ignored-argument", grep("  <and x>\n  </and>\n"), 3, grep("  <and>\n  </and>\n")),
     ("ignored-property", FB + "  processors: {logs: []}\n", 3, FB + "  alias: x\n"),
+    ("ignored-property", FB + "  condition: x\n", 3, FB + "  alias: x\n"),
+    ("ignored-property", "[FILTER]\n  name grep\n  match *\n@SET X\n", 4, "[FILTER]\n  name grep\n  match *\n@SET X=1\n"),
+    ("cut-value", FB + '  exclude: "action ^a$\\0b"\n', 3, FB + "  exclude: action ^a$\n"),
     ("repeated-parameter", grep("  @id x\n  @id y\n"), 4, grep("  @id x\n")),
     ("merged-groups", grep("  <and>\n" + pattern("action", "^a$") + "  </and>\n  <and>\n" + pattern("proto", "^b$") + "  </and>\n"),
      9, own("  <and>\n" + pattern("action", "^a$") + "  </and>\n  <and>\n" + pattern("proto", "^b$") + "  </and>\n")),

@@ -41,13 +41,14 @@ def command(
     approximate: bool,
     out: str | None,
     stream: str,
-    form: str,  # noqa: ARG001 the sample's lines are recognised one by one
+    form: str,
     output: str,
 ) -> int:
     """Write the filters of PATH in another language, where their meaning can be kept.
 
     Both texts are run on generated lines, and on a sample's, before anything is written: they must drop the same. Where
-    the meaning cannot be kept, says exactly why and exits with 1. --stream speaks of the sample's lines.
+    the meaning cannot be kept, says exactly why and exits with 1. --stream and --format speak of the sample's
+    lines.
     """
     from time import time_ns
 
@@ -61,10 +62,13 @@ def command(
         approximate=approximate,
         sample=read_lines(sample) if sample else (),
         sample_stream=stream,
+        sample_format=form,  # type: ignore[arg-type]
         now_ns=time_ns(),
     )
     if output == "json":
-        write_text(json.dumps(describe_conversion(conversion)) + "\n")
+        write_text(json.dumps(describe_conversion(conversion, approximate)) + "\n")
+        if out is not None and (conversion.is_exact or approximate):
+            write_out(conversion.text, out)
     else:
         say_conversion(conversion)
         if conversion.is_exact or approximate:
@@ -76,7 +80,7 @@ def read_lines(file: str) -> Iterator[bytes]:
     """The lines of a file, opened if it is compressed. Raises OSError and BadArchive."""
     with Input(file) as source:
         for batch in read_batches(source):
-            yield from bytes(batch.lines).splitlines()
+            yield from bytes(batch.lines).removesuffix(b"\n").split(b"\n")
             batch.release()
 
 
@@ -97,21 +101,24 @@ def say_conversion(conversion: Conversion) -> None:
         say_error(f"{reason.file}:{reason.line}: {reason.rule} cannot be kept: {reason.text}")
     if conversion.counterexample is not None:
         example = conversion.counterexample
+        hint = "this is a fault of flowd's: please report it with the filter"
+        if example.is_sampled:
+            hint = "the line holds another kind of value than such lines are known to hold, or it is a fault of flowd's"
         say_error(
             f"they do not mean the same: one drops this line of {example.stream}, the other keeps it: {example.line}",
-            "this is a fault of flowd's: please report it with the filter",
+            hint,
         )
     if conversion.is_exact:
         say(f"flowd: both drop the same of {show_number(conversion.compared_lines, 'line')}")
 
 
-def describe_conversion(conversion: Conversion) -> dict[str, object]:
-    """As plain data."""
+def describe_conversion(conversion: Conversion, approximate: bool) -> dict[str, object]:
+    """As plain data; without a text that does not mean the same, unless that was asked for."""
     example = conversion.counterexample
     return {
         "to": conversion.target,
         "is_exact": conversion.is_exact,
-        "text": conversion.text,
+        "text": conversion.text if conversion.is_exact or approximate else "",
         "notes": conversion.notes,
         "reasons": [reason._asdict() for reason in conversion.reasons],
         "counterexample": None if example is None else example._asdict(),

@@ -1,6 +1,6 @@
 """A text of one language → the same filters in another, or why that cannot be said; and the proof that it was done.
 
-Meanings are judged for the streams whose fields are known, flows and dns.
+What a field holds is known of the streams flows and dns.
 """
 
 from __future__ import annotations
@@ -10,16 +10,18 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from flowd.conversion.flowd_writer import write_filter
+from flowd.conversion.flowd_writer import check_rule, write_filter
 from flowd.conversion.fluentbit_writer import write_classic, write_yaml
 from flowd.conversion.fluentd_writer import write_form
 from flowd.conversion.forms import Form, Reason, Unsayable, find_forms, say_reason
-from flowd.conversion.proof import find_difference, generate_lines
+from flowd.conversion.proof import Comparing, generate_lines
 from flowd.conversion.readings import find_difference as find_reading_difference
+from flowd.conversion.readings import find_error
+from flowd.conversion.sections import Section, find_sections, has_wildcard, say_match, say_tags
+from flowd.errors import FilterError
 from flowd.filters.load import open_path
-from flowd.filters.model import Condition, Filter, FilterText, Reading, Step
-from flowd.filters.schema import FIELDS, STREAMS
-from flowd.filterset import FilterSet, compile
+from flowd.filters.model import Condition, FilterText, Reading, Rule, Step
+from flowd.filterset import FilterSet, Format, compile
 
 TARGETS = ("fluentd", "fluentbit-yaml", "fluentbit-classic", "fluentbit-configmap", "flowd")
 _READINGS: dict[str, Reading] = {"fluentd": "ruby", "flowd": "ruby"}
@@ -30,6 +32,8 @@ class Counterexample(NamedTuple):
 
     stream: str
     line: str
+    is_sampled: bool = False
+    """Is it from the sample, and not generated?"""
 
 
 @dataclass(slots=True)
@@ -50,13 +54,6 @@ class Conversion:
         return not self.reasons and self.counterexample is None
 
 
-class _Section(NamedTuple):
-    """A filter with the streams that it is for."""
-
-    section: Filter
-    streams: tuple[str, ...]
-
-
 def convert_path(
     path: str | os.PathLike[str],
     target: str,
@@ -66,6 +63,7 @@ def convert_path(
     approximate: bool = False,
     sample: Iterable[bytes] = (),
     sample_stream: str = "flows",
+    sample_format: Format = "auto",
     now_ns: int = 0,
 ) -> Conversion:
     """Converts the filters of a path and compares both on generated lines and on a sample. Raises OSError, FilterError.
@@ -73,47 +71,45 @@ def convert_path(
     With `approximate` a rule that means something else there is written all the same, with a comment.
     """
     opened = open_path(path, dialect, skip_unsupported)
-    texts = {stream: opened.resolve(stream) for stream in STREAMS}
+    found = find_sections(opened, (sample_stream,))
     conversion = Conversion(target)
-    writer = _Writer(conversion, approximate, now_ns)
-    parts = [writer.write(found) for found in _merge_sections(texts)]
+    writer = _Writer(conversion, tuple(found.texts), approximate, now_ns)
+    parts = [writer.write(section) for section in found.sections]
     conversion.text = "\n".join(part for part in parts if part)
     if not conversion.text and target == "fluentbit-yaml":
         conversion.text = "[]\n"  # where nothing at all is an error
+    for lost in found.lost:
+        text = f"it is for {lost.tags}, of which flowd knows no stream: name one with --stream"
+        conversion.reasons.append(Reason(lost.file, lost.line, lost.name, text))
     if conversion.is_exact:
-        _prove(conversion, texts, sample, sample_stream)
+        _prove(conversion, found.texts, _Sample(sample_stream, sample_format, sample))
     return conversion
 
 
-def _merge_sections(texts: dict[str, FilterText]) -> list[_Section]:
-    """The filters of all streams in the order of the text, each once."""
-    merged: list[tuple[tuple[str, str, int], Filter]] = []
-    streams: dict[tuple[str, str, int], list[str]] = {}
-    for stream, text in texts.items():
-        at = 0
-        for section in text.filters:
-            key = (section.name, section.file, section.line)
-            if key in streams:
-                at = next(n for n, (known, _) in enumerate(merged) if known == key) + 1
-            else:
-                # What is for other streams only may stand on either side: it stays where it was written.
-                while at < len(merged) and merged[at][1].file == section.file and merged[at][1].line < section.line:
-                    at += 1
-                merged.insert(at, (key, section))
-                at += 1
-            streams.setdefault(key, []).append(stream)
-    return [_Section(section, tuple(streams[key])) for key, section in merged]
+class _Sample(NamedTuple):
+    """Lines of one stream, in one form."""
+
+    stream: str
+    form: Format
+    lines: Iterable[bytes]
 
 
 class _Writer:
-    def __init__(self, conversion: Conversion, approximate: bool, now_ns: int) -> None:
+    def __init__(self, conversion: Conversion, streams: Sequence[str], approximate: bool, now_ns: int) -> None:
         self._conversion = conversion
+        self._streams = streams
         self._target = conversion.target
         self._reading: Reading = _READINGS.get(conversion.target, "string")
         self._approximate = approximate
         self._now_ns = now_ns
 
-    def write(self, found: _Section) -> str:
+    def write(self, found: Section) -> str:
+        """The filter in the target's language; nothing where it cannot be said."""
+        section = found.section
+        if has_wildcard(found) and self._say_streams(found) != section.tags:
+            place, names = f"{section.file}:{section.line}", ", ".join(found.streams)
+            text = f"{section.name} is for {section.tags}, and is written for what flowd knows of it: {names}"
+            self._conversion.notes.append(f"{place}: {text}")
         if self._target == "flowd":
             return self._write_own(found)
         forms = find_forms(found.section, self._now_ns)
@@ -123,38 +119,54 @@ class _Writer:
         texts += [self._write_form(form, found) for form in forms.forms]
         return "\n".join(text for text in texts if text)
 
-    def _write_form(self, form: Form, found: _Section) -> str:
-        text, reasons = self._say(form, found)
-        streams = [stream for stream in found.streams if stream in FIELDS]
-        reasons = reasons or [
-            say_reason(rule, reason)
+    def _write_form(self, form: Form, found: Section) -> str:
+        reasons = self._find_unsayable(form, found)
+        unsayable = {(reason.line, reason.rule) for reason in reasons}
+        text = ""
+        if not reasons:
+            text, reasons = self._say(form, found)
+        elif self._approximate and form.kind in ("all", "not_any"):  # whose rules are there each for itself
+            rules = tuple(rule for rule in form.rules if _place(rule) not in unsayable)
+            text = self._say(form._replace(rules=rules), found)[0] if rules else ""
+        reasons += [
+            say_reason(rule, difference)
             for rule in form.rules
-            if (reason := find_reading_difference(rule.condition, self._reading, streams))
+            if _place(rule) not in unsayable and (difference := self._find_difference(rule, found))
         ]
         self._conversion.reasons += reasons
-        if not self._approximate:
-            return "" if reasons else text
-        return "".join(_comment(str(reason)) for reason in reasons) + text
+        if not reasons:
+            return text
+        return "".join(_comment(str(reason)) for reason in reasons) + text if self._approximate else ""
 
-    def _say(self, form: Form, found: _Section) -> tuple[str, list[Reason]]:
-        """The form in the target's words, and why not."""
-        unsayable = [
-            say_reason(rule, find_reading_difference(rule.condition, self._reading, ()))
-            for rule in form.rules
-            if not _has_pattern(rule.condition)
-        ]
-        if unsayable:
-            return "", unsayable
+    def _find_unsayable(self, form: Form, found: Section) -> list[Reason]:
+        """The rules that the target has no words for, whatever the values are."""
+        reasons = []
+        for rule in form.rules:
+            if _has_pattern(rule.condition):
+                reasons += self._say(Form("not_any", (rule,)), found)[1]
+            else:
+                reasons.append(say_reason(rule, find_reading_difference(rule.condition, self._reading, ())))
+        return reasons
+
+    def _find_difference(self, rule: Rule, found: Section) -> str:
+        difference = find_reading_difference(rule.condition, self._reading, found.streams)
+        if not difference and self._target == "fluentd" and sum(len(step.rules) for step in found.section.steps) > 1:
+            return find_error(rule.condition, found.streams)
+        return difference
+
+    def _say(self, form: Form, found: Section) -> tuple[str, list[Reason]]:
+        """The form in the target's words, and what it has no words for."""
         if self._target == "fluentd":
-            return write_form(form, _tags(found))
-        if self._target == "fluentbit-classic":
-            return write_classic(form, _match(found))
-        return write_yaml(form, _match(found))
+            return write_form(form, say_tags(found, self._streams))
+        write = write_classic if self._target == "fluentbit-classic" else write_yaml
+        return write(form, say_match(found))
 
-    def _write_own(self, found: _Section) -> str:
+    def _say_streams(self, found: Section) -> str:
+        return say_match(found)[1] if self._reading == "string" else say_tags(found, self._streams)
+
+    def _write_own(self, found: Section) -> str:
         """In flowd's language every step can be written as it is; Fluent Bit's list as the forms that it is."""
         section = found.section
-        streams = [stream for stream in found.streams if stream in FIELDS]
         steps: list[Step] = []
         for step in section.steps:
             if step.kind == "first":
@@ -163,23 +175,32 @@ class _Writer:
                 steps += [Step(form.kind, form.rules, step.group or section.name) for form in forms.forms]
             else:
                 steps.append(step)
-        reasons = [
+        reasons = []
+        for rule in (rule for step in steps for rule in step.rules):
+            try:
+                check_rule(rule)
+            except Unsayable as unsayable:
+                reasons.append(say_reason(rule, str(unsayable)))
+        is_sayable = not reasons
+        reasons += [
             say_reason(rule, reason)
             for step in steps
             for rule in step.rules
             if rule.condition.reading == "string"
-            and (reason := find_reading_difference(rule.condition, "ruby", streams))
+            and (reason := find_reading_difference(rule.condition, "ruby", found.streams))
         ]
         self._conversion.reasons += reasons
         if reasons and not self._approximate:
             return ""
         comments = "".join(_comment(str(reason)) for reason in reasons)
-        try:
-            return f"{comments}# from {section.file}:{section.line}\n{write_filter(section, _tags(found), steps)}"
-        except Unsayable as unsayable:
-            rule = steps[0].rules[0]
-            self._conversion.reasons.append(say_reason(rule, str(unsayable)))
-            return ""
+        if not is_sayable:
+            return comments
+        written = write_filter(section, say_tags(found, self._streams), steps)
+        return f"{comments}# from {section.file}:{section.line}\n{written}"
+
+
+def _place(rule: Rule) -> tuple[int, str]:
+    return rule.line, rule.group or rule.name
 
 
 def _has_pattern(condition: Condition) -> bool:
@@ -190,33 +211,24 @@ def _comment(text: str) -> str:
     return f"# not the same: {text}\n"
 
 
-def _tags(found: _Section) -> str:
-    """The streams as fluentd's tag patterns."""
-    if set(found.streams) == set(STREAMS):
-        return "**"
-    return " ".join(found.streams)
-
-
-def _match(found: _Section) -> tuple[str, str]:
-    """The streams as a Fluent Bit property and its value."""
-    if set(found.streams) == set(STREAMS):
-        return "match", "*"
-    if len(found.streams) == 1:
-        return "match", found.streams[0]
-    names = "|".join(stream.replace(".", r"\.") for stream in found.streams)
-    return "match_regex", f"^(?:{names})$"
-
-
-def _prove(conversion: Conversion, texts: dict[str, FilterText], sample: Iterable[bytes], sample_stream: str) -> None:
-    """Runs both on lines of every stream whose fields are known."""
-    for stream in FIELDS:
-        old = FilterSet(texts[stream])
-        new = compile(conversion.text, stream, conversion.target, "<converted>")
-        lines: Sequence[bytes] = list(generate_lines((texts[stream], new.text), stream))
-        if stream == sample_stream:
-            lines = [*lines, *sample]
-        different = find_difference(old, new, lines)
-        if different is not None:
-            conversion.counterexample = Counterexample(stream, different.decode("utf-8", "replace"))
+def _prove(conversion: Conversion, texts: dict[str, FilterText], sample: _Sample) -> None:
+    """Runs both on generated lines of every stream that has filters, and on the sample."""
+    for stream, text in texts.items():
+        try:
+            new = compile(conversion.text, stream, conversion.target, "<converted>")
+        except FilterError as error:
+            for problem in error.problems:
+                reason = f"there it is refused: {problem.message}"
+                conversion.reasons.append(Reason(problem.file, problem.line, "what was written", reason))
             return
-        conversion.compared_lines += len(lines)
+        if not text.filters and not new.text.filters and stream != sample.stream:
+            continue
+        comparing = Comparing(FilterSet(text), new)
+        different = comparing.find_difference(generate_lines((text, new.text), stream))
+        is_sampled = different is None and stream == sample.stream
+        if is_sampled:
+            different = comparing.find_difference(iter(sample.lines), sample.form)
+        if different is not None:
+            conversion.counterexample = Counterexample(stream, different.decode("utf-8", "replace"), is_sampled)
+            return
+        conversion.compared_lines += comparing.line_count

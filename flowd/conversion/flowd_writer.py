@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from flowd.conversion.fluentd_writer import quote_value, write_key
-from flowd.conversion.patterns import write_options
+from flowd.conversion.patterns import write_options, write_source
 from flowd.filters.describe import describe_requirement
 from flowd.filters.model import Condition, Expression, Filter, Rule, Step
 
@@ -22,6 +22,11 @@ def write_filter(section: Filter, tags: str, steps: Sequence[Step]) -> str:
     for step in steps:
         lines += [f"  {line}" for line in _write_step(step)]
     return "\n".join([*lines, "</filter>"]) + "\n"
+
+
+def check_rule(rule: Rule) -> None:
+    """Raises Unsayable if the rule's condition cannot be written."""
+    _write_leaf("exclude", rule, [rule.condition], [])
 
 
 def _write_step(step: Step) -> list[str]:
@@ -76,7 +81,7 @@ def _write_leaf(kind: str, rule: Rule, conditions: Sequence[Condition], more: Se
 def _write_test(condition: Condition) -> list[str]:
     arguments: Any = condition.arguments
     if condition.test == "pattern":
-        return [f"pattern {quote_value(f'/{_on_one_line(condition.pattern)}/{write_options(condition)}')}"]
+        return [f"pattern {quote_value(f'/{write_source(condition)}/{write_options(condition)}')}"]
     if condition.test == "number":
         return [f"{comparison} {number}" for comparison, number in arguments]
     if condition.test == "labels":
@@ -96,7 +101,3 @@ def _write_list(words: Sequence[str]) -> str:
     is_plain = all(word.isprintable() and word and not set(word) & set(" ,[{\"'#") for word in words)
     # Inside of JSON strings fluentd's grammar evaluates #{...}.
     return ", ".join(words) if is_plain else json.dumps(list(words), ensure_ascii=False).replace("#", "\\u0023")
-
-
-def _on_one_line(source: str) -> str:
-    return source.replace("\n", r"\n").replace("\r", r"\r")

@@ -54,6 +54,10 @@ def _write_rules(form: Form) -> tuple[list[list[tuple[str, str]]], list[Reason]]
     """The rules of each filter, with their places, as `KEY PATTERN`. Two regexes of one filter are no AND."""
     reasons = []
     texts = []
+    if form.opposites:
+        field = form.rules[min(form.opposites)].key
+        text = f"Fluent Bit cannot ask beside other conditions what {field} is not: missing, it would have to match"
+        return [], [say_reason(form.rules[0], text)]
     for rule in form.rules:
         try:
             texts.append((f"{rule.file}:{rule.line}", _write_rule(rule)))
@@ -63,15 +67,17 @@ def _write_rules(form: Form) -> tuple[list[list[tuple[str, str]]], list[Reason]]
 
 
 def _write_rule(rule: Rule) -> str:
-    pattern = _write_pattern(rule.condition)
-    if "${" in pattern:
-        raise Unsayable("the pattern holds ${, which Fluent Bit takes for a variable")
-    return f"{_write_key(rule.condition.path)} {pattern}"
+    written = f"{_write_key(rule.condition.path)} {_write_pattern(rule.condition)}"
+    if "${" in written:
+        raise Unsayable("it holds ${, which Fluent Bit takes for a variable")
+    return written
 
 
 def _write_key(path: tuple[str | int, ...]) -> str:
     first = path[0]
-    if not isinstance(first, str) or not _NAME.match(first) or first.startswith("TAG"):
+    if not isinstance(first, str):
+        raise Unsayable("the key names nothing that a line can have")
+    if not _NAME.match(first) or first.startswith("TAG"):
         raise Unsayable(f"Fluent Bit cannot name the field {first}")
     written = first if len(path) == 1 else f"${first}"
     for part in path[1:]:

@@ -3,79 +3,133 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
-from flowd.conversion.forms import Form, Reason, Unsayable, say_reason
-from flowd.conversion.patterns import write_options, write_source
-from flowd.filters.model import Condition, Rule
+from flowd.conversion.forms import Form, FormKind, Reason, Unsayable, say_reason
+from flowd.conversion.patterns import can_be_joined, join_sources, write_opposite, write_options, write_source
+from flowd.filters.model import Rule
 
 _PLAIN_VALUE = re.compile(r"(?![\s#\"'\[{])[^\r\n]*[^\s]\Z")
+_PLAIN_PART = re.compile(r"[A-Za-z0-9_@-]+")
 _KINDS = {"all": "regexp", "any": "regexp", "not_all": "exclude", "not_any": "exclude"}
 _GROUPS = {"all": "", "any": "or", "not_all": "and", "not_any": ""}
 
+_MOST_DOTS = 100
 
-def write_form(form: Form, tags: str, kind: str = "grep") -> tuple[str, list[Reason]]:
+Path = tuple[str | int, ...]
+
+
+class _Asked(NamedTuple):
+    """A pattern that a field is asked for, and the rules that it stands for."""
+
+    rules: tuple[Rule, ...]
+    pattern: str
+
+    @property
+    def path(self) -> Path:
+        return self.rules[0].condition.path
+
+
+def write_form(form: Form, tags: str) -> tuple[str, list[Reason]]:
     """The sections that a form is, and what of it cannot be said."""
-    parts = _split_equal_keys(form) if kind == "grep" else [form.rules]
-    texts = []
-    for rules in parts:
+    asked: list[_Asked] = []
+    reasons = []
+    for number, rules in _group_rules(form):
         try:
-            texts.append(_write_section(form, rules, tags, kind))
+            asked.append(_Asked(rules, _write_pattern(rules, number in form.opposites)))
         except Unsayable as unsayable:
-            return "", [say_reason(rules[0], str(unsayable))]
+            reasons.append(say_reason(rules[0], str(unsayable)))
+    if reasons:
+        return "", reasons
+    texts = []
+    for part in _split_equal_keys(asked) if not _GROUPS[form.kind] else [asked]:
+        try:
+            texts.append(_write_section(form.kind, part, tags))
+        except Unsayable as unsayable:
+            return "", [say_reason(part[0].rules[0], str(unsayable))]
     return "\n".join(texts), []
 
 
-def _split_equal_keys(form: Form) -> list[tuple[Rule, ...]]:
-    """fluentd takes a key once in each of its groups: single rules go into sections of their own."""
-    if _GROUPS[form.kind]:
-        return [form.rules]
-    parts: list[list[Rule]] = []
+def write_key(path: Path, spelling: int = 0) -> str:
+    """The path as a record accessor; other `spelling`s are other texts for the same. Raises Unsayable."""
+    if not isinstance(path[0], str):
+        raise Unsayable("the key names nothing that a line can have")
+    for number, key in enumerate(_spell_key(path)):
+        if number == spelling:
+            return key
+    if spelling:
+        raise Unsayable("one group of fluentd's takes the key no more than once, and there is no other spelling of it")
+    raise Unsayable("fluentd cannot name the field: its name holds a quote and a bracket")
+
+
+def _spell_key(path: Path) -> Iterator[str]:
+    """The texts for one path: fluentd takes each as a key of its own."""
+    first = path[0]
+    if len(path) == 1 and isinstance(first, str) and not first.startswith(("$.", "$[")):
+        yield first
+    if not any(isinstance(part, str) and ("']" in part or '"]' in part) for part in path):
+        for quote in "'\"":
+            parts = (f"[{quote}{part}{quote}]" if isinstance(part, str) else f"[{part}]" for part in path)
+            yield "$" + "".join(parts)
+    if all(isinstance(part, int) or _PLAIN_PART.fullmatch(part) for part in path):
+        key = "$" + "".join(f".{part}" if isinstance(part, str) else f"[{part}]" for part in path)
+        for dots in range(_MOST_DOTS):  # which it cuts off
+            yield key + "." * dots
+
+
+def _group_rules(form: Form) -> Iterator[tuple[int, tuple[Rule, ...]]]:
+    """The rules, each with its number; alternatives about one field that can be one pattern, together."""
+    if form.kind != "any":
+        yield from ((number, (rule,)) for number, rule in enumerate(form.rules))
+        return
+    joined: dict[Path, list[Rule]] = {}
     for rule in form.rules:
+        if can_be_joined(rule.condition):
+            joined.setdefault(rule.condition.path, []).append(rule)
+    for number, rule in enumerate(form.rules):
+        if not can_be_joined(rule.condition):
+            yield number, (rule,)
+        elif rules := joined.pop(rule.condition.path, None):
+            yield number, tuple(rules)
+
+
+def _write_pattern(rules: Sequence[Rule], is_opposite: bool) -> str:
+    conditions = [rule.condition for rule in rules]
+    if is_opposite:
+        return f"/{write_opposite(conditions[0])}/"
+    if len(conditions) > 1:
+        return f"/{join_sources(conditions)}/"
+    return f"/{write_source(conditions[0])}/{write_options(conditions[0])}"
+
+
+def _split_equal_keys(asked: Sequence[_Asked]) -> list[list[_Asked]]:
+    """fluentd takes a key once in each of its groups: single rules go into sections of their own."""
+    parts: list[list[_Asked]] = []
+    for pattern in asked:
         for part in parts:
-            if all(other.condition.path != rule.condition.path for other in part):
-                part.append(rule)
+            if all(other.path != pattern.path for other in part):
+                part.append(pattern)
                 break
         else:
-            parts.append([rule])
-    return [tuple(part) for part in parts]
+            parts.append([pattern])
+    return parts
 
 
-def _write_section(form: Form, rules: Sequence[Rule], tags: str, kind: str) -> str:
-    group = _GROUPS[form.kind] if len(rules) > 1 or form.kind == "any" else ""
-    used: dict[tuple[str | int, ...], int] = {}
+def _write_section(kind: FormKind, asked: Sequence[_Asked], tags: str) -> str:
+    group = _GROUPS[kind] if len(asked) > 1 else ""
+    used: dict[Path, int] = {}
     lines = []
-    for rule in rules:
-        path = rule.condition.path
-        key = write_key(path, used.get(path, 0) if group and kind == "grep" else 0)
+    for path, pattern in ((found.path, found.pattern) for found in asked):
+        key = write_key(path, used.get(path, 0))
         used[path] = used.get(path, 0) + 1
-        lines += write_condition(_KINDS[form.kind], key, rule.condition)
+        section = _KINDS[kind]
+        lines += [f"<{section}>", f"  key {quote_value(key)}", f"  pattern {quote_value(pattern)}", f"</{section}>"]
     if group:
         lines = [f"<{group}>", *(f"  {line}" for line in lines), f"</{group}>"]
-    places = ", ".join(dict.fromkeys(f"{rule.file}:{rule.line}" for rule in rules))
+    places = ", ".join(dict.fromkeys(f"{rule.file}:{rule.line}" for found in asked for rule in found.rules))
     body = "\n".join(f"  {line}" for line in lines)
-    return f"# from {places}\n<filter {tags}>\n  @type {kind}\n{body}\n</filter>\n"
-
-
-def write_condition(kind: str, key: str, condition: Condition) -> list[str]:
-    """A `<regexp>` or `<exclude>` section with a pattern."""
-    pattern = quote_value(f"/{write_source(condition)}/{write_options(condition)}")
-    return [f"<{kind}>", f"  key {quote_value(key)}", f"  pattern {pattern}", f"</{kind}>"]
-
-
-def write_key(path: tuple[str | int, ...], spelling: int = 0) -> str:
-    """The path as a record accessor; other `spelling`s are other texts for the same. Raises Unsayable."""
-    first = path[0]
-    if not isinstance(first, str):
-        raise Unsayable("the key names nothing that a record can have")
-    if len(path) == 1 and spelling == 0 and not first.startswith(("$.", "$[")):
-        return first
-    if any(isinstance(part, str) and ("']" in part or '"]' in part) for part in path):
-        raise Unsayable("the key holds a quote and a bracket")
-    quotes = ["'", "'", '"'][min(spelling, 2)]
-    if spelling > 2:
-        raise Unsayable("a key can stand in one group no more than three times")
-    return "$" + "".join(f"[{quotes}{part}{quotes}]" if isinstance(part, str) else f"[{part}]" for part in path)
+    return f"# from {places}\n<filter {tags}>\n  @type grep\n{body}\n</filter>\n"
 
 
 def quote_value(value: str) -> str:

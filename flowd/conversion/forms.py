@@ -1,4 +1,4 @@
-"""The few forms that every language can say, and the way to them from any step.
+"""The few forms that languages have in common, and the way to them from any step.
 
 all      a line is dropped unless every condition holds
 any      a line is dropped unless one of them holds
@@ -21,10 +21,11 @@ Term = tuple[tuple[int, bool], ...]
 
 
 class Form(NamedTuple):
-    """A part of a filter that any language can say."""
+    """A part of a filter that any language can say; of the `opposites`, rules by their number, fluentd alone."""
 
     kind: FormKind
     rules: tuple[Rule, ...]
+    opposites: frozenset[int] = frozenset()
 
 
 class Reason(NamedTuple):
@@ -111,8 +112,8 @@ def _read_expression(step: Step, found: Forms, now_ns: int) -> None:
         rules = tuple(step.rules[number] for number, _ in term)
         signs = {sign for _, sign in term}
         if len(signs) > 1:
-            text = "a condition and the opposite of another cannot stand in one group there"
-            found.reasons.append(say_reason(rule, text))
+            opposites = frozenset(at for at, (_, sign) in enumerate(term) if not sign)
+            found.forms.append(Form("not_all", rules, opposites))
         elif signs == {True}:
             found.forms.append(Form("not_all" if len(rules) > 1 else "not_any", rules))
         elif signs == {False}:

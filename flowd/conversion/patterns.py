@@ -2,21 +2,65 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
+
+from flowd.conversion.forms import Unsayable
 from flowd.filters.model import WORD_TESTS, Condition
 from flowd.patterns import escape_text
 
 _WORDS = {"equals": r"\A(?:%s)\z", "prefix": r"\A(?:%s)", "suffix": r"(?:%s)\z", "contains": "%s"}
+# An escape, of which Onigmo's \x{263a} is \u{263a} for Ruby, or a control character.
+_PIECE = re.compile(r"\\x\{([0-9A-Fa-f]+)\}|\\(.)|([\x00-\x1f])", re.DOTALL)
+_EXTENDED = re.compile(r"\(\?[a-z]*x")
+# What speaks of where a search began, or of groups by their number or name.
+_BOUND = re.compile(r"\\[1-9GKkg]|\(\?(?:<[A-Za-z_]|'|\(|~|[a-z]*x)")
 _ESCAPES = {"\n": r"\n", "\r": r"\r", "\t": r"\t", "\v": r"\v", "\f": r"\f"}
 
 
 def write_source(condition: Condition) -> str:
-    """The pattern of a condition, on one line; words as a pattern that takes them and nothing else."""
-    source = condition.pattern
+    """The pattern of a condition, on one line; words as a pattern that takes just them. Raises Unsayable."""
     if condition.test in WORD_TESTS:
         words = "|".join(map(escape_text, condition.arguments))
         single = len(condition.arguments) == 1
-        source = (_WORDS[condition.test].replace("(?:%s)", "%s") if single else _WORDS[condition.test]) % words
-    return "".join(_ESCAPES.get(char) or (f"\\x{ord(char):02x}" if ord(char) < 0x20 else char) for char in source)
+        frame = _WORDS[condition.test].replace("(?:%s)", "%s") if single else _WORDS[condition.test]
+        return _PIECE.sub(_write_piece, frame % words)
+    if "\n" in condition.pattern and _EXTENDED.search(condition.pattern):
+        raise Unsayable("the pattern has comments, or blanks that do not count, on several lines")
+    return _PIECE.sub(_write_piece, condition.pattern)
+
+
+def can_be_joined(condition: Condition) -> bool:
+    """Does the pattern mean the same inside of a larger one?"""
+    return condition.test in WORD_TESTS or not _BOUND.search(condition.pattern)
+
+
+def join_sources(conditions: Sequence[Condition]) -> str:
+    """A pattern that takes what one of these takes; its options are in it. All must be such as can be joined."""
+    return "|".join(map(_write_group, conditions))
+
+
+def write_opposite(condition: Condition) -> str:
+    """A pattern that takes every text that the condition does not take; its options are in it. Raises Unsayable."""
+    if not can_be_joined(condition):
+        raise Unsayable(
+            "the opposite of a pattern with references, or with blanks that do not count, cannot be written"
+        )
+    return rf"\A(?!(?m:.*?){_write_group(condition)})"
+
+
+def _write_group(condition: Condition) -> str:
+    # Ruby's m takes line ends for `.`; what is off outside need not be switched off.
+    return f"(?{write_options(condition)}:{write_source(condition)})"
+
+
+def _write_piece(found: re.Match[str]) -> str:
+    if found[1]:
+        return f"\\u{{{found[1]}}}"
+    char = found[2] or found[3]
+    if ord(char) >= 0x20:
+        return found[0]
+    return _ESCAPES.get(char) or f"\\x{ord(char):02x}"
 
 
 def write_options(condition: Condition) -> str:

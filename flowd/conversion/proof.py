@@ -9,27 +9,42 @@ from __future__ import annotations
 import json
 import random
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from itertools import islice
 from typing import Any
 
+from flowd.conversion.values import find_kind
 from flowd.filters.model import WORD_TESTS, Condition, FilterText
-from flowd.filters.schema import LISTS, NUMBERS, OBJECTS
-from flowd.filterset import FilterSet
+from flowd.filters.schema import FIELDS, NUMBER, NUMBERS, SHAPES, Shape
+from flowd.filterset import FilterSet, Format
 
 LINES = 4_000
-"""Generated lines of a stream: all values of each field alone, the rest of them combined at random."""
+"""A stream's lines in which all fields are combined at random; a tenth where nothing is known of them."""
+_BATCH = 1_000
+_DROP = ord("D")
 _SEED = 20
 _WORD = re.compile(r"[A-Za-z0-9_.-]+")
 _ABSENT: Any = object()
 _PLAIN = ["", "a", "-", "dev", "0", "53", "x\ny", "é", "A"]
 
 
-def find_difference(old: FilterSet, new: FilterSet, lines: Iterable[bytes]) -> bytes | None:
-    """The first of the lines that one of the two drops and the other keeps."""
-    for line in lines:
-        if (old.verdicts(line) == b"D") != (new.verdicts(line) == b"D"):
-            return line
-    return None
+class Comparing:
+    """Asks two filter sets about the same lines. `line_count` lines were decided alike so far."""
+
+    def __init__(self, old: FilterSet, new: FilterSet) -> None:
+        self.line_count = 0
+        self._old, self._new = old, new
+
+    def find_difference(self, lines: Iterator[bytes], form: Format = "json") -> bytes | None:
+        """The first of the lines (without their newlines) that one of the two drops and the other keeps."""
+        while batch := list(islice(lines, _BATCH)):
+            together = b"\n".join(batch) + b"\n"
+            old, new = (filters.verdicts(together, format=form) for filters in (self._old, self._new))
+            for at, line in enumerate(batch):
+                if (old[at] == _DROP) != (new[at] == _DROP):
+                    return line
+            self.line_count += len(batch)
+        return None
 
 
 def generate_lines(texts: Sequence[FilterText], stream: str) -> Iterator[bytes]:
@@ -49,29 +64,48 @@ def generate_lines(texts: Sequence[FilterText], stream: str) -> Iterator[bytes]:
             record = {other: choose.choice(values[other]) for other in values}
             yield _write({field: value})
             yield _write({**record, field: value})
-    for _ in range(LINES if values else 0):
+    for _ in range((LINES if stream in FIELDS else LINES // 10) if values else 0):
         yield _write({field: choose.choice(known) for field, known in values.items()})
 
 
 def _values_of(field: str, conditions: Sequence[Condition], stream: str) -> Iterator[Any]:
     yield _ABSENT
     yield None
+    if field not in FIELDS.get(stream, ()):
+        # Not there; and should it come one day, it is what it is elsewhere.
+        stream = next((other for other, fields in FIELDS.items() if field in fields), stream)
     words = list(dict.fromkeys(word for condition in conditions for word in _words_of(condition)))
-    if field in NUMBERS.get(stream, ()):
-        yield from (0, 1, 53, 80, 443, 1024, 65535, 10**12)
-        yield from (int(word) for word in words if word.isascii() and word.isdigit() and len(word) < 16)
+    shape = SHAPES.get(stream, {}).get(field)
+    if shape is None:
+        yield from _numbers_near(words) if field in NUMBERS.get(stream, ()) else _texts_near(words)
         return
-    if field in LISTS.get(stream, ()):
-        yield from ([], words[:1], words[:3])
-    elif field in OBJECTS.get(stream, ()):
-        yield from ({}, {"labels": []}, {"labels": words[:3]}, {word: word for word in words[:3]})
-    if field in LISTS.get(stream, ()) or field in OBJECTS.get(stream, ()):
-        for condition in conditions:
-            for word in words[:20]:
-                nested = _nest(condition.path[1:], word)
-                if isinstance(nested, list if field in LISTS[stream] else dict):
-                    yield nested
-        return
+    yield from _values_of_shape(shape, words[:3])
+    for condition in conditions:
+        leaves = _numbers_near(words) if find_kind(condition.path, stream) == "a number" else _texts_near(words[:20])
+        for leaf in leaves:
+            nested = _nest(condition.path[1:], leaf)
+            if isinstance(nested, type(shape)):
+                yield nested
+
+
+def _values_of_shape(shape: Shape, words: Sequence[str]) -> list[Any]:
+    """A few values that are made as the shape is."""
+    if isinstance(shape, list):
+        inside = _values_of_shape(shape[0], words)
+        return [[], inside[-1:], inside]
+    if isinstance(shape, dict):
+        parts = {name: _values_of_shape(part, words)[-1] for name, part in shape.items() if name != "*"}
+        others = {word: word for word in words} if "*" in shape else {}
+        return [{}, *({name: value} for name, value in parts.items()), {**parts, **others}]
+    return [1, 5] if shape == NUMBER else ["", *words]
+
+
+def _numbers_near(words: Sequence[str]) -> Iterator[int]:
+    yield from (0, 1, 53, 80, 443, 1024, 65535, 10**12)
+    yield from (int(word) for word in words if word.isascii() and word.isdigit() and len(word) < 16)
+
+
+def _texts_near(words: Sequence[str]) -> Iterator[str]:
     yield from _PLAIN
     for word in words:
         yield from (word, f"{word}x", f"x{word}", f"x-{word}-x", word.upper(), word[:-1])

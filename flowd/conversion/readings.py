@@ -8,13 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from flowd.conversion.values import Kind, find_kind, show_path
 from flowd.filters.lint.patterns import takes_nothing
-from flowd.filters.lint.values import describe_type
 from flowd.filters.model import WORD_TESTS, Condition, Reading
-from flowd.filters.schema import FIELDS
+from flowd.filters.schema import FIELDS_ADDED_LATER
 
 _LANGUAGES = {"ruby": "fluentd", "string": "Fluent Bit", "value": "flowd"}
-_NESTED_NUMBERS = frozenset(("latency", "nat_outgoing_ports"))
 _UNKNOWN = {
     "cidr": "knows no networks",
     "number": "compares no numbers",
@@ -25,32 +24,48 @@ _UNKNOWN = {
 
 
 def find_difference(condition: Condition, reading: Reading, streams: Sequence[str]) -> str:
-    """Why a condition would mean something else in another reading; nothing where it means the same."""
+    """Why a condition would mean something else in another reading; nothing where it means the same.
+
+    A field that flowd knows in none of the streams may hold anything; one that it knows in some is the same in others.
+    """
     if condition.test in _UNKNOWN and reading != "value":
         return f"{_LANGUAGES[reading]}'s grep {_UNKNOWN[condition.test]}"
-    if condition.reading == reading:
+    if condition.reading == reading or isinstance(condition.path[0], int):  # such a field is in no line
         return ""
-    field = condition.path[0]
-    if not any(field in FIELDS[stream] for stream in streams):
-        where = " or ".join(streams) or "streams other than flows and dns"
-        return (
-            f"flowd does not know the values of {field} in {where}: of numbers, lists and null the meaning would change"
-        )
-    for stream in streams:
-        reason = _find_difference_in(condition, reading, stream)
-        if reason:
+    field = show_path(condition.path)
+    if "string" in (condition.reading, reading) and condition.path[0] in FIELDS_ADDED_LATER:
+        return f"the collector adds {field}: fluentd's filters run before that, and Fluent Bit's behind it"
+    kinds = {stream: find_kind(condition.path, stream) for stream in streams}
+    for stream, kind in kinds.items():
+        if reason := _find_difference_in(condition, reading, stream, kind):
             return reason
+    if kinds and set(kinds.values()) == {"unknown"}:
+        names = ", ".join(streams) if len(streams) < 4 else "any stream"
+        return (
+            f"flowd does not know what {field} is in {names}: where it is a number, a list or null, the rule means"
+            f" something else in {_LANGUAGES[reading]}"
+        )
     return ""
 
 
-def _find_difference_in(condition: Condition, reading: Reading, stream: str) -> str:
-    field = condition.path[0]
-    kind = describe_type(field, stream)
-    is_nested = len(condition.path) > 1
-    if is_nested and field in _NESTED_NUMBERS:
-        kind, is_nested = "a map of numbers", False
-    if kind and not is_nested:
-        if "string" in (condition.reading, reading):
+def find_error(condition: Condition, streams: Sequence[str]) -> str:
+    """Why a condition is an error in fluentd, behind which a section's other rules are not asked; else nothing."""
+    for stream in streams:
+        if find_kind(condition.path, stream) == "inside of a plain value":
+            field = show_path(condition.path)
+            return (
+                f"{field} looks inside of a value that has no such parts in {stream}: an error, which ends its section"
+            )
+    return ""
+
+
+def _find_difference_in(condition: Condition, reading: Reading, stream: str, kind: Kind) -> str:
+    field = show_path(condition.path)
+    readings = (condition.reading, reading)
+    if kind == "inside of a plain value":
+        return f"{field} looks inside of a value that has no such parts in {stream}, which is an error in fluentd only"
+    if kind in ("a number", "a list", "an object"):
+        if "string" in readings:
             return f"{field} is {kind} in {stream}, and Fluent Bit's grep matches strings only"
         if kind != "a number":
             return f"{field} is {kind} in {stream}: flowd asks its elements, and fluentd the text of the whole"

@@ -11,10 +11,11 @@ from typing import NamedTuple
 # What ends the first part; of these only a dot may stand inside quotes.
 _ENDS = frozenset(' ,"')
 _TOKEN = re.compile(
-    r"(?P<string>'(?:[^']|'')*')|(?P<name>[_A-Za-z][A-Za-z0-9_.\-/]*)|(?P<integer>0|[1-9][0-9]*)|(?P<sign>[\[\]$])"
-    r"|(?P<blank>\t)|(?P<unknown>.)",
+    r"(?P<string>'(?:[^']|'')*')|(?P<name>[_A-Za-z][A-Za-z0-9_.\-/]*)|(?P<integer>0|[1-9][0-9]*)"
+    r"|(?P<sign>[\[\]$.,;\n])|(?P<blank>[ \t])|(?P<unknown>.)",
     re.DOTALL,
 )
+_DIGITS = frozenset("0123456789")
 _LARGEST_INDEX = 2**62  # no list is longer
 NOWHERE: tuple[str | int, ...] = (0,)
 """A path that no record has: a record is a map, and this is a list's index."""
@@ -46,22 +47,35 @@ def parse_accessor(key: str) -> Accessor:
     text = key if key.startswith("$") else f"${key}"
     if text == "$":
         raise AccessorError("the key is a lone $: Fluent Bit crashes at start", "name a field, as in $dest_namespace")
-    end = _find_end(text)
-    first, rest = text[1:end], text[end:]
-    if first.startswith("TAG") or first[:1].isdigit():
-        return Accessor(NOWHERE, rest, is_reference=True)
-    path, skipped = _read_path(first, text)
-    return Accessor(path, rest, skipped)
+    is_tag = text.startswith("$TAG")
+    if is_tag or text[1] in _DIGITS:
+        end = len("$TAG") if is_tag else 1
+        _check_rest(text, end)
+        return Accessor(NOWHERE, text[end:], is_reference=True)
+    end = _find_end(text, 0)
+    _check_rest(text, end)
+    path, skipped = _read_path(text[1:end], text)
+    return Accessor(path, text[end:], skipped)
 
 
-def _find_end(text: str) -> int:
+def _find_end(text: str, start: int) -> int:
     is_quoted = False
-    for at, char in enumerate(text):
+    for at in range(start + 1, len(text)):
+        char = text[at]
         if char == "'":
             is_quoted = not is_quoted
         elif char in _ENDS or (char == "." and not is_quoted):
             return at
     return len(text)
+
+
+def _check_rest(text: str, end: int) -> None:
+    """What follows the first part means nothing, but a `$` in it begins a part that must be well formed."""
+    while (start := text.find("$", end + 1)) >= 0:
+        end = _find_end(text, start)
+        part = text[start + 1 : end]
+        if part and part[0] not in _DIGITS and not part.startswith("TAG"):
+            _read_path(part, text)
 
 
 def _read_path(first: str, text: str) -> tuple[tuple[str | int, ...], str]:

@@ -6,12 +6,12 @@ what stands behind it never does; with AND or OR there may be rules of one kind 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from contextlib import suppress
 from typing import Literal, NamedTuple
 
 from flowd.filters.fluentbit_accessor import AccessorError, parse_accessor
+from flowd.filters.fluentbit_names import KNOWN_PROPERTIES, OTHER_FILTERS, find_bad_value
 from flowd.filters.fluentbit_pattern import PatternError, parse_pattern
 from flowd.filters.fluentbit_sections import Property, Section, Text
 from flowd.filters.fluentbit_tags import matches_regex, matches_wildcard
@@ -21,17 +21,10 @@ from flowd.filters.schema import FIELDS, STREAMS
 from flowd.filters.source import Place, Report
 from flowd.filters.suggest import suggest_name
 
-OTHER_FILTERS = (
-    "alter_size", "aws", "checklist", "ecs", "expect", "geoip2", "kubernetes", "log_to_metrics", "lua", "modify",
-    "multiline", "nest", "nightfall", "parser", "record_modifier", "rewrite_tag", "stdout", "sysinfo", "tensorflow",
-    "throttle", "throttle_size", "type_converter", "wasm",
+# Of properties that may be given several times.
+_WHICH_COUNTS = (
+    ("name", "first"), ("active", "first"), ("match", "last"), ("match_regex", "last"), ("alias", "last"),
 )  # fmt: skip
-_KNOWN = (
-    "name", "match", "match_regex", "alias", "log_level", "log_suppress_interval", "active", "condition", "regex",
-    "exclude", "logical_op", "routes",
-)  # fmt: skip
-_LOG_LEVELS = ("off", "error", "warn", "warning", "info", "debug", "trace")
-_CAPITAL = re.compile("[A-Z]")
 
 RuleKind = Literal["regexp", "exclude"]
 _Operation = Literal["legacy", "and", "or"]
@@ -44,14 +37,6 @@ class _Written(NamedTuple):
     key: str
     condition: Condition | None  # None where a problem with it is told
     place: Place
-
-
-def normalise_name(name: str) -> str:
-    """A property's name as Fluent Bit's YAML reader takes it: camelCase becomes snake_case."""
-    name = name.strip()
-    if name[:1].islower() and "_" not in name:
-        return _CAPITAL.sub(lambda found: "_" + found[0].lower(), name)
-    return name
 
 
 class GrepReader:
@@ -68,9 +53,7 @@ class GrepReader:
         self._number = number
         self._report = report
         self._skip_unsupported = skip_unsupported
-        self._properties: list[tuple[str, Property]] = [
-            (normalise_name(found.name), found) for found in section.properties
-        ]
+        self._properties = [(found.name, found) for found in section.properties]
 
     def read(self, name: str, stream: str) -> Filter | None:
         """The filter for a stream; None where it is none of grep's, does not apply, or has a problem."""
@@ -108,16 +91,16 @@ class GrepReader:
             )
             return False
         first = names[0]
-        value = first.values[0].value if not first.is_list else "".join(f"  {text.value}" for text in first.values)
-        if value.strip().lower() == "grep" and not first.is_list:
+        value = first.values[0].value if not first.is_list else "  " + " ".join(text.value for text in first.values)
+        plugin = value.lower()
+        if plugin == "grep":
             return True
-        plugin = value.strip().lower()
         tell = self._report.warning if self._skip_unsupported and not first.is_list else self._report.problem
-        if plugin in OTHER_FILTERS and not first.is_list:
+        if plugin in OTHER_FILTERS:
             message = f"the filter {plugin} is none that flowd can run"
             hint = "flowd runs grep filters; with --skip-unsupported the filter is skipped with a warning"
         else:
-            message = f"section '{value}' tried to instance a plugin name that doesn't exist"
+            message = f"section '{self._section.shown_name}' tried to instance a plugin name that doesn't exist"
             hint = "did you mean grep?" if suggest_name(plugin, ("grep",)) else "flowd runs grep filters"
         tell(first.values[0].place if first.values else first.place, message, hint=hint, code="unsupported-type")
         return False
@@ -125,8 +108,7 @@ class GrepReader:
     def _applies_to(self, stream: str) -> bool:
         """Is the stream one of its tags? A problem is told where it has none."""
         matches, expressions = self._all("match"), self._all("match_regex")
-        for found in (matches, expressions):
-            self._warn_repeated(found)
+        self._warn_repeated()
         wildcard = self._last("match") if matches else None
         expression = self._last("match_regex") if expressions else None
         is_good = True
@@ -162,11 +144,11 @@ class GrepReader:
         return False
 
     def _has_tags(self) -> bool:
-        """Does it say itself which tags it is for? For Calico's operator only the small letters count."""
-        names = ("match", "match_regex")
+        """Does it say itself which tags it is for? For Calico's operator only names in small letters say it, and its
+        reader has looked at them."""
         if self._section.is_from_operator:
-            return any(found.name in names for found in self._section.properties)
-        return any(known.lower() in names for known, _ in self._properties)
+            return not self._section.has_default_tag
+        return any(known.lower() in ("match", "match_regex") for known, _ in self._properties)
 
     def _fits(self, stream: str) -> bool:
         """Is this one of its tags? Tells nothing."""
@@ -196,15 +178,11 @@ class GrepReader:
 
     def _check_properties(self) -> None:
         for name, found in self._properties:
-            if name.lower() == "log_level" and (level := self._value(found).lower()) not in _LOG_LEVELS:
-                self._problem(
-                    found.place,
-                    f"could not configure property 'log_level' on filter plugin with section name 'grep': {level}",
-                    f"it is one of {', '.join(_LOG_LEVELS)}",
-                    "bad-value",
-                )
-            elif name.lower() not in _KNOWN:
-                suggested = suggest_name(name, _KNOWN)
+            known = name.lower()
+            if known in ("name", "routes"):
+                continue
+            if known not in KNOWN_PROPERTIES and found.values:
+                suggested = suggest_name(name, KNOWN_PROPERTIES)
                 self._problem(
                     found.place,
                     f"grep: unknown configuration property '{name}'. The following properties are allowed: regex,"
@@ -212,24 +190,33 @@ class GrepReader:
                     f"did you mean {suggested}?" if suggested else "a rule is written as exclude: KEY PATTERN",
                     "unknown-parameter",
                 )
-            elif not found.values:
+            elif reason := find_bad_value(known, found):
                 self._problem(
                     found.place,
-                    f"could not configure property '{name}' on filter plugin with section name 'grep'",
-                    "the list is empty: give it a value, or remove it",
+                    f"could not configure property '{name}' on filter plugin with section name"
+                    f" '{self._section.shown_name}'",
+                    reason,
                     "bad-value",
+                )
+            elif known == "condition":
+                self._warning(
+                    found.place,
+                    f"{name}: {self._value(found)} is ignored: a filter knows no condition",
+                    "write what it asks as a rule: regex: KEY PATTERN",
+                    "ignored-property",
                 )
 
     def _is_active(self) -> bool:
-        found = self._last("active") if self._all("active") else ""
-        return found.lower() != "false" and found != "0"
+        given = [text.value for found in self._all("active") for text in found.values]
+        return not given or (given[0].lower() != "false" and given[0] != "0")
 
     def _read_operation(self) -> _Operation:
         given = self._all("logical_op")
-        if len(given) > 1:
+        times = sum(len(found.values) for found in given)
+        if times > 1:
             self._problem(
-                given[1].place,
-                f"grep: configuration property 'logical_op' is set {len(given)} times",
+                given[-1].place,
+                f"grep: configuration property '{given[0].name}' is set {times} times",
                 "one logical_op is for all rules of a filter: remove the others, or write several filters",
                 "repeated-parameter",
             )
@@ -280,14 +267,16 @@ class GrepReader:
         given = self._all(name)
         return self._value(given[-1]) if given else ""
 
-    def _warn_repeated(self, given: list[Property]) -> None:
-        for found in given[1:]:
-            self._warning(
-                found.place,
-                f"'{found.name}' is given again: this one counts",
-                f"remove the one on line {given[0].place.line}",
-                "repeated-parameter",
-            )
+    def _warn_repeated(self) -> None:
+        for name, which in _WHICH_COUNTS:
+            given = [text for found in self._all(name) for text in found.values]
+            for text in given[1:]:
+                self._warning(
+                    text.place,
+                    f"'{name}' is given again: the {which} one counts",
+                    f"remove the other one, on line {given[0].place.line}",
+                    "repeated-parameter",
+                )
 
     # Rules
 

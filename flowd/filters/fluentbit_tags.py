@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from flowd.filters.fluentbit_pattern import PatternError, parse_pattern
+from typing import TYPE_CHECKING
+
+from flowd.filters.fluentbit_pattern import FluentBitPattern, PatternError, parse_pattern
+
+if TYPE_CHECKING:
+    from flowd.patterns import CompiledPattern
 
 
 def matches_wildcard(pattern: str, tag: str) -> bool:
@@ -27,13 +32,21 @@ def matches_wildcard(pattern: str, tag: str) -> bool:
 def matches_regex(pattern: str, tag: str) -> bool:
     """Does the expression match at the tag's start, and something of it? Raises PatternError."""
     from flowd import _core
-    from flowd.patterns import compile_pattern
 
     parsed = parse_pattern(pattern)
-    # Atomic, so that the match which is preferred counts and not any other; behind it lies no start of the text.
-    anchored = rf"\A(?>{parsed.source}" + ("\n" if parsed.source.startswith("(?x)") else "") + r")(?!\A)"
-    compiled = compile_pattern(anchored, ignore_case=parsed.ignore_case, dotall=parsed.dotall, dialect="onigmo")
+    try:
+        compiled = _compile_at_start(parsed, "")
+    except PatternError:
+        compiled = _compile_at_start(parsed, "\n")  # an extended one may end in a comment, which takes the bracket
     return bool(_core.Regex(compiled.reference, compiled.reference_options).search(tag.encode()))
+
+
+def _compile_at_start(parsed: FluentBitPattern, end: str) -> CompiledPattern:
+    from flowd.patterns import compile_pattern
+
+    # Atomic, so that the match which is preferred counts and not any other; behind it lies no start of the text.
+    anchored = rf"\A(?>{parsed.source}{end})(?!\A)"
+    return compile_pattern(anchored, ignore_case=parsed.ignore_case, dotall=parsed.dotall, dialect="onigmo")
 
 
 __all__ = ["PatternError", "matches_regex", "matches_wildcard"]

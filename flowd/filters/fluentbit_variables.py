@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 
 _LONGEST_NAME = 4096
@@ -43,3 +44,8 @@ def _look_up(name: str, variables: Mapping[str, str], tell_unset: Callable[[str]
     if not value and not separator:
         tell_unset(name)
     return value or default
+
+
+def read_environment() -> dict[str, str]:
+    """The environment as Fluent Bit sees it: the machine's name is always in it."""
+    return {"HOSTNAME": os.uname().nodename, **os.environ}

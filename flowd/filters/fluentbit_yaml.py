@@ -1,53 +1,52 @@
-"""A Fluent Bit text in YAML, as Fluent Bit 5.1 itself reads it: a whole pipeline, or the bare list under its `filters`.
+"""A Fluent Bit text in YAML, as Fluent Bit 5.1 itself reads it: a whole configuration, or the bare list of its filters.
 
 Follows the parser's events, as Fluent Bit does: every scalar is the text as it is written, a name may be given several
-times, and aliases are refused. Nothing here knows what a property means.
+times, and aliases are refused. A bare list is read as if it stood under `pipeline:` and `filters:`.
 """
 
 from __future__ import annotations
 
 import glob
 import os
-from typing import Any, NoReturn
+from collections.abc import Iterator
+from typing import Any
 
 import yaml
 
 from flowd.filters.files import UnreadableText, read_text_file
-from flowd.filters.fluentbit_sections import Property, Section, Sections, Text
+from flowd.filters.fluentbit_events import Event, EventKind, PipelineReader, Stopped, refuse_event
+from flowd.filters.fluentbit_quoting import QuotedList
+from flowd.filters.fluentbit_sections import Section, Sections, report_reaching_out
 from flowd.filters.recognise import LARGEST_YAML_CHARS, YAML_LOADER
 from flowd.filters.source import Place, Report, Source
+from flowd.filters.suggest import suggest_name
 
 ROOT_SECTIONS = (
     "env", "includes", "service", "customs", "parsers", "multiline_parsers", "stream_processor", "plugins",
     "upstream_servers", "pipeline",
 )  # fmt: skip
 _MOST_INCLUDES = 100
-_DEEPEST = 100
+_FILE_VALUE = "file://"
 
-# libyaml's own numbers, which Fluent Bit's messages show.
-_EVENTS: dict[type[yaml.Event], tuple[str, int]] = {
-    yaml.AliasEvent: ("alias-event", 5),
-    yaml.ScalarEvent: ("scalar-event", 6),
-    yaml.SequenceStartEvent: ("sequence-start-event", 7),
-    yaml.SequenceEndEvent: ("sequence-end-event", 8),
-    yaml.MappingStartEvent: ("mapping-start-event", 9),
-    yaml.MappingEndEvent: ("mapping-end-event", 10),
+_KINDS: dict[type[yaml.Event], EventKind] = {
+    yaml.AliasEvent: "alias",
+    yaml.ScalarEvent: "scalar",
+    yaml.SequenceStartEvent: "sequence-start",
+    yaml.SequenceEndEvent: "sequence-end",
+    yaml.MappingStartEvent: "mapping-start",
+    yaml.MappingEndEvent: "mapping-end",
 }
-_PIPELINE, _PLUGIN_KEY, _PLUGIN_VALUE, _GROUP_KEY, _GROUP_VALUE = (
-    ("pipeline", 11), ("plugin-key", 16), ("plugin-value", 17), ("group-key", 20), ("group-val", 21),
-)  # fmt: skip
-_LIST_HINT = "a filter is a map in a list: - name: grep"
 
 
-class _Stopped(Exception):
-    """The text cannot be read further; what is wrong is told."""
+def read_yaml(source: Source, base_dir: str, report: Report, *, is_foreign: bool = False) -> Sections:
+    """The filters of a text, each with its default tag not yet set. Problems go to the report.
 
-
-def read_yaml(source: Source, base_dir: str, report: Report) -> Sections:
-    """The filters of a text, each with its default tag not yet set. Problems go to the report."""
+    One that `is_foreign` may name no other file.
+    """
     sections = Sections()
-    reader = _FileReader(source, base_dir, report, sections, [os.path.realpath(source.file)])
-    reader.read(is_main=True)
+    _FileReader(source, base_dir, report, sections, [os.path.realpath(source.file)], is_foreign=is_foreign).read(
+        is_main=True
+    )
     return sections
 
 
@@ -60,213 +59,215 @@ class _FileReader:
     """Reads one file's events, one at a time."""
 
     def __init__(
-        self, source: Source, base_dir: str, report: Report, sections: Sections, open_files: list[str]
+        self,
+        source: Source,
+        base_dir: str,
+        report: Report,
+        sections: Sections,
+        seen_files: list[str],
+        *,
+        is_foreign: bool = False,
     ) -> None:
         self._source = source
         self._base_dir = base_dir
         self._report = report
         self._sections = sections
-        self._open_files = open_files
+        self._seen_files = seen_files
+        self._is_foreign = is_foreign
+        self._quoted: QuotedList | None = None
+        self._has_service = False
 
     def read(self, *, is_main: bool) -> None:
         if len(self._source.text) > LARGEST_YAML_CHARS:
             self._problem(self._source.place(0), "the text is larger than 4 MiB", "a filter text is far smaller")
             return
-        self._events = yaml.parse(self._source.text, Loader=YAML_LOADER)
+        text = self._source.text
+        if is_main and not _is_whole(text):
+            self._quoted = QuotedList(text)
+            text = self._quoted.text
         try:
-            self._read_stream(is_main=is_main)
-        except _Stopped:
+            self._read_stream(yaml.parse(text, Loader=YAML_LOADER))
+        except Stopped:
             pass
         except yaml.MarkedYAMLError as error:
-            place = place_of_mark(self._source, error.problem_mark or error.context_mark)
+            place = self._place_of_mark(error.problem_mark or error.context_mark)
             self._problem(place, f"{error.problem or error.context}", "this is no YAML: check indents and quotes")
         except yaml.YAMLError as error:
             self._problem(self._source.place(0), f"not YAML: {str(error)[:200]}", "check the text")
 
-    def _next(self) -> yaml.Event:
-        event: yaml.Event = next(self._events)
+    def _read_stream(self, parsed: Iterator[yaml.Event]) -> None:
+        events = self._translate(parsed)
+        for event in events:  # a document's first one: several documents are read as one text
+            if event.kind != "mapping-start":
+                refuse_event(event, "document", self._report, "write the sections' names: pipeline:, with filters:")
+            self._read_root(events)
+
+    def _translate(self, parsed: Iterator[yaml.Event]) -> Iterator[Event]:
+        for event in parsed:
+            kind = _KINDS.get(type(event))
+            if kind is not None:
+                value = event.value if isinstance(event, yaml.ScalarEvent) else ""
+                yield Event(kind, self._place_of_mark(event.start_mark), value)
+
+    def _read_root(self, events: Iterator[Event]) -> None:
+        while (event := self._next(events)).kind != "mapping-end":
+            if event.kind != "scalar":
+                refuse_event(event, "section", self._report, "write a section's name")
+            name = event.value.lower()
+            if name == "pipeline":
+                self._read_pipeline(events)
+            elif name == "includes":
+                self._read_includes(events)
+            elif name == "env":
+                self._read_env(events)
+            elif name in ROOT_SECTIONS:
+                self._skip_section(event, events)
+            else:
+                self._read_other(event, events)
+
+    def _read_pipeline(self, events: Iterator[Event]) -> None:
+        reader = PipelineReader(self._sections, self._report, self._begin_section)
+        while not reader.is_done:
+            reader.take(self._next(events))
+
+    def _begin_section(self, place: Place) -> Section:
+        return Section(place, has_default_tag=self._quoted is not None)
+
+    # The other sections
+
+    def _read_env(self, events: Iterator[Event]) -> None:
+        for name, value in self._read_scalars(events, "env"):
+            if value.value.startswith(_FILE_VALUE) and len(value.value) > len(_FILE_VALUE):
+                self._problem(
+                    value.place,
+                    f"the variable {name.value} is to be read from a file, which flowd does not do",
+                    "write its value here, or set it in the environment",
+                    "bad-value",
+                )
+            self._sections.variables[name.value] = value.value
+
+    def _read_other(self, name: Event, events: Iterator[Event]) -> None:
+        """A section of a name that Fluent Bit does not know either: it takes any, of names and values."""
+        for _ in self._read_scalars(events, "other"):
+            pass
+        suggested = suggest_name(name.value, ROOT_SECTIONS)
+        self._report.warning(
+            name.place,
+            f"section {name.value} is unknown: nothing in it has any effect",
+            hint=f"did you mean {suggested}?" if suggested else "filters stand in pipeline, below filters",
+            code="unknown-section",
+        )
+
+    def _read_scalars(self, events: Iterator[Event], state: str) -> Iterator[tuple[Event, Event]]:
+        shown = state if state == "other" else "section"
+        if (event := self._next(events)).kind != "mapping-start":
+            refuse_event(event, shown, self._report, "write NAME: value, indented, one a line")
+        while (name := self._next(events)).kind != "mapping-end":
+            value = self._next(events)
+            if name.kind != "scalar" or value.kind != "scalar":
+                refuse_event(value, shown, self._report, "write NAME: value, indented, one a line")
+            yield name, value
+
+    def _skip_section(self, name: Event, events: Iterator[Event]) -> None:
+        if name.value.lower() == "service":
+            if self._has_service:
+                self._problem(name.place, f"duplicated definition of '{name.value}'", "write one service section")
+                raise Stopped
+            self._has_service = True
+        depth = 0
+        for event in events:
+            depth += event.kind in ("sequence-start", "mapping-start")
+            depth -= event.kind in ("sequence-end", "mapping-end")
+            if depth <= 0:
+                return
+
+    def _next(self, events: Iterator[Event]) -> Event:
+        event = next(events, None)
+        if event is None:  # maps as names end a state before its map: then events run short
+            self._problem(self._source.place(len(self._source.text)), "the text ends within a section", "check it")
+            raise Stopped
         return event
 
-    def _read_stream(self, *, is_main: bool) -> None:
-        self._next()  # the stream's start
-        event = self._next()
-        if isinstance(event, yaml.StreamEndEvent):
-            self._stop(event, yaml.ScalarEvent, _PIPELINE, "the text is empty: write a list of filters, or [] for none")
-        is_marked = isinstance(event, yaml.DocumentStartEvent) and event.explicit
-        first = self._next()
-        if isinstance(first, yaml.SequenceStartEvent) and is_main:
-            if is_marked:
-                self._stop(event, yaml.ScalarEvent, _PIPELINE, "remove the line ---")
-            self._read_filters(first, has_default_tag=True)
-        elif isinstance(first, yaml.MappingStartEvent):
-            self._read_root(first)
-        else:
-            self._stop(first, yaml.ScalarEvent, _PIPELINE, _LIST_HINT)
-        self._next()  # the document's end
-        ending = self._next()
-        if not isinstance(ending, yaml.StreamEndEvent):
-            self._stop(ending, yaml.ScalarEvent, _PIPELINE, "write one document: remove the line ---")
+    # Includes
 
-    # The whole configuration
-
-    def _read_root(self, root: yaml.Event) -> None:
-        is_known = False
-        while not isinstance(event := self._next(), yaml.MappingEndEvent):
-            if not isinstance(event, yaml.ScalarEvent):
-                self._stop(event, type(event), ("section", 3), "write a section's name")
-            if event.value not in ROOT_SECTIONS:
-                if not is_known:
-                    self._stop(root, yaml.MappingEndEvent, _PIPELINE, _LIST_HINT)
-                self._problem(self._place(event), f"unknown section '{event.value}'", "there is pipeline, with filters")
-                raise _Stopped
-            is_known = True
-            self._read_root_section(event.value)
-
-    def _read_root_section(self, name: str) -> None:
-        value = self._next()
-        if name == "pipeline" and isinstance(value, yaml.MappingStartEvent):
-            self._read_pipeline()
-        elif name == "env" and isinstance(value, yaml.MappingStartEvent):
-            self._read_env()
-        elif name == "includes" and isinstance(value, yaml.SequenceStartEvent):
-            self._read_includes()
-        elif name == "pipeline":
-            self._stop(value, type(value), ("section-val", 5), "write filters: below pipeline:, indented")
-        else:
-            self._skip(value)
-
-    def _read_pipeline(self) -> None:
-        while not isinstance(event := self._next(), yaml.MappingEndEvent):
-            if not isinstance(event, yaml.ScalarEvent):
-                self._stop(event, type(event), _PIPELINE, "write inputs, filters or outputs")
-            value = self._next()
-            if event.value != "filters":
-                self._skip(value)
-            elif isinstance(value, yaml.SequenceStartEvent):
-                self._read_filters(value, has_default_tag=False)
+    def _read_includes(self, events: Iterator[Event]) -> None:
+        if (event := self._next(events)).kind != "sequence-start":
+            refuse_event(event, "include", self._report, "write a list of paths: - more.yaml")
+        while (event := self._next(events)).kind != "sequence-end":
+            if event.kind != "scalar":
+                refuse_event(event, "include", self._report, "write the paths of files")
+            if self._is_foreign:
+                report_reaching_out(event.place, event.value, self._report)
             else:
-                self._stop(value, type(value), _PIPELINE, _LIST_HINT)
+                self._include_all(event.value.partition("\0")[0], event.place)
 
-    def _read_env(self) -> None:
-        while not isinstance(event := self._next(), yaml.MappingEndEvent):
-            value = self._next()
-            if not isinstance(event, yaml.ScalarEvent) or not isinstance(value, yaml.ScalarEvent):
-                self._stop(value, type(value), ("env", 12), "write NAME: value")
-            self._sections.variables[event.value] = value.value
-
-    def _read_includes(self) -> None:
-        while not isinstance(event := self._next(), yaml.SequenceEndEvent):
-            if not isinstance(event, yaml.ScalarEvent):
-                self._stop(event, type(event), ("include", 7), "write the paths of files")
-            pattern = os.path.join(self._base_dir, event.value)
-            self._report.includes.append(pattern)
-            for path in sorted(glob.glob(pattern)) or [pattern]:
-                self._include(path, self._place(event))
+    def _include_all(self, path: str, place: Place) -> None:
+        if "*" not in path:
+            found = os.path.join(self._base_dir, path)
+            self._report.includes.append(glob.escape(found))
+            self._include(found, place)
+            return
+        pattern = os.path.join(glob.escape(self._base_dir), path)
+        self._report.includes.append(pattern)
+        names = sorted(glob.glob(pattern))
+        if not names:
+            self._problem(
+                place, f"includes {path}: no match", "nothing fits the path, which is relative to the file", "include"
+            )
+        for name in names:
+            self._include(name, place)
 
     def _include(self, path: str, place: Place) -> None:
         real_path = os.path.realpath(path)
-        if real_path in self._open_files or len(self._open_files) > _MOST_INCLUDES:
-            self._problem(place, f"{path} is included twice", "include each file once", "include")
+        if real_path in self._seen_files:
+            self._problem(place, f"file '{path}' is already included", "include each file once", "include")
             return
-        self._open_files.append(real_path)
+        if len(self._seen_files) > _MOST_INCLUDES:
+            self._problem(place, f"too many files are included at {path}", "put the text into fewer files", "include")
+            return
+        self._seen_files.append(real_path)
         try:
             included = Source(path, read_text_file(path))
         except UnreadableText as error:
             self._problem(error.place, error.message, error.hint, "unreadable-text")
-        except OSError as error:
-            self._problem(place, f"{path}: {error.strerror}", "a path is relative to the including file", "include")
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or str(error)
+            self._problem(place, f"{path}: {reason}", "a path is relative to the including file", "include")
         else:
-            _FileReader(included, os.path.dirname(path), self._report, self._sections, self._open_files).read(
+            _FileReader(included, os.path.dirname(path), self._report, self._sections, self._seen_files).read(
                 is_main=False
             )
 
-    # Filters
+    # Places and problems
 
-    def _read_filters(self, opening: yaml.Event, *, has_default_tag: bool) -> None:
-        del opening
-        while not isinstance(event := self._next(), yaml.SequenceEndEvent):
-            if not isinstance(event, yaml.MappingStartEvent):
-                self._stop(event, type(event), _PIPELINE, _LIST_HINT)
-            section = Section(self._place(event), has_default_tag=has_default_tag)
-            self._sections.filters.append(section)
-            self._read_plugin(section)
-
-    def _read_plugin(self, section: Section) -> None:
-        while not isinstance(event := self._next(), yaml.MappingEndEvent):
-            if not isinstance(event, yaml.ScalarEvent):
-                self._stop(event, type(event), _PLUGIN_KEY, "write a property's name")
-            name, place = event.value, self._place(event)
-            value = self._next()
-            if isinstance(value, yaml.ScalarEvent):
-                section.properties.append(Property(name, (self._read_scalar(value),), False, place))
-            elif isinstance(value, yaml.SequenceStartEvent):
-                section.properties.append(Property(name, self._read_list(name), True, place))
-            elif isinstance(value, yaml.MappingStartEvent):
-                self._read_group(name, value, place)
-            else:
-                self._stop(value, type(value), _PLUGIN_VALUE, "write the value itself: aliases are not known here")
-
-    def _read_scalar(self, event: yaml.ScalarEvent) -> Text:
-        value = event.value.strip(" \t\r\n\v\f")
-        place = self._place(event)
-        if event.value and not value:
-            self._problem(place, "unable to add variant value property: it is blank", "give it a value, or remove it")
-        return Text(value, place)
-
-    def _read_list(self, name: str) -> tuple[Text, ...]:
-        found = []
-        while not isinstance(event := self._next(), yaml.SequenceEndEvent):
-            if not isinstance(event, yaml.ScalarEvent):
-                self._stop(event, type(event), ("values of " + name, 18), "a list holds texts only: KEY PATTERN")
-            found.append(Text(event.value, self._place(event)))
-        return tuple(found)
-
-    def _read_group(self, name: str, opening: yaml.Event, place: Place) -> None:
-        """A map as a value, which no property of a filter takes."""
-        if name.strip() == "processors":
-            self._skip(opening)
-            self._report.warning(
-                place,
-                "section 'filter' does not support processors: they are ignored",
-                hint="write them as filters of their own",
-                code="ignored-property",
-            )
-            return
-        while not isinstance(event := self._next(), yaml.MappingEndEvent):
-            if not isinstance(event, yaml.ScalarEvent):
-                self._stop(event, type(event), _GROUP_KEY, f"write {name} as a text")
-            value = self._next()
-            if not isinstance(value, yaml.ScalarEvent):
-                self._stop(value, type(value), _GROUP_VALUE, f"a filter knows no {name} with a map: remove it")
-        self._problem(
-            place,
-            f"could not configure property '{name}' on filter plugin with section name 'grep': its value is a map",
-            "write KEY PATTERN as one text",
-            "bad-value",
-        )
-
-    def _skip(self, event: yaml.Event) -> None:
-        """Passes over a value, however deep."""
-        depth = 0
-        while True:
-            if isinstance(event, yaml.CollectionStartEvent):
-                depth += 1
-            elif isinstance(event, yaml.CollectionEndEvent):
-                depth -= 1
-            if depth == 0:
-                return
-            event = self._next()
-
-    # Problems
-
-    def _stop(self, event: yaml.Event, kind: type[yaml.Event], state: tuple[str, int], hint: str) -> NoReturn:
-        name, number = _EVENTS.get(kind, ("event", 0))
-        message = f"unexpected event '{name}' ({number}) in state '{state[0]}' ({state[1]})."
-        self._problem(self._place(event), message, hint)
-        raise _Stopped
-
-    def _place(self, event: yaml.Event) -> Place:
-        return place_of_mark(self._source, event.start_mark)
+    def _place_of_mark(self, mark: Any) -> Place:
+        if self._quoted is None or not mark:
+            return place_of_mark(self._source, mark)
+        return self._source.place(self._quoted.original_offset(mark.index))
 
     def _problem(self, place: Place, message: str, hint: str, code: str = "syntax") -> None:
         self._report.problem(place, message, hint=hint, code=code)
+
+
+def _is_whole(text: str) -> bool:
+    """Is it a map in which one of the sections of a configuration is named?"""
+    depth = 0
+    nodes_in_root = 0  # names and values alternate
+    try:
+        for event in yaml.parse(text, Loader=YAML_LOADER):
+            if isinstance(event, yaml.CollectionEndEvent):
+                depth -= 1
+            elif isinstance(event, yaml.NodeEvent):
+                if depth == 0 and not isinstance(event, yaml.MappingStartEvent):
+                    return False
+                if depth == 1:
+                    nodes_in_root += 1
+                    name = event.value.lower() if isinstance(event, yaml.ScalarEvent) else ""
+                    if nodes_in_root % 2 and name in ROOT_SECTIONS:
+                        return True
+                depth += isinstance(event, yaml.CollectionStartEvent)
+            elif isinstance(event, yaml.DocumentEndEvent):
+                return False
+    except yaml.YAMLError:
+        return False
+    return False

@@ -7,6 +7,7 @@ first `<match>` that takes the stream. Sections that do no filtering are skipped
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from typing import Literal, NamedTuple
 
 from flowd.errors import FilterError, Problem
@@ -19,7 +20,7 @@ from flowd.filters.model import Filter, FilterText
 from flowd.filters.schema import FIELDS
 from flowd.filters.source import Place, Report, Source, sort_problems
 from flowd.filters.suggest import suggest_name
-from flowd.filters.tags import TagError, TagPattern, parse_tags
+from flowd.filters.tags import NamedTag, TagError, TagPattern, name_tags, parse_tags
 
 _ROOT_SECTIONS = ("source", "match", "filter", "label", "system", "worker")
 _OTHER_BUNDLED_TYPES = ("record_transformer", "parser", "stdout")
@@ -67,6 +68,15 @@ class FluentdText:
     def section_count(self) -> int:
         """How many filters are written, whatever they are for."""
         return _count_filters(self._root)
+
+    @property
+    def tags(self) -> tuple[NamedTag, ...]:
+        """Some of the tags that its filters are for, as far as they say."""
+        named: list[NamedTag] = []
+        for element in self._root.children_named("filter"):
+            with suppress(TagError):
+                named += name_tags(element.argument if isinstance(element.argument, str) else "")
+        return tuple(named)
 
     def resolve(self, stream: str, *, numbered_from: int = 1) -> FilterText:
         """The filters for a stream. Reads no file. Raises FilterError with all problems, ordered by file and place.
@@ -229,6 +239,7 @@ class _RootReader:
         name = self._names[element.order]
         if kind.value == "grep":
             section = read_grep(element, name, self._report)
+            self._take_names(section)
         elif kind.value == OWN_TYPE and self._takes_own:
             from flowd.filters.flowd_section import read_flowd_section
 
@@ -303,6 +314,20 @@ class _RootReader:
             )
             return None
         return parameter if isinstance(parameter.value, str) else None
+
+    def _take_names(self, section: Filter) -> None:
+        """Notes the names that the rules of a grep filter have of themselves: a named rule may have none of them."""
+        names: dict[str, Place] = {}
+        for step in section.steps:
+            for rule in step.rules:
+                place = Place(rule.file, rule.line, rule.column)
+                names.setdefault(rule.name, place)
+                names.setdefault(step.group or rule.name, place)
+        for name, place in names.items():
+            earlier = self._rule_names.setdefault(name, place)
+            if earlier is not place:
+                message, hint = f"the name {name} is already used", f"it names the rule at {place}"
+                self._report.problem(earlier, message, hint=hint, code="duplicate-name")
 
     def _report_type(self, element: Element, kind: Parameter, skipped_in: str) -> None:
         """Tell about a filter that flowd cannot run."""

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from flowd.filters.mixed import OpenText
 
 _REACHES_OUT = re.compile(r"^[ \t]*include\b|@include\b|#\{", re.MULTILINE | re.IGNORECASE)
-_FLUENTBIT_REACHES_OUT = re.compile(r"^[ \t]*[\"']?includes[\"']?[ \t]*:|@include\b|\$\{", re.MULTILINE | re.IGNORECASE)
 _FLUENT_BITS_CONFIGMAP = "fluent-bit-filters"
 _DIALECTS = ("fluentd", "fluentbit-yaml", "fluentbit-classic", "fluentbit-configmap", "flowd")
 _MANIFEST_DIALECTS = (None, "fluentd", "flowd", "fluentbit-configmap")
@@ -79,35 +78,44 @@ def open_text(
     text: str, dialect: str | None = "fluentd", origin: str = "<text>", skip_unsupported: bool = False
 ) -> OpenText:
     """What `read_text` reads, once for all streams. Raises FilterError."""
+    return _open_text(text, dialect, origin, skip_unsupported, is_foreign=False)
+
+
+def open_foreign_text(text: str, dialect: str | None, origin: str) -> OpenText:
+    """A text that somebody else sent: as `open_text`, but it may read nothing of this machine, neither a file nor a
+    variable. Raises FilterError."""
+    return _open_text(text, dialect, origin, skip_unsupported=False, is_foreign=True)
+
+
+def _open_text(text: str, dialect: str | None, origin: str, skip_unsupported: bool, *, is_foreign: bool) -> OpenText:
     _check_dialect(dialect)
     try:
         check_text(text, origin)
         if dialect is None:
             keys = _find_keys(text, origin, "", dialect)
             if keys is not None:
-                return _open_parts(keys, dialect, skip_unsupported, from_configmap=True)
+                return _open_parts(keys, dialect, skip_unsupported, from_configmap=True, is_foreign=is_foreign)
         part = _Part(Source(origin, text), "", os.path.basename(origin))
-        return _open_parts([part], dialect, skip_unsupported, from_configmap=False)
+        return _open_parts([part], dialect, skip_unsupported, from_configmap=False, is_foreign=is_foreign)
     except UnreadableText as error:
         raise FilterError([_as_problem(error)]) from None
 
 
-def open_foreign_text(text: str, dialect: str | None, origin: str) -> OpenText:
-    """A text that somebody else sent: as `open_text`, but it may read nothing of this machine, neither a file nor a
-    variable. Raises FilterError."""
-    found = _REACHES_OUT.search(text)
-    if found is None and not _is_of_fluentds_grammar(text, dialect):
-        found = _FLUENTBIT_REACHES_OUT.search(text)
-    if found is not None:
-        place = Source(origin, text).place(found.start())
-        hint = "send the whole text; without @include, and without #{ or ${"
-        message = f"{found[0].strip()!r}: a filter that is sent cannot read files or variables of the daemon's machine"
-        raise FilterError([Problem(place.file, place.line, place.column, message, hint, "reaches-out")])
-    return open_text(text, dialect, origin)
-
-
-def _is_of_fluentds_grammar(text: str, dialect: str | None) -> bool:
-    return dialect in ("fluentd", "flowd") or (dialect is None and _begins_like_fluentd(text))
+def _check_foreign(parts: Sequence[_Part]) -> None:
+    """Refuses texts that name files, before any of them is looked for. What hides in YAML's escapes is refused by the
+    reader of Fluent Bit's texts itself. Raises FilterError."""
+    problems = []
+    for part in parts:
+        found = _REACHES_OUT.search(part.source.text)
+        if found is not None:
+            place = part.source.place(found.start())
+            hint = "send the whole text; without @include, and without #{ or ${"
+            message = (
+                f"{found[0].strip()!r}: a filter that is sent cannot read files or variables of the daemon's machine"
+            )
+            problems.append(Problem(place.file, place.line, place.column, message, hint, "reaches-out"))
+    if problems:
+        raise FilterError(problems)
 
 
 def _begins_like_fluentd(text: str) -> bool:
@@ -135,11 +143,18 @@ def _find_keys(text: str, file: str, base_dir: str, dialect: str | None) -> list
 
 
 def _open_parts(
-    parts: Sequence[_Part], dialect: str | None, skip_unsupported: bool, *, from_configmap: bool
+    parts: Sequence[_Part],
+    dialect: str | None,
+    skip_unsupported: bool,
+    *,
+    from_configmap: bool,
+    is_foreign: bool = False,
 ) -> OpenText:
     """Read texts, each in its dialect; those of fluentd's grammar are one text, whatever stands between them."""
     from flowd.filters.fluentd import FluentdText
 
+    if is_foreign:
+        _check_foreign(parts)
     found = [dialect or _find_dialect(part, from_configmap) for part in parts]
     unknown = [_report_unknown(part) for part, name in zip(parts, found, strict=True) if name is None]
     if unknown:
@@ -157,6 +172,7 @@ def _open_parts(
                     name,  # type: ignore[arg-type]
                     name=part.name,
                     skip_unsupported=skip_unsupported,
+                    is_foreign=is_foreign,
                 )
             )
         elif part is of_fluentd[0]:

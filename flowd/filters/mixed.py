@@ -11,6 +11,7 @@ from typing import Protocol
 
 from flowd.errors import FilterError, Problem
 from flowd.filters.model import Filter, FilterText
+from flowd.filters.tags import NamedTag
 
 
 class OpenText(Protocol):
@@ -22,6 +23,10 @@ class OpenText(Protocol):
     @property
     def section_count(self) -> int:
         """How many filters are written, whatever they are for."""
+
+    @property
+    def tags(self) -> tuple[NamedTag, ...]:
+        """Some of the tags that its filters are for, as far as they say."""
 
     def resolve(self, stream: str, *, numbered_from: int = 1) -> FilterText:
         """The filters for a stream. Reads no file. Raises FilterError."""
@@ -39,6 +44,11 @@ class MixedText:
     def section_count(self) -> int:
         """How many filters are written, whatever they are for."""
         return sum(text.section_count for text in self._texts)
+
+    @property
+    def tags(self) -> tuple[NamedTag, ...]:
+        """Some of the tags that its filters are for, as far as they say."""
+        return tuple(tag for text in self._texts for tag in text.tags)
 
     def resolve(self, stream: str, *, numbered_from: int = 1) -> FilterText:
         """The filters for a stream. Raises FilterError with the problems of all texts."""

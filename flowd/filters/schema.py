@@ -1,9 +1,11 @@
 """The streams that flowd knows and the fields that their lines have.
 
-Serves warnings and did-you-mean only: a filter may name any field of any stream.
+Serves warnings, did-you-mean and conversions only: a filter may name any field of any stream.
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 STREAMS = ("flows", "dns", "l7", "audit.tsee", "audit.kube", "waf", "runtime", "ids.events", "bird")
 
@@ -84,6 +86,26 @@ LISTS = {"flows": frozenset(_FLOW_LISTS.split()), "dns": frozenset(_DNS_LISTS.sp
 OBJECTS = {"flows": frozenset(_FLOW_OBJECTS.split()), "dns": frozenset(_DNS_OBJECTS.split())}
 # Strings that may be null: the others are always there.
 NULLABLE = {"flows": frozenset(("source_ip", "dest_ip", "srcIP", "dstIP")), "dns": frozenset(("client_ip",))}
+
+STRING, NUMBER = "a string", "a number"
+Shape = str | list[Any] | dict[str, Any]
+"""What is inside of a value: a map's parts by name (`*` any name), a list's element, or what a plain value is."""
+
+_LABEL_LIST: Shape = {"labels": [STRING]}
+_POLICIES: Shape = {f"{which}_policies": [STRING] for which in ("all", "enforced", "pending", "transit")}
+_SERVER: Shape = {"name": STRING, "name_aggr": STRING, "namespace": STRING, "ip": STRING, "labels": {"*": STRING}}
+_RECORDS: Shape = {"name": STRING, "class": STRING, "type": STRING, "rdata": [STRING]}
+SHAPES: dict[str, dict[str, Shape]] = {
+    "flows": {
+        "nat_outgoing_ports": [NUMBER], "dest_domains": [STRING], "process_args": [STRING],
+        "original_source_ips": [STRING], "policies": _POLICIES,
+        **dict.fromkeys(("source_labels", "dest_labels", "srcLabels", "dstLabels"), _LABEL_LIST),
+    },
+    "dns": {
+        "servers": [_SERVER], "rrsets": [_RECORDS], "client_labels": {"*": STRING},
+        "latency": {"count": NUMBER, "mean": NUMBER, "max": NUMBER},
+    },
+}  # fmt: skip
 
 # Names of things in a cluster, of which one can be a part of another: `dev` and `devops`.
 _NAMES = """

@@ -15,6 +15,7 @@ from flowd.filters.fluentd_pattern import RubyPattern, RubyPatternError
 _WHITESPACE = re.compile(r"[ \t\r\n\f\v]+")
 _ALNUM = re.compile("[a-zA-Z0-9_]")
 _DEEPEST_BRACES = 50
+_MOST_NAMED = 32
 _MOST_UNCLOSED = 3  # each makes the text that fluentd would match several times longer
 
 
@@ -83,6 +84,36 @@ def parse_tags(argument: str) -> TagPattern:
             except RubyPatternError as error:
                 raise TagError(error.message, error.hint) from None
     return TagPattern(argument, tuple(globs), tuple(expressions))
+
+
+class NamedTag(NamedTuple):
+    """A tag that a pattern is for; `is_named` if the pattern names it, and no wildcard was filled in."""
+
+    tag: str
+    is_named: bool
+
+
+def name_tags(argument: str) -> list[NamedTag]:
+    """Some tags that a section's argument is for, as far as its globs say. Raises TagError."""
+    return [
+        NamedTag(tag, is_named)
+        for glob in parse_tags(argument).globs
+        for tag, is_named in _spell(glob)[:_MOST_NAMED]
+        if tag
+    ]
+
+
+def _spell(branch: tuple[_Atom, ...]) -> list[tuple[str, bool]]:
+    spelled = [("", True)]
+    for atom in branch:
+        if isinstance(atom, _Text):
+            ends = [(atom.text, True)]
+        elif isinstance(atom, _Wild):
+            ends = [("x" if atom.kind in ("part", "any") else "", False)]
+        else:
+            ends = [end for choice in atom.branches for end in _spell(choice)]
+        spelled = [(head + tail, one and two) for head, one in spelled for tail, two in ends][:_MOST_NAMED]
+    return spelled
 
 
 def _split(argument: str) -> list[str]:

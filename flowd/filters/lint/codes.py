@@ -15,6 +15,7 @@ WARNINGS: dict[str, str] = {
     "unknown-section": "nothing reads a section of this name",
     "ignored-argument": "a section's argument means nothing here",
     "ignored-property": "Fluent Bit ignores this property",
+    "cut-value": "a NUL ends a value in Fluent Bit",
     "repeated-parameter": "of a parameter that is given twice the last one counts",
     "merged-groups": "two groups of one kind count as one",
     "never-decides": "a rule can never decide",
