@@ -146,7 +146,7 @@ def without_end_of_first(text: FilterText, line: int) -> FilterText:
     return text._replace(filters=tuple(filters))
 
 
-@settings(max_examples=int(__import__("os").environ.get("N", "400")), deadline=None)
+@settings(max_examples=400, deadline=None)
 @given(texts(), st.lists(records, min_size=1, max_size=12))
 @example(BOTH_IN_A_LIST, [{"dest_domains": ["a", "b"]}])
 @example(FAILING, [{"zork": "a", "action": "b"}])

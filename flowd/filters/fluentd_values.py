@@ -13,8 +13,8 @@ from flowd.filters.fluentd_ruby import FORMS, UnknownCode, evaluate, find_code_e
 from flowd.filters.source import Report, Source
 
 _ESCAPES = {"r": "\r", "n": "\n", "t": "\t", "f": "\f", "b": "\b", "0": "\0"}
-# What these stand for in the value is what they stand for in a pattern, or is written so on purpose.
-_KEPT_ESCAPES = frozenset("\"'\\rntf0#")
+# What means something else in a pattern without its backslash.
+_NEEDED_ESCAPES = frozenset(".^$*+?()[]{}|/&-b")
 _ASCII_ALNUM = re.compile("[a-zA-Z0-9]")
 # The blanks before a comment or before the line's end are no part of a bare value; tried at the run's start only.
 _BARE_END = re.compile(r"(?<![ \t])[ \t]++(?=#|\Z)")
@@ -112,7 +112,7 @@ class ValueReader:
                 if _ASCII_ALNUM.match(after) and after not in _ESCAPES:
                     special = Unset.BROKEN
                     self._report_escape(position, after)
-                elif after not in _KEPT_ESCAPES:
+                elif after in _NEEDED_ESCAPES:
                     self._warn_eaten(position, after)
                 chars.append(_ESCAPES.get(after, after))
                 position += 2
