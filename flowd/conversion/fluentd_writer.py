@@ -51,6 +51,11 @@ def write_form(form: Form, tags: str) -> tuple[str, list[Reason]]:
     return "\n".join(texts), []
 
 
+def count_sections(text: str) -> int:
+    """How many sections a text that `write_form` wrote has."""
+    return sum(line.startswith("<filter ") for line in text.splitlines())
+
+
 def write_key(path: Path, spelling: int = 0) -> str:
     """The path as a record accessor; other `spelling`s are other texts for the same. Raises Unsayable."""
     for number, key in enumerate(_spell_key(path)):
@@ -58,6 +63,8 @@ def write_key(path: Path, spelling: int = 0) -> str:
             return key
     if spelling:
         raise Unsayable("one group of fluentd's takes the key no more than once, and there is no other spelling of it")
+    if not isinstance(path[0], str):
+        raise Unsayable("the key names nothing that a record can have")
     raise Unsayable("fluentd cannot name the field: its name holds a quote and a bracket")
 
 

@@ -9,13 +9,13 @@ from __future__ import annotations
 import json
 import random
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from itertools import islice
 from typing import Any
 
 from flowd.conversion.values import find_kind
 from flowd.filters.model import WORD_TESTS, Condition, FilterText
-from flowd.filters.schema import FIELDS, NUMBERS, SHAPES
+from flowd.filters.schema import FIELDS, NUMBER, NUMBERS, SHAPES, Shape
 from flowd.filterset import FilterSet, Format
 
 LINES = 4_000
@@ -25,6 +25,7 @@ _DROP = ord("D")
 _SEED = 20
 _WORD = re.compile(r"[A-Za-z0-9_.-]+")
 _ABSENT: Any = object()
+_MOST_INSIDE = 60
 _PLAIN = ["", "a", "-", "dev", "0", "53", "x\ny", "é", "A"]
 
 
@@ -47,8 +48,11 @@ class Comparing:
         return None
 
 
-def generate_lines(texts: Sequence[FilterText], stream: str) -> Iterator[bytes]:
-    """Lines that bring out what rules of these texts ask for; the same ones each time."""
+def generate_lines(texts: Sequence[FilterText], stream: str, presumed: Collection[str] = ()) -> Iterator[bytes]:
+    """Lines that bring out what rules of these texts ask for; the same ones each time.
+
+    `presumed` are fields that every line has, and never null.
+    """
     conditions: dict[str, list[Condition]] = {}
     for text in texts:
         for section in text.filters:
@@ -56,21 +60,23 @@ def generate_lines(texts: Sequence[FilterText], stream: str) -> Iterator[bytes]:
                 for rule in step.rules:
                     if isinstance(field := rule.condition.path[0], str):
                         conditions.setdefault(field, []).append(rule.condition)
-    values = {field: list(_values_of(field, asked, stream)) for field, asked in sorted(conditions.items())}
+    values = {
+        field: [*(() if field in presumed else (_ABSENT, None)), *_values_of(field, asked, stream)]
+        for field, asked in sorted(conditions.items())
+    }
+    always = {field: "-" for field in presumed if field in values}
     choose = random.Random(_SEED)
-    yield b"{}"
+    yield _write(always)
     for field, known in values.items():
         for value in known:
             record = {other: choose.choice(values[other]) for other in values}
-            yield _write({field: value})
+            yield _write({**always, field: value})
             yield _write({**record, field: value})
     for _ in range((LINES if stream in FIELDS else LINES // 10) if values else 0):
         yield _write({field: choose.choice(known) for field, known in values.items()})
 
 
 def _values_of(field: str, conditions: Sequence[Condition], stream: str) -> Iterator[Any]:
-    yield _ABSENT
-    yield None
     if field not in FIELDS.get(stream, ()):
         # Not there; and should it come one day, it is what it is elsewhere.
         stream = next((other for other, fields in FIELDS.items() if field in fields), stream)
@@ -79,16 +85,29 @@ def _values_of(field: str, conditions: Sequence[Condition], stream: str) -> Iter
     if shape is None:
         yield from _numbers_near(words) if field in NUMBERS.get(stream, ()) else _texts_near(words)
         return
-    if isinstance(shape, list):
-        yield from ([], words[:1], words[:3])
-    else:
-        yield from ({}, {"labels": []}, {"labels": words[:3]}, {word: word for word in words[:3]})
+    yield from _values_like(shape, words)
     for condition in conditions:
-        leaves = _numbers_near(words) if find_kind(condition.path, stream) == "a number" else _texts_near(words[:20])
-        for leaf in leaves:
-            nested = _nest(condition.path[1:], leaf)
-            if isinstance(nested, type(shape)):
-                yield nested
+        kind = find_kind(condition.path, stream)
+        if kind in ("nowhere", "inside of a plain value"):
+            continue  # no line has anything there
+        leaves = _numbers_near(words) if kind == "a number" else _texts_near(words[:20])
+        yield from (_nest(condition.path[1:], leaf) for leaf in leaves if kind in ("a number", "a string", "unknown"))
+
+
+def _values_like(shape: Shape, words: Sequence[str]) -> Iterator[Any]:
+    """Values of a type, as far as words serve: none, one, and three elements of a list; each of an object's parts."""
+    if isinstance(shape, list):
+        inside = list(islice(_values_like(shape[0], words), _MOST_INSIDE))
+        yield []
+        yield from ([value] for value in inside)
+        yield inside[-3:]
+    elif isinstance(shape, dict):
+        yield {}
+        for name, part in shape.items():
+            for known in (words[:3] or ["a"]) if name == "*" else [name]:
+                yield from ({known: value} for value in islice(_values_like(part, words), _MOST_INSIDE))
+    else:
+        yield from _numbers_near(words) if shape == NUMBER else _texts_near(words)
 
 
 def _numbers_near(words: Sequence[str]) -> Iterator[int]:
