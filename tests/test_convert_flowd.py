@@ -65,3 +65,12 @@ def test_the_ids_of_fluentds_sections_go_on_naming_their_rules(tmp_path: Path) -
     text = "<filter flows>\n@type grep\n@id quiet\n<exclude>\nkey action\npattern x\n</exclude>\n</filter>\n"
     conversion = convert(tmp_path, text)
     assert list(flowd.compile(conversion.text, dialect="flowd").hits) == ["default", "quiet.exclude1"]
+
+
+def test_the_rule_that_cannot_be_said_is_the_one_that_is_named(tmp_path: Path) -> None:
+    rules = "<exclude>\nkey action\npattern x\n</exclude>\n<exclude>\nkey $[0]\npattern y\n</exclude>\n"
+    text = f"<filter flows>\n@type grep\n{rules}</filter>\n"
+    reason = convert(tmp_path, text).reasons[0]
+    assert (reason.line, reason.rule) == (7, "filter1.exclude2")
+    approximate = convert_path(tmp_path / "flow", "flowd", approximate=True)
+    assert approximate.text.startswith("# not the same: ")

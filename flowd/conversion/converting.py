@@ -203,9 +203,9 @@ class _Writer:
             written = write_filter(section, say_tags(found, self._streams), steps)
             return f"{comments}# from {section.file}:{section.line}\n{written}"
         except Unsayable as unsayable:
-            rule = steps[0].rules[0]
-            self._conversion.reasons.append(say_reason(rule, str(unsayable)))
-            return ""
+            unsaid = say_reason(unsayable.rule or steps[0].rules[0], str(unsayable))
+            self._conversion.reasons.append(unsaid)
+            return comments + _comment(str(unsaid)) if self._approximate else ""
 
 
 def _reads_strings(rule: Rule) -> bool:

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from flowd.conversion.fluentd_writer import quote_value, write_key
+from flowd.conversion.forms import Unsayable
 from flowd.conversion.patterns import write_options, write_source
 from flowd.filters.describe import describe_requirement
 from flowd.filters.model import Condition, Expression, Filter, Rule, Step
@@ -67,9 +68,15 @@ def _write_name(name: str, section: str) -> list[str]:
 
 
 def _write_leaf(kind: str, rule: Rule, conditions: Sequence[Condition], more: Sequence[str]) -> list[str]:
-    lines = [*more, f"key {quote_value(write_key(rule.condition.path))}"]
+    lines = [*more]
+    try:
+        lines.append(f"key {quote_value(write_key(rule.condition.path))}")
+        for condition in conditions:
+            lines += _write_test(condition)
+    except Unsayable as unsayable:
+        unsayable.rule = rule
+        raise
     for condition in conditions:
-        lines += _write_test(condition)
         if condition.ignore_case and condition.test != "pattern":
             lines.append("ignore_case true")
     return [f"<{kind}>", *(f"  {line}" for line in lines), f"</{kind}>"]

@@ -41,7 +41,9 @@ class Reason(NamedTuple):
 
 
 class Unsayable(Exception):
-    """A condition that a language has no words for; the text says why."""
+    """A condition that a language has no words for; the text says why, `rule` whose it is where that is known."""
+
+    rule: Rule | None = None
 
 
 class Forms(NamedTuple):
