@@ -134,8 +134,10 @@ def test_check_says_what_a_bare_word_hits_in_a_sample(tmp_path: Path, filters: P
     ]
     sample.write_bytes(json_line("dev") + json_line("web"))
     assert json.loads(flowd("check", "-o", "json", "--sample", sample, filters).stdout)["warnings"] == []
-    found = json.loads(flowd("check", "-o", "json", "--sample", "-", filters, lines=json_line("dev")).stdout)
-    assert [warning["code"] for warning in found["warnings"]] == ["unanchored-word"]
+    found = json.loads(flowd("check", "-o", "json", "--sample", "-", filters, lines=json_line("devops")).stdout)
+    assert [warning["message"] for warning in found["warnings"]] == [
+        "dev also hits devops (1 line) in source_namespace"
+    ]
 
 
 def test_check_explains_a_code() -> None:
@@ -210,6 +212,12 @@ def test_explain_as_json_has_the_trace(filters: Path) -> None:
         ("filter1.exclude1", '"devops"', "yes")
     ]
     assert (malformed["line"], malformed["verdict"], malformed["trace"]) == (2, "malformed", [])
+
+
+def test_explain_in_plain_english_takes_no_lines(filters: Path) -> None:
+    done = flowd("explain", "-f", filters, "--plain", "flows.log")
+    assert (done.returncode, done.stdout) == (2, b"")
+    assert "--plain speaks of the filters alone: give it no FILE" in done.stderr.decode()
 
 
 def test_explain_traces_a_line_as_a_table_with_the_deciding_rule_marked(filters: Path) -> None:

@@ -331,3 +331,17 @@ def test_the_examples_run(tmp_path: Path) -> None:
     for example in examples_of("test"):
         done = run_example(tmp_path, example)
         assert done.returncode == 0, (example, done.stderr)
+
+
+@pytest.mark.parametrize(
+    ("record", "message"),
+    [
+        ("record = " + "{ a = " * 5_000 + "1" + " }" * 5_000, "deep.toml:1:1: the tables are nested too deeply"),
+        ("record." + ".".join("a" * 5_000) + " = 1", "deep.toml:2:1: record is nested too deeply"),
+    ],
+)
+def test_records_nested_beyond_reason_are_refused(folder: Path, record: str, message: str) -> None:
+    (folder / "deep.toml").write_text(f'[[test]]\n{record}\nexpect = "keep"\n')
+    done = flowd("test", "-f", "flow.conf", "deep.toml", cwd=folder)
+    assert done.returncode == 78
+    assert message in done.stderr.decode()

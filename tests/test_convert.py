@@ -71,6 +71,8 @@ def test_the_documented_filters_are_kept_in_every_language(path: Path, target: s
         (grep(rule("exclude", "code", "1"), tag="l7"), "fluentbit-yaml", "flowd does not know what code is in l7"),
         (grep(rule("exclude", "code", "1"), tag="my.logs"), "fluentbit-yaml", "what code is in my.logs"),
         (grep(rule("exclude", "code", "1"), tag="my.*"), "fluentd", "it is for my.*, of which flowd knows no stream"),
+        ("- name: grep\n  exclude: $TAG.x a\n", "fluentd", "the key names nothing that a line can have"),
+        ("- name: grep\n  exclude: $TAG.x a\n", "fluentbit-classic", "the key names nothing that a line can have"),
         (grep(rule("exclude", "host", "node1")), "fluentbit-yaml", "the collector adds host: fluentd's filters run"),
         (grep(rule("exclude", "$.latency.count", "5"), tag="dns"), "fluentbit-yaml", "count is a number in dns"),
         (grep(rule("exclude", "$.servers[0].labels", "a"), tag="dns"), "fluentbit-yaml", "labels is an object in dns"),
@@ -83,7 +85,7 @@ def test_the_documented_filters_are_kept_in_every_language(path: Path, target: s
         (grep(rule("regexp", "$.dest_labels.labels.app", "x"), rule("exclude", "action", "deny")), "fluentd",
          "can be an error, at which fluentd ends the filter"),
         (grep(rule("exclude", "action", '"(?x)a\tb"')), "fluentbit-yaml", "blanks that do not count"),
-        (grep(rule("exclude", "$[0]", "x")), "flowd", "the key names nothing that a record can have"),
+        (grep(rule("exclude", "$[0]", "x")), "flowd", "the key names nothing that a line can have"),
     ],
 )  # fmt: skip
 def test_where_the_meaning_cannot_be_kept_the_reason_is_said(
@@ -116,6 +118,8 @@ def test_where_the_meaning_cannot_be_kept_the_reason_is_said(
         ("- name: grep\n  match: dns\n  logical_op: AND\n  exclude: [\"$servers[0]['name'] a\","
          " \"$servers[0]['name'] b\", \"$servers[0]['name'] c\", \"$servers[0]['name'] d\"]\n",
          "fluentd", "key $.servers[0].name.\n"),
+        # An error ends the section, as it did: it is one.
+        (grep(rule("exclude", "$.action.x", "a"), rule("exclude", "proto", "b")), "fluentd", "key $['action']['x']"),
         (grep(rule("exclude", "action", r"\u{e9 ea}")), "fluentbit-yaml", r"exclude: 'action \x{e9}\x{ea}'"),
         ("- name: grep\n  exclude: action \\x{e9}\n", "fluentbit-classic", r"Exclude action \x{e9}"),
         (grep(rule("exclude", "action", "a\x85b\u2028c\x7fd\ufeff")), "fluentbit-yaml", r"a\u0085b\u2028c\x7fd\ufeff"),
@@ -182,6 +186,39 @@ def test_a_sample_is_compared_too(tmp_path: Path) -> None:
     sampled = convert(tmp_path, text, "fluentbit-yaml", sample=[b'{"action":["x"]}'])
     assert sampled.counterexample is not None
     assert (sampled.counterexample.stream, sampled.counterexample.line) == ("flows", '{"action":["x"]}')
+
+
+def test_a_sample_is_of_any_stream_and_form(tmp_path: Path) -> None:
+    text = grep(rule("exclude", "url", "x"), tag="**")
+    options = {"sample": [b'{"url":"x"}'], "sample_stream": "my.logs"}
+    conversion = convert(tmp_path, text, "flowd", **options)
+    assert (conversion.is_exact, conversion.compared_lines) == (True, convert(tmp_path, text, "flowd",
+            sample_stream="my.logs").compared_lines + 1)  # fmt: skip
+    line = b"1 2 wep dev a - wep web b - - - 6 - - 1 1 1 src 1 1 1 1 allow"
+    text = grep(rule("exclude", "source_namespace", "dev"))
+    assert convert(tmp_path, text, "fluentbit-yaml", sample=[line], sample_format="text24").is_exact
+
+
+def test_a_filter_for_tags_that_nobody_knows_is_not_lost(tmp_path: Path) -> None:
+    text = grep(rule("exclude", "action", "a"), tag="my.*")
+    conversion = convert(tmp_path, text, "flowd")
+    assert [(reason.line, reason.rule) for reason in conversion.reasons] == [(1, "filter1")]
+    conversion = convert(tmp_path, text, "flowd", sample_stream="my.logs")
+    assert conversion.is_exact
+    assert "<filter my.*>" in conversion.text
+
+
+def test_a_wildcard_that_cannot_be_said_is_noted(tmp_path: Path) -> None:
+    conversion = convert(tmp_path, grep(rule("exclude", "action", "a"), tag="fl*"), "fluentbit-yaml")
+    assert conversion.is_exact
+    assert conversion.notes == [
+        f"{tmp_path / 'text'}:1: filter1 is for fl*, and is written for what flowd knows of it: flows"
+    ]
+
+
+def test_a_field_is_what_it_is_in_the_stream_that_knows_it(tmp_path: Path) -> None:
+    text = grep(rule("exclude", "$.policies.all_policies[0]", "deny"), rule("regexp", "qname", "a"), tag="**")
+    assert convert(tmp_path, text, "fluentbit-yaml").is_exact
 
 
 def test_an_approximate_text_says_what_is_not_the_same(tmp_path: Path) -> None:
@@ -321,7 +358,7 @@ def test_the_command_says_why_not(tmp_path: Path) -> None:
     assert (done.returncode, done.stdout) == (1, b"")
     assert f"{path}:3: filter1.exclude1 cannot be kept: dest_port is a number in flows" in done.stderr.decode()
     described = json.loads(run("convert", "-f", path, "--to", "fluentbit-yaml", "-o", "json").stdout)
-    assert (described["is_exact"], len(described["reasons"])) == (False, 1)
+    assert (described["is_exact"], len(described["reasons"]), described["text"]) == (False, 1, "")
     sample = tmp_path / "lines"
     sample.write_bytes(b'{"action":["deny"]}\n')
     path.write_text(grep(rule("exclude", "action", "deny")))

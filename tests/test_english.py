@@ -49,15 +49,16 @@ B = rule("exclude", "source_name_aggr", "pattern pub")
         (grep(rule("regexp", "a", "pattern /^(prod|stage)$/")), ["drop a flow unless a is prod or stage"]),
         (grep("<or>\n" + rule("regexp", "a", "pattern x$") + rule("regexp", "b", "pattern /x y/i") + "</or>"),
          ["drop a flow unless a ends with x or b matches /x y/ (ignoring case)"]),
-        (grep(rule("exclude", "a", "pattern .*")), ["drop a flow when a is any text or is missing"]),
-        (grep(rule("exclude", "a", "pattern ^$")), ["drop a flow when a is empty or is missing"]),
+        (grep(rule("exclude", "a", "pattern .*")), ["drop a flow when a is anything, even null or missing"]),
+        (grep(rule("exclude", "a", "pattern ^$")), ["drop a flow when a is empty, null or missing"]),
         (grep(rule("exclude", "a", r"pattern \d+")), [r"drop a flow when a matches /\d+/"]),
         ("- name: grep\n  exclude: a ^x$\n  regex: [b y, c z, d z]\n",
          ["drop a flow when a is x", "drop a flow unless b contains y (the 2 rules behind it never decide)"]),
         ("- name: grep\n  logical_op: and\n  exclude: [a ^x$, b .*]\n", ["drop a flow when a is x and b is any text"]),
+        ("- name: grep\n  exclude: $TAG.x ^x$\n", ["drop a flow when $TAG.x is x (but no line has this field)"]),
         (own(rule("exclude", "a", "cidr 10.0.0.0/8, 192.168.1.1, fd00::/8")),
          ["drop a flow when a is in 10.0.0.0/8, 192.168.1.1 or fd00::/8"]),
-        (own(rule("exclude", "a", ">= 1024\n< 2048")), ["drop a flow when a is below 2048 and at least 1024"]),
+        (own(rule("exclude", "a", ">= 1024\n< 2048")), ["drop a flow when a is at least 1024 and below 2048"]),
         (own(rule("regexp", "a", "labels app=web,tier notin (x,y),!c,d!=e,f")),
          ["drop a flow unless a matches the label selector app=web,tier notin (x, y),!c,d!=e,f"]),
         (own("<not>\n" + rule("exclude", "a", "equals x") + "</not>"), ["drop a flow when a is not x"]),
@@ -110,3 +111,27 @@ def test_the_command_says_them_below_the_table(tmp_path: Path) -> None:
     assert done.stdout.decode() == f"1. {sentence}\nEverything else is kept.\n"
     done = run("explain", "-f", tmp_path / "flow.conf", "-o", "json")
     assert [json.loads(line)["english"] for line in done.stdout.splitlines()] == [sentence]
+
+
+def test_what_cannot_be_shown_is_written_out() -> None:
+    rules = rule("exclude", "a b", 'pattern "x\\ny+"') + rule("exclude", "c", "pattern /\u202e+/")
+    assert say(grep(rules)) == [
+        r'drop a flow when "a b" matches /x\ny+/',
+        r"drop a flow when c matches /\u202e+/",
+    ]
+
+
+def test_brackets_stand_where_and_meets_or() -> None:
+    a, b = rule("exclude", "a", "pattern ^$"), rule("exclude", "b", "pattern ^(x|y)$")
+    assert say(grep(f"<and>\n{a}{b}</and>")) == [
+        "drop a flow when (a is empty, null or missing) and (b is x or y)",
+    ]
+    c = rule("exclude", "c", ">= 5\n< 9")
+    assert say(own(f"<not>\n<and>\n{c}{rule('exclude', 'b', 'in x, y')}</and>\n</not>")) == [
+        "drop a flow when (c is no number that is at least 5 and below 9) or (b is none of x and y)",
+    ]
+
+
+def test_the_seconds_of_an_end_are_said() -> None:
+    text = own(rule("exclude", "a", "equals x\nuntil 2030-01-01T12:30:15Z"))
+    assert say(text) == ["until 2030-01-01 12:30:15 UTC: drop a flow when a is x"]

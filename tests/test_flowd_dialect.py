@@ -314,6 +314,8 @@ LEAF = "<exclude>\nkey a\n{}\n</exclude>"
         (LEAF.format("equals x\n<exclude>\n</exclude>"),
          [("unknown-section", 6, 1, "a <exclude> cannot stand in <exclude>")]),
         ("<exclude>\nequals x\n</exclude>", [("missing-key", 3, 1, "no key says which field is meant")]),
+        ('<exclude>\nkey ""\nequals x\n</exclude>', [("missing-key", 3, 1, "no key says which field is meant")]),
+        (LEAF.format("cidr fe80::1%eth0"), [("bad-value", 5, 6, "cidr: 'fe80::1%eth0' names an interface")]),
         ("<exclude>\nkey $.\nequals x\n</exclude>", [("bad-key", 4, 5, "empty keys in dot notation")]),
         ("<and>\n</and>", [("empty-group", 3, 1, "<and> holds no condition")]),
         ("<not>\n" + LEAF.format("equals x") + "\n" + LEAF.format("equals y") + "\n</not>",
@@ -327,6 +329,9 @@ LEAF = "<exclude>\nkey a\n{}\n</exclude>"
          [("unknown-parameter", 5, 1, "<exclude> has no parameter 'name'")]),
         (LEAF.format("equals x\nname n") + "\n" + LEAF.format("equals y\nname n"),
          [("duplicate-name", 11, 6, "the name n is already used")]),
+        (LEAF.format("equals x\nname filter2.exclude1") + "\n</filter>\n<filter flows>\n@type grep\n<exclude>\n"
+         "key a\npattern b\n</exclude>",
+         [("duplicate-name", 6, 6, "the name filter2.exclude1 is already used")]),
     ],
 )  # fmt: skip
 def test_what_makes_no_sense_is_refused_with_its_place(rules: str, expected: list[tuple[str, int, int, str]]) -> None:
@@ -334,6 +339,10 @@ def test_what_makes_no_sense_is_refused_with_its_place(rules: str, expected: lis
         compile_rules(rules)
         return
     assert problems(rules) == expected
+
+
+def test_rule_that_ended_with_1970_is_off_like_any_that_has_ended() -> None:
+    assert verdict(compile_rules(LEAF.format("equals x\nuntil 1970-01-01")), a="x") == "K"
 
 
 def test_all_problems_are_told_at_once() -> None:

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 UNANCHORED_WORD = "unanchored-word"
 STREAMS = ("flows", "dns")
 """The streams that users filter: the number of rules is told for each, since a wrong tag is easily written."""
+UNKNOWN_STREAMS = ("a-name-of-your-own", "a.name.of.your.own")
+"""Stand for streams that only patterns of tags reach."""
 
 EXAMPLES = (
     "flowd check filters/",
@@ -42,7 +44,7 @@ EXAMPLES = (
 
 @dataclass(slots=True)
 class Report:
-    """What was found in one path."""
+    """What was found in one path. `elsewhere` are warnings that other options would bring."""
 
     path: str
     dialect: str = ""
@@ -50,6 +52,7 @@ class Report:
     problems: tuple[Problem, ...] = ()
     warnings: tuple[Problem, ...] = ()
     files: set[str] = field(default_factory=set)
+    elsewhere: tuple[Problem, ...] = ()
     sample: Sampled | None = None
 
 
@@ -89,7 +92,7 @@ def command(
     exit_code = EXIT_DONE
     for path in paths:
         try:
-            report = check_path(path, dialect, skip_unsupported, target or "")
+            report = check_path(path, dialect, skip_unsupported, target or "", stream)
             if sample is not None and not report.problems:
                 add_sample(report, sample, stream, dialect, skip_unsupported, form)
         except OSError as error:
@@ -123,28 +126,42 @@ def silence_warnings(report: Report) -> tuple[Problem, ...]:
     from flowd.filters.lint.ignoring import silence
     from flowd.filters.source import sort_problems
 
-    return tuple(sort_problems(silence(report.warnings, report.files)))
+    left = silence(report.warnings, report.files, elsewhere=report.elsewhere, is_complete=not report.problems)
+    return tuple(sort_problems(left))
 
 
-def check_path(path: str, dialect: str | None = None, skip_unsupported: bool = False, target: str = "") -> Report:
-    """Compiles the filters of a path for each stream, and looks for what is doubtful. Raises OSError."""
+def check_path(
+    path: str, dialect: str | None = None, skip_unsupported: bool = False, target: str = "", stream: str = "flows"
+) -> Report:
+    """Compiles the filters of a path, and looks for what is doubtful in them. Raises OSError.
+
+    Filters are compiled for the streams that users filter, and looked at for all that are known, for `stream`, and for
+    names that nobody has thought of: a rule may be for those.
+    """
     from time import time_ns
 
-    from flowd.filters.lint import lint_text
-    from flowd.filterset import load
+    from flowd.filters.lint import lint_streams, lint_values
+    from flowd.filters.load import open_path
+    from flowd.filters.schema import STREAMS as KNOWN_STREAMS
+    from flowd.filterset import FilterSet
 
     report = Report(path)
-    for stream in STREAMS:
-        try:
-            filters = load(path, stream, dialect, skip_unsupported)
-        except FilterError as error:
-            report.problems, report.warnings = error.problems, error.warnings
-            return report
-        report.dialect = filters.dialect
-        report.rules[stream] = len(filters.rules)
-        report.files |= {section.file for section in filters.text.filters}
-        found = lint_text(filters.text, now_ns=time_ns(), target=target)
-        report.warnings = tuple(dict.fromkeys((*report.warnings, *filters.warnings, *found)))
+    texts = []
+    try:
+        opened = open_path(path, dialect, skip_unsupported)
+        for name in dict.fromkeys((*STREAMS, stream, *KNOWN_STREAMS, *UNKNOWN_STREAMS)):
+            texts.append(opened.resolve(name))
+            if name in STREAMS:
+                report.rules[name] = len(FilterSet(texts[-1]).rules)
+                report.warnings += texts[-1].warnings
+    except FilterError as error:
+        report.problems, report.warnings = error.problems, error.warnings
+        return report
+    report.dialect = texts[0].dialect
+    report.files = {section.file for text in texts for section in text.filters}
+    found = lint_streams(texts, now_ns=time_ns(), target=target)
+    report.warnings = tuple(dict.fromkeys((*report.warnings, *found)))
+    report.elsewhere = tuple(lint_values(texts, [other for other in DIALECTS if other != target]))
     return report
 
 
@@ -156,15 +173,16 @@ def add_sample(
     from flowd.filterset import load
 
     filters = load(report.path, stream, dialect, skip_unsupported, format=form)
-    report.sample = try_sample(filters, sample)
+    report.sample = try_sample(filters, sample, form)
     # What the sample shows of a word says more than the doubt about it.
-    doubts = {(warning.code, warning.file, warning.line) for warning in report.sample.warnings}
-    left = [
+    places = {(rule.file, rule.line, rule.column) for rule in filters.rules}
+    doubts = [
         warning
         for warning in report.warnings
-        if (warning.code != UNANCHORED_WORD or sample == STDIN)
-        and (warning.code, warning.file, warning.line) not in doubts
+        if warning.code == UNANCHORED_WORD and (warning.file, warning.line, warning.column) in places
     ]
+    left = [warning for warning in report.warnings if warning not in doubts] if report.sample.lines else report.warnings
+    report.elsewhere += tuple(doubts)
     report.warnings = tuple(dict.fromkeys((*left, *report.sample.warnings)))
     report.rules[stream] = len(filters.rules)
 

@@ -69,6 +69,8 @@ def command(
     """
     filters = load_filters(path, stream, dialect, skip_unsupported, form)  # type: ignore[arg-type]
     as_json = output == "json"
+    if is_plain and files:
+        raise click.UsageError("--plain speaks of the filters alone: give it no FILE")
     if is_plain or (not files and not is_piped_in()):
         write_rules(filters, as_json, is_plain)
         return EXIT_DONE

@@ -75,7 +75,9 @@ def _write_rule(rule: Rule) -> str:
 
 def _write_key(path: tuple[str | int, ...]) -> str:
     first = path[0]
-    if not isinstance(first, str) or not _NAME.match(first) or first.startswith("TAG"):
+    if not isinstance(first, str):
+        raise Unsayable("the key names nothing that a line can have")
+    if not _NAME.match(first) or first.startswith("TAG"):
         raise Unsayable(f"Fluent Bit cannot name the field {first}")
     written = first if len(path) == 1 else f"${first}"
     for part in path[1:]:

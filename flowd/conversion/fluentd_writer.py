@@ -58,22 +58,20 @@ def count_sections(text: str) -> int:
 
 def write_key(path: Path, spelling: int = 0) -> str:
     """The path as a record accessor; other `spelling`s are other texts for the same. Raises Unsayable."""
+    if not isinstance(path[0], str):
+        raise Unsayable("the key names nothing that a line can have")
     for number, key in enumerate(_spell_key(path)):
         if number == spelling:
             return key
     if spelling:
         raise Unsayable("one group of fluentd's takes the key no more than once, and there is no other spelling of it")
-    if not isinstance(path[0], str):
-        raise Unsayable("the key names nothing that a record can have")
     raise Unsayable("fluentd cannot name the field: its name holds a quote and a bracket")
 
 
 def _spell_key(path: Path) -> Iterator[str]:
     """The texts for one path: fluentd takes each as a key of its own."""
     first = path[0]
-    if not isinstance(first, str):
-        return
-    if len(path) == 1 and not first.startswith(("$.", "$[")):
+    if len(path) == 1 and isinstance(first, str) and not first.startswith(("$.", "$[")):
         yield first
     if not any(isinstance(part, str) and ("']" in part or '"]' in part) for part in path):
         for quote in "'\"":

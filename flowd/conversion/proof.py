@@ -25,7 +25,6 @@ _DROP = ord("D")
 _SEED = 20
 _WORD = re.compile(r"[A-Za-z0-9_.-]+")
 _ABSENT: Any = object()
-_MOST_INSIDE = 60
 _PLAIN = ["", "a", "-", "dev", "0", "53", "x\ny", "é", "A"]
 
 
@@ -85,7 +84,7 @@ def _values_of(field: str, conditions: Sequence[Condition], stream: str) -> Iter
     if shape is None:
         yield from _numbers_near(words) if field in NUMBERS.get(stream, ()) else _texts_near(words)
         return
-    yield from _values_like(shape, words)
+    yield from _values_of_shape(shape, words[:3])
     for condition in conditions:
         kind = find_kind(condition.path, stream)
         if kind in ("nowhere", "inside of a plain value"):
@@ -94,20 +93,16 @@ def _values_of(field: str, conditions: Sequence[Condition], stream: str) -> Iter
         yield from (_nest(condition.path[1:], leaf) for leaf in leaves if kind in ("a number", "a string", "unknown"))
 
 
-def _values_like(shape: Shape, words: Sequence[str]) -> Iterator[Any]:
-    """Values of a type, as far as words serve: none, one, and three elements of a list; each of an object's parts."""
+def _values_of_shape(shape: Shape, words: Sequence[str]) -> list[Any]:
+    """A few values that are made as the shape is."""
     if isinstance(shape, list):
-        inside = list(islice(_values_like(shape[0], words), _MOST_INSIDE))
-        yield []
-        yield from ([value] for value in inside)
-        yield inside[-3:]
-    elif isinstance(shape, dict):
-        yield {}
-        for name, part in shape.items():
-            for known in (words[:3] or ["a"]) if name == "*" else [name]:
-                yield from ({known: value} for value in islice(_values_like(part, words), _MOST_INSIDE))
-    else:
-        yield from _numbers_near(words) if shape == NUMBER else _texts_near(words)
+        inside = _values_of_shape(shape[0], words)
+        return [[], inside[-1:], inside]
+    if isinstance(shape, dict):
+        parts = {name: _values_of_shape(part, words)[-1] for name, part in shape.items() if name != "*"}
+        others = {word: word for word in words} if "*" in shape else {}
+        return [{}, *({name: value} for name, value in parts.items()), {**parts, **others}]
+    return [1, 5] if shape == NUMBER else ["", *words]
 
 
 def _numbers_near(words: Sequence[str]) -> Iterator[int]:

@@ -115,6 +115,10 @@ class _Reading:
             hint = "a text in quotes ends on its line; '…' takes backslashes as they are"
             self.problems.append(Problem(self._file, line, column, f"not TOML: {error}", hint))
             return None
+        except RecursionError:
+            hint = "give a deeply nested line as it is: line = '…'"
+            self.problems.append(Problem(self._file, 1, 1, "the tables are nested too deeply", hint))
+            return None
         self._places = find_places(text)
         return table
 
@@ -171,11 +175,16 @@ class _Reading:
         if not isinstance(record, dict):
             self._add(number, "record", f"record is {_show(record)}", 'write { dest_namespace = "dev" }')
             return b""
-        odd = _find_odd(record, "record")
+        try:
+            odd = _find_odd(record, "record")
+            line = "" if odd else json.dumps(record, ensure_ascii=False, separators=(",", ":"))
+        except RecursionError:
+            self._add(number, "record", "record is nested too deeply", "give the line itself: line = '…'")
+            return b""
         if odd:
             self._add(number, "record", f"{odd} has no form in JSON", "give the line itself: line = '…'")
             return b""
-        return json.dumps(record, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
+        return line.encode() + b"\n"
 
     def _text(self, number: int, table: dict[str, Any], key: str) -> str:
         value = table.get(key)

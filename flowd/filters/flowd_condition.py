@@ -66,7 +66,7 @@ class _ConditionReader:
     def read(self) -> WrittenCondition | None:
         key = self._text("key")
         tests = [parameter for name, parameter in self._section.parameters.items() if name in TESTS]
-        if key is None and "key" not in self._section.parameters:
+        if key == "" or "key" not in self._section.parameters:
             self._problem(
                 self._section.place, "no key says which field is meant", "add a line: key FIELD", "missing-key"
             )

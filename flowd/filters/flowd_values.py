@@ -49,6 +49,10 @@ def read_networks(text: str) -> tuple[str, ...]:
     """Networks and single addresses, IPv4 and IPv6, as Python's ipaddress writes them."""
     networks = []
     for word in read_words(text):
+        if "%" in word:
+            raise ValueProblem(
+                f"{word!r} names an interface", f"addresses in the logs have none: write {word.partition('%')[0]}"
+            )
         try:
             network = ip_network(word)
         except ValueError as error:
@@ -100,7 +104,10 @@ def read_time(text: str) -> int:
     if not 1970 <= time.year < _YEAR_OF_THE_END:
         raise ValueProblem(f"{text!r} lies outside of the years 1970 to {_YEAR_OF_THE_END - 1}", hint)
     since = time - datetime(1970, 1, 1, tzinfo=UTC)
-    return (since.days * 86_400 + since.seconds) * 1_000_000_000 + since.microseconds * 1_000
+    if since.days < 0:
+        raise ValueProblem(f"{text!r} lies before 1970", hint)
+    # 0 stands for no end.
+    return max(1, (since.days * 86_400 + since.seconds) * 1_000_000_000 + since.microseconds * 1_000)
 
 
 def read_share(text: str) -> int:

@@ -239,6 +239,7 @@ class _RootReader:
         name = self._names[element.order]
         if kind.value == "grep":
             section = read_grep(element, name, self._report)
+            self._take_names(section)
         elif kind.value == OWN_TYPE and self._takes_own:
             from flowd.filters.flowd_section import read_flowd_section
 
@@ -313,6 +314,20 @@ class _RootReader:
             )
             return None
         return parameter if isinstance(parameter.value, str) else None
+
+    def _take_names(self, section: Filter) -> None:
+        """Notes the names that the rules of a grep filter have of themselves: a named rule may have none of them."""
+        names: dict[str, Place] = {}
+        for step in section.steps:
+            for rule in step.rules:
+                place = Place(rule.file, rule.line, rule.column)
+                names.setdefault(rule.name, place)
+                names.setdefault(step.group or rule.name, place)
+        for name, place in names.items():
+            earlier = self._rule_names.setdefault(name, place)
+            if earlier is not place:
+                message, hint = f"the name {name} is already used", f"it names the rule at {place}"
+                self._report.problem(earlier, message, hint=hint, code="duplicate-name")
 
     def _report_type(self, element: Element, kind: Parameter, skipped_in: str) -> None:
         """Tell about a filter that flowd cannot run."""

@@ -130,3 +130,18 @@ LOWER_CASE_FIELDS = (NAME_FIELDS - {"process_name", "qname"}) | {
     "action", "reporter", "proto", "source_type", "dest_type", "srcType", "dstType",
 }  # fmt: skip
 HOST_NAME_FIELDS = frozenset(("qname", "dest_domains"))
+ADDRESS_FIELDS = frozenset(("source_ip", "dest_ip", "srcIP", "dstIP", "client_ip"))
+
+_TYPES = ("wep", "hep", "ns", "net", "pub", "pvt")
+KNOWN_VALUES: dict[str, tuple[str, ...]] = {
+    "action": ("allow", "deny"),
+    "reporter": ("src", "dst", "fwd"),
+    "source_type": _TYPES,
+    "dest_type": _TYPES,
+    "srcType": _TYPES,
+    "dstType": _TYPES,
+    "proto": ("tcp", "udp", "icmp", "icmp6", "sctp", "ipip", "esp"),
+    "qtype": ("A", "AAAA", "CNAME", "MX", "NS", "PTR", "SOA", "SRV", "TXT", "CAA", "NAPTR", "DNSKEY", "HTTPS", "SVCB"),
+}
+# Of these there are other values, too: protocols that are numbers, rare record types.
+OPEN_VALUES = frozenset(("proto", "qtype"))

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 WARNINGS: dict[str, str] = {
-    "unanchored-word": "a bare word is found anywhere in a name: dev hits devops, too",
+    "unanchored-word": "a bare word is found anywhere in a value: dev hits devops, too",
     "case-mismatch": "a pattern has capitals where values never have",
+    "unknown-value": "a field is asked for a value that it never has",
     "unescaped-dot": "the dots of a host name match any character",
     "unknown-field": "no stream that the filter is for has such a field",
     "other-stream-field": "the field belongs to another stream than the filter",
@@ -45,7 +46,7 @@ WARNINGS: dict[str, str] = {
     "missing-include": "an include finds no file",
     "endless-comment": "a comment hides the lines after it",
     "unused-ignore": "an ignore comment silences nothing",
-    "unknown-ignore": "an ignore comment names no code that there is",
+    "unknown-ignore": "an ignore comment names no warning that can be silenced",
 }
 """What is accepted, and may not mean what its writer thinks."""
 

@@ -9,6 +9,8 @@ from typing import NamedTuple
 from flowd.filters.model import WORD_TESTS, Condition, Filter, FilterText, Rule, Step
 from flowd.filters.source import Place
 from flowd.patterns import CompiledPattern, compile_pattern
+from flowd.patterns.nodes import Tree
+from flowd.patterns.parse import parse
 
 _KINDS = {"equals": "exact", "prefix": "prefix", "suffix": "suffix", "contains": "contains"}
 
@@ -24,6 +26,16 @@ class Words(NamedTuple):
 def compile_condition(condition: Condition) -> CompiledPattern:
     """The pattern of a condition whose test is `pattern`."""
     return compile_pattern(
+        condition.pattern,
+        ignore_case=condition.ignore_case,
+        dotall=condition.dotall,
+        dialect="onigmo" if condition.reading == "string" else "ruby",
+    )
+
+
+def parse_condition(condition: Condition) -> Tree:
+    """The tree of such a pattern."""
+    return parse(
         condition.pattern,
         ignore_case=condition.ignore_case,
         dotall=condition.dotall,
