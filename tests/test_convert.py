@@ -229,6 +229,23 @@ def test_an_approximate_text_says_what_is_not_the_same(tmp_path: Path) -> None:
     assert len(flowd.compile(conversion.text, dialect="fluentbit-yaml").rules) == 2
 
 
+def test_an_approximate_text_has_what_stands_beside_the_unsayable(tmp_path: Path) -> None:
+    rules = ["<exclude>", "key source_ip", "cidr 10.0.0.0/8", "</exclude>", "<exclude>", "key action", "equals deny"]
+    conversion = convert(tmp_path, own(*rules, "</exclude>"), "fluentbit-classic", approximate=True)
+    assert [reason.text for reason in conversion.reasons] == ["Fluent Bit's grep knows no networks"]
+    found = flowd.compile(conversion.text, dialect="fluentbit-classic")
+    assert [rule.pattern for rule in found.rules] == [r"\Adeny\z"]
+    text = grep(rule("exclude", "a.b", "x"), rule("exclude", "action", "deny"))
+    conversion = convert(tmp_path, text, "fluentbit-yaml", approximate=True)
+    assert [rule.field for rule in flowd.compile(conversion.text, dialect="fluentbit-yaml").rules] == ["action"]
+
+
+def test_a_reason_is_told_at_the_rule_that_it_is_about(tmp_path: Path) -> None:
+    text = "- name: grep\n  exclude: action a\n- name: grep\n  exclude: $TAG.x a\n"
+    conversion = convert(tmp_path, text, "flowd")
+    assert [(reason.line, reason.rule) for reason in conversion.reasons] == [(4, "filter2.exclude1")]
+
+
 def test_nothing_is_nothing_in_every_language(tmp_path: Path) -> None:
     for target in TARGETS:
         conversion = convert(tmp_path, "", target)

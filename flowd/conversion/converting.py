@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from flowd.conversion.flowd_writer import write_filter
+from flowd.conversion.flowd_writer import check_rule, write_filter
 from flowd.conversion.fluentbit_writer import write_classic, write_yaml
 from flowd.conversion.fluentd_writer import count_sections, write_form
 from flowd.conversion.forms import Form, Reason, Unsayable, find_forms, say_reason
@@ -136,16 +136,20 @@ class _Writer:
                 self._conversion.reasons.append(say_reason(rule, text))
 
     def _write_form(self, form: Form, found: Section) -> str:
+        reasons = self._find_unsayable(form, found)
+        unsayable = {(reason.line, reason.rule) for reason in reasons}
         text = ""
-        reasons: list[Reason] = []
-        if all(_has_pattern(rule.condition) for rule in form.rules):
+        if not reasons:
             text, reasons = self._say(form, found)
-        told = {(reason.line, reason.rule) for reason in reasons}
-        for rule in form.rules:
-            difference = find_reading_difference(rule.condition, self._reading, found.streams)
-            reason = say_reason(rule, difference)
-            if difference and (reason.line, reason.rule) not in told:
-                reasons.append(reason)
+        elif self._approximate and form.kind in ("all", "not_any"):  # whose rules are there each for itself
+            rules = tuple(rule for rule in form.rules if _place(rule) not in unsayable)
+            text = self._say(form._replace(rules=rules), found)[0] if rules else ""
+        reasons += [
+            say_reason(rule, difference)
+            for rule in form.rules
+            if _place(rule) not in unsayable
+            and (difference := find_reading_difference(rule.condition, self._reading, found.streams))
+        ]
         self._conversion.reasons += reasons
         if not reasons:
             return self._presume(form.rules, found) + text
@@ -167,8 +171,18 @@ class _Writer:
                 comments += f"# {text}, which is never null\n"
         return comments
 
+    def _find_unsayable(self, form: Form, found: Section) -> list[Reason]:
+        """The rules that the target has no words for, whatever the values are."""
+        reasons = []
+        for rule in form.rules:
+            if _has_pattern(rule.condition):
+                reasons += self._say(Form("not_any", (rule,)), found)[1]
+            else:
+                reasons.append(say_reason(rule, find_reading_difference(rule.condition, self._reading, ())))
+        return reasons
+
     def _say(self, form: Form, found: Section) -> tuple[str, list[Reason]]:
-        """The form in the target's words, whatever the values are, and what it has no words for."""
+        """The form in the target's words, and what it has no words for."""
         if self._target == "fluentd":
             return write_form(form, say_tags(found, self._streams))
         write = write_classic if self._target == "fluentbit-classic" else write_yaml
@@ -188,7 +202,14 @@ class _Writer:
                 steps += [Step(form.kind, form.rules, step.group or section.name) for form in forms.forms]
             else:
                 steps.append(step)
-        reasons = [
+        reasons = []
+        for rule in (rule for step in steps for rule in step.rules):
+            try:
+                check_rule(rule)
+            except Unsayable as unsayable:
+                reasons.append(say_reason(rule, str(unsayable)))
+        is_sayable = not reasons
+        reasons += [
             say_reason(rule, reason)
             for step in steps
             for rule in step.rules
@@ -199,17 +220,18 @@ class _Writer:
             return ""
         comments = "".join(_comment(str(reason)) for reason in reasons)
         comments += self._presume([rule for step in steps for rule in step.rules if _reads_strings(rule)], found)
-        try:
-            written = write_filter(section, say_tags(found, self._streams), steps)
-            return f"{comments}# from {section.file}:{section.line}\n{written}"
-        except Unsayable as unsayable:
-            unsaid = say_reason(unsayable.rule or steps[0].rules[0], str(unsayable))
-            self._conversion.reasons.append(unsaid)
-            return comments + _comment(str(unsaid)) if self._approximate else ""
+        if not is_sayable:
+            return comments
+        written = write_filter(section, say_tags(found, self._streams), steps)
+        return f"{comments}# from {section.file}:{section.line}\n{written}"
 
 
 def _reads_strings(rule: Rule) -> bool:
     return rule.condition.reading == "string"
+
+
+def _place(rule: Rule) -> tuple[int, str]:
+    return rule.line, rule.group or rule.name
 
 
 def _has_pattern(condition: Condition) -> bool:

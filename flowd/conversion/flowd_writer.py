@@ -8,7 +8,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from flowd.conversion.fluentd_writer import quote_value, write_key
-from flowd.conversion.forms import Unsayable
 from flowd.conversion.patterns import write_options, write_source
 from flowd.filters.describe import describe_requirement
 from flowd.filters.model import Condition, Expression, Filter, Rule, Step
@@ -24,6 +23,11 @@ def write_filter(section: Filter, tags: str, steps: Sequence[Step]) -> str:
     for step in steps:
         lines += [f"  {line}" for line in _write_step(step, section.name)]
     return "\n".join([*lines, "</filter>"]) + "\n"
+
+
+def check_rule(rule: Rule) -> None:
+    """Raises Unsayable if the rule's condition cannot be written."""
+    _write_leaf("exclude", rule, [rule.condition], [])
 
 
 def _write_step(step: Step, section: str) -> list[str]:
@@ -68,15 +72,9 @@ def _write_name(name: str, section: str) -> list[str]:
 
 
 def _write_leaf(kind: str, rule: Rule, conditions: Sequence[Condition], more: Sequence[str]) -> list[str]:
-    lines = [*more]
-    try:
-        lines.append(f"key {quote_value(write_key(rule.condition.path))}")
-        for condition in conditions:
-            lines += _write_test(condition)
-    except Unsayable as unsayable:
-        unsayable.rule = rule
-        raise
+    lines = [*more, f"key {quote_value(write_key(rule.condition.path))}"]
     for condition in conditions:
+        lines += _write_test(condition)
         if condition.ignore_case and condition.test != "pattern":
             lines.append("ignore_case true")
     return [f"<{kind}>", *(f"  {line}" for line in lines), f"</{kind}>"]

@@ -41,9 +41,7 @@ class Reason(NamedTuple):
 
 
 class Unsayable(Exception):
-    """A condition that a language has no words for; the text says why, `rule` whose it is where that is known."""
-
-    rule: Rule | None = None
+    """A condition that a language has no words for; the text says why."""
 
 
 class Forms(NamedTuple):

@@ -30,7 +30,7 @@ def find_difference(condition: Condition, reading: Reading, streams: Sequence[st
     """
     if condition.test in _UNKNOWN and reading != "value":
         return f"{_LANGUAGES[reading]}'s grep {_UNKNOWN[condition.test]}"
-    if condition.reading == reading:
+    if condition.reading == reading or isinstance(condition.path[0], int):  # such a field is in no line
         return ""
     field = show_path(condition.path)
     if "string" in (condition.reading, reading) and condition.path[0] in FIELDS_ADDED_LATER:
