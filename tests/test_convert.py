@@ -76,9 +76,16 @@ def test_the_documented_filters_are_kept_in_every_language(path: Path, target: s
         (grep(rule("exclude", "host", "node1")), "fluentbit-yaml", "the collector adds host: fluentd's filters run"),
         (grep(rule("exclude", "$.latency.count", "5"), tag="dns"), "fluentbit-yaml", "count is a number in dns"),
         (grep(rule("exclude", "$.servers[0].labels", "a"), tag="dns"), "fluentbit-yaml", "labels is an object in dns"),
-        (grep(rule("exclude", "$.action.x", "a"), rule("exclude", "proto", "b")), "fluentd", "which ends its section"),
         (grep(rule("exclude", "$.action.x", "a")), "fluentbit-yaml", "action.x looks inside of a value that has no"),
         (grep(rule("exclude", "$['client_labels']['${x}']", "a"), tag="dns"), "fluentbit-yaml", "it holds ${, which"),
+        (grep(rule("exclude", "dest_namespace", "^(?!prod)"), tag="**"), "fluentbit-yaml",
+         "dest_namespace can be null or missing in dns"),
+        (grep(rule("exclude", "dest_service_name", "^(?!a)")), "fluentbit-yaml",
+         "dest_service_name can be null or missing"),
+        (grep(rule("regexp", "$.dest_labels.labels.app", "x"), rule("exclude", "action", "deny")), "fluentd",
+         "can be an error, at which fluentd ends the filter"),
+        (grep(rule("exclude", "action", '"(?x)a\tb"')), "fluentbit-yaml", "blanks that do not count"),
+        (grep(rule("exclude", "$[0]", "x")), "flowd", "the key names nothing that a line can have"),
     ],
 )  # fmt: skip
 def test_where_the_meaning_cannot_be_kept_the_reason_is_said(
@@ -111,6 +118,14 @@ def test_where_the_meaning_cannot_be_kept_the_reason_is_said(
         ("- name: grep\n  match: dns\n  logical_op: AND\n  exclude: [\"$servers[0]['name'] a\","
          " \"$servers[0]['name'] b\", \"$servers[0]['name'] c\", \"$servers[0]['name'] d\"]\n",
          "fluentd", "key $.servers[0].name.\n"),
+        # An error ends the section, as it did: it is one.
+        (grep(rule("exclude", "$.action.x", "a"), rule("exclude", "proto", "b")), "fluentd", "key $['action']['x']"),
+        (grep(rule("exclude", "action", r"\u{e9 ea}")), "fluentbit-yaml", r"exclude: 'action \x{e9}\x{ea}'"),
+        ("- name: grep\n  exclude: action \\x{e9}\n", "fluentbit-classic", r"Exclude action \x{e9}"),
+        (grep(rule("exclude", "action", "a\x85b\u2028c\x7fd\ufeff")), "fluentbit-yaml", r"a\u0085b\u2028c\x7fd\ufeff"),
+        (grep(rule("exclude", "action", "a\U000e0001")), "fluentbit-yaml", r"a\x{e0001}"),
+        (grep(rule("exclude", "action", "a\U000e0001")), "flowd", r"a\u{e0001}"),
+        ("- name: grep\n  match: dns\n  exclude: $servers[0]['name'] a\n", "fluentd", "key $['servers'][0]['name']"),
         ("- name: grep\n  exclude: action \\x{e9}\n", "fluentd", r"pattern /\u{e9}/"),
         ("- name: grep\n  exclude: action \\x{e9}\n", "flowd", r"pattern /\u{e9}/"),
         (grep(rule("exclude", "action", "a"), tag="{flows,my.logs}"), "flowd", "<filter {flows,my.logs}>"),
@@ -134,6 +149,20 @@ def test_dead_rules_and_shadows_are_left_out_with_a_note(tmp_path: Path) -> None
     assert conversion.notes == [
         f"{tmp_path / 'text'}:3: filter1.exclude1 is left out: it stands behind a regex and never decides"
     ]
+
+
+@pytest.mark.parametrize("target", ["fluentbit-yaml", "fluentbit-classic", "fluentbit-configmap"])
+def test_what_holds_only_because_a_field_is_in_every_line_is_said(target: str, tmp_path: Path) -> None:
+    text = grep(rule("exclude", "dest_namespace", "^(?!prod)"))
+    conversion = convert(tmp_path, text, target)
+    assert conversion.is_exact
+    assert conversion.presumed == {"flows": ["dest_namespace"]}
+    why = "filter1.exclude1 means the same because every line of flows has dest_namespace, which is never null"
+    assert conversion.notes == [f"{tmp_path / 'text'}:3: {why}"]
+    assert conversion.text.startswith(f"# {why}\n")
+    # Without the field they would differ, which is what the note is about.
+    new = flowd.compile(conversion.text, dialect=target)
+    assert (flowd.compile(text).verdicts(b"{}"), new.verdicts(b"{}")) == (b"D", b"K")
 
 
 def test_sections_of_all_streams_are_written_once_and_in_order(tmp_path: Path) -> None:

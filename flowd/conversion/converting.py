@@ -12,12 +12,13 @@ from typing import NamedTuple
 
 from flowd.conversion.flowd_writer import check_rule, write_filter
 from flowd.conversion.fluentbit_writer import write_classic, write_yaml
-from flowd.conversion.fluentd_writer import write_form
+from flowd.conversion.fluentd_writer import count_sections, write_form
 from flowd.conversion.forms import Form, Reason, Unsayable, find_forms, say_reason
 from flowd.conversion.proof import Comparing, generate_lines
 from flowd.conversion.readings import find_difference as find_reading_difference
-from flowd.conversion.readings import find_error
+from flowd.conversion.readings import find_presumed
 from flowd.conversion.sections import Section, find_sections, has_wildcard, say_match, say_tags
+from flowd.conversion.values import can_fail, show_path
 from flowd.errors import FilterError
 from flowd.filters.load import open_path
 from flowd.filters.model import Condition, FilterText, Reading, Rule, Step
@@ -39,7 +40,8 @@ class Counterexample(NamedTuple):
 @dataclass(slots=True)
 class Conversion:
     """What came of it. `text` is what could be said; it means the same where there are no reasons and no
-    counterexample. `compared_lines` were decided alike."""
+    counterexample. `compared_lines` were decided alike. `presumed` are fields that every line of a stream is taken to
+    have, as Calico writes them: of a line without one, the two could decide otherwise."""
 
     target: str
     text: str = ""
@@ -47,6 +49,7 @@ class Conversion:
     reasons: list[Reason] = field(default_factory=list)
     counterexample: Counterexample | None = None
     compared_lines: int = 0
+    presumed: dict[str, list[str]] = field(default_factory=dict)
 
     @property
     def is_exact(self) -> bool:
@@ -116,8 +119,21 @@ class _Writer:
         self._conversion.notes += forms.notes
         self._conversion.reasons += forms.reasons
         texts = [_comment(str(reason)) for reason in forms.reasons] if self._approximate else []
-        texts += [self._write_form(form, found) for form in forms.forms]
-        return "\n".join(text for text in texts if text)
+        written = [text for form in forms.forms if (text := self._write_form(form, found))]
+        if self._target == "fluentd" and sum(count_sections(text) for text in written) > 1:
+            self._check_errors(forms.forms, found)
+        return "\n".join([*(text for text in texts if text), *written])
+
+    def _check_errors(self, forms: Sequence[Form], found: Section) -> None:
+        """An error ends a filter and keeps the line: of two that were one, the second would be asked all the same."""
+        for rule in (rule for form in forms for rule in form.rules):
+            path = rule.condition.path
+            if rule.condition.reading == "ruby" and len(path) > 1 and can_fail(path, found.streams):
+                text = (
+                    f"looking for {show_path(path)} can be an error, at which fluentd ends the filter and keeps the "
+                    "line; this filter has to be written as several, and the next would still decide"
+                )
+                self._conversion.reasons.append(say_reason(rule, text))
 
     def _write_form(self, form: Form, found: Section) -> str:
         reasons = self._find_unsayable(form, found)
@@ -131,12 +147,29 @@ class _Writer:
         reasons += [
             say_reason(rule, difference)
             for rule in form.rules
-            if _place(rule) not in unsayable and (difference := self._find_difference(rule, found))
+            if _place(rule) not in unsayable
+            and (difference := find_reading_difference(rule.condition, self._reading, found.streams))
         ]
         self._conversion.reasons += reasons
         if not reasons:
-            return text
+            return self._presume(form.rules, found) + text
         return "".join(_comment(str(reason)) for reason in reasons) + text if self._approximate else ""
+
+    def _presume(self, rules: Sequence[Rule], found: Section) -> str:
+        """Comments at rules that mean the same only because every line has their field; they are noted, too."""
+        comments = ""
+        for rule in rules:
+            name = str(rule.condition.path[0])
+            streams = find_presumed(rule.condition, self._reading, found.streams)
+            for stream in streams:
+                fields = self._conversion.presumed.setdefault(stream, [])
+                if name not in fields:
+                    fields.append(name)
+            if streams:
+                text = f"{rule.name} means the same because every line of {' and '.join(streams)} has {name}"
+                self._conversion.notes.append(f"{rule.file}:{rule.line}: {text}, which is never null")
+                comments += f"# {text}, which is never null\n"
+        return comments
 
     def _find_unsayable(self, form: Form, found: Section) -> list[Reason]:
         """The rules that the target has no words for, whatever the values are."""
@@ -147,12 +180,6 @@ class _Writer:
             else:
                 reasons.append(say_reason(rule, find_reading_difference(rule.condition, self._reading, ())))
         return reasons
-
-    def _find_difference(self, rule: Rule, found: Section) -> str:
-        difference = find_reading_difference(rule.condition, self._reading, found.streams)
-        if not difference and self._target == "fluentd" and sum(len(step.rules) for step in found.section.steps) > 1:
-            return find_error(rule.condition, found.streams)
-        return difference
 
     def _say(self, form: Form, found: Section) -> tuple[str, list[Reason]]:
         """The form in the target's words, and what it has no words for."""
@@ -186,17 +213,21 @@ class _Writer:
             say_reason(rule, reason)
             for step in steps
             for rule in step.rules
-            if rule.condition.reading == "string"
-            and (reason := find_reading_difference(rule.condition, "ruby", found.streams))
+            if _reads_strings(rule) and (reason := find_reading_difference(rule.condition, "ruby", found.streams))
         ]
         self._conversion.reasons += reasons
         if reasons and not self._approximate:
             return ""
         comments = "".join(_comment(str(reason)) for reason in reasons)
+        comments += self._presume([rule for step in steps for rule in step.rules if _reads_strings(rule)], found)
         if not is_sayable:
             return comments
         written = write_filter(section, say_tags(found, self._streams), steps)
         return f"{comments}# from {section.file}:{section.line}\n{written}"
+
+
+def _reads_strings(rule: Rule) -> bool:
+    return rule.condition.reading == "string"
 
 
 def _place(rule: Rule) -> tuple[int, str]:
@@ -224,7 +255,9 @@ def _prove(conversion: Conversion, texts: dict[str, FilterText], sample: _Sample
         if not text.filters and not new.text.filters and stream != sample.stream:
             continue
         comparing = Comparing(FilterSet(text), new)
-        different = comparing.find_difference(generate_lines((text, new.text), stream))
+        different = comparing.find_difference(
+            generate_lines((text, new.text), stream, conversion.presumed.get(stream, ()))
+        )
         is_sampled = different is None and stream == sample.stream
         if is_sampled:
             different = comparing.find_difference(iter(sample.lines), sample.form)

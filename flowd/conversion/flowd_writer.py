@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from flowd.conversion.fluentd_writer import quote_value, write_key
@@ -11,16 +12,16 @@ from flowd.conversion.patterns import write_options, write_source
 from flowd.filters.describe import describe_requirement
 from flowd.filters.model import Condition, Expression, Filter, Rule, Step
 
-_COMPARISONS = ("<", "<=", ">", ">=")
+_GIVEN_NAME = re.compile(r"filter[0-9]+_*\Z")
 
 
 def write_filter(section: Filter, tags: str, steps: Sequence[Step]) -> str:
     """One `<filter>` section with these steps."""
     lines = [f"<filter {tags}>", "  @type flowd"]
-    if not section.name.startswith("filter"):
+    if not _GIVEN_NAME.match(section.name):
         lines.append(f"  @id {quote_value(section.name)}")
     for step in steps:
-        lines += [f"  {line}" for line in _write_step(step)]
+        lines += [f"  {line}" for line in _write_step(step, section.name)]
     return "\n".join([*lines, "</filter>"]) + "\n"
 
 
@@ -29,18 +30,19 @@ def check_rule(rule: Rule) -> None:
     _write_leaf("exclude", rule, [rule.condition], [])
 
 
-def _write_step(step: Step) -> list[str]:
+def _write_step(step: Step, section: str) -> list[str]:
     kind = "regexp" if step.kind in ("all", "any", "unless") else "exclude"
     if step.expression is None:
         group = {"any": "or", "not_all": "and"}.get(step.kind, "")
         lines: list[str] = []
         for rule in step.rules:
-            name = [] if group else _write_name(rule.name)
+            name = [] if group else _write_name(rule.name, section)
             lines += _write_leaf(kind, rule, [rule.condition], name)
         if group:
-            lines = [f"<{group}>", *_write_name(step.group, "  "), *(f"  {line}" for line in lines), f"</{group}>"]
+            inside = (*_write_name(step.group, section), *lines)
+            lines = [f"<{group}>", *(f"  {line}" for line in inside), f"</{group}>"]
         return lines
-    return _write_expression(step.expression, step, kind, _write_ways(step))
+    return _write_expression(step.expression, step, kind, _write_ways(step, section))
 
 
 def _write_expression(expression: Expression, step: Step, kind: str, ways: list[str]) -> list[str]:
@@ -52,21 +54,21 @@ def _write_expression(expression: Expression, step: Step, kind: str, ways: list[
     return [f"<{expression.kind}>", *indented, f"</{expression.kind}>"]
 
 
-def _write_ways(step: Step) -> list[str]:
-    ways = _write_name(step.group)
+def _write_ways(step: Step, section: str) -> list[str]:
+    ways = _write_name(step.group, section)
     if step.is_shadow:
         ways.append("shadow true")
     if step.sample:
         ways.append(f"sample 1/{step.sample}")
     if step.until_ns:
-        end = datetime.fromtimestamp(step.until_ns / 1e9, UTC)
+        end = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=step.until_ns // 1_000)
         ways.append(f"until {end.isoformat()}")
     return ways
 
 
-def _write_name(name: str, indent: str = "") -> list[str]:
-    """The name, unless it is one that flowd gives by itself."""
-    return [] if name.startswith("filter") or "." in name else [f"{indent}name {name}"]
+def _write_name(name: str, section: str) -> list[str]:
+    """The name, unless it is one that flowd gives by itself: the section's, with a word and a number behind it."""
+    return [] if name == section or name.startswith(f"{section}.") else [f"name {name}"]
 
 
 def _write_leaf(kind: str, rule: Rule, conditions: Sequence[Condition], more: Sequence[str]) -> list[str]:
@@ -83,7 +85,7 @@ def _write_test(condition: Condition) -> list[str]:
     if condition.test == "pattern":
         return [f"pattern {quote_value(f'/{write_source(condition)}/{write_options(condition)}')}"]
     if condition.test == "number":
-        return [f"{comparison} {number}" for comparison, number in arguments]
+        return _write_bounds(arguments)
     if condition.test == "labels":
         return [f"labels {','.join(describe_requirement(*requirement) for requirement in arguments)}"]
     if condition.test in ("exists", "null"):
@@ -93,6 +95,13 @@ def _write_test(condition: Condition) -> list[str]:
     if len(arguments) > 1:
         return [f"in {_write_list(arguments)}"]
     return [f"{condition.test} {quote_value(arguments[0]) if arguments[0] else repr('')}"]
+
+
+def _write_bounds(bounds: Sequence[tuple[str, str]]) -> list[str]:
+    limits = dict(bounds)
+    if len(bounds) == 2 and limits.keys() == {">=", "<="} and float(limits[">="]) <= float(limits["<="]):
+        return [f"between {limits['>=']} {limits['<=']}"]
+    return [f"{comparison} {number}" for comparison, number in bounds]
 
 
 def _write_list(words: Sequence[str]) -> str:

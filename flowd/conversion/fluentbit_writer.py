@@ -94,7 +94,7 @@ def _write_key(path: tuple[str | int, ...]) -> str:
 
 
 def _write_pattern(condition: Condition) -> str:
-    source, options = write_source(condition), write_options(condition)
+    source, options = write_source(condition, "x"), write_options(condition)
     if options or source.startswith("/") or source != source.strip() or not source:
         return f"/{source}/{options}"
     return source

@@ -51,6 +51,11 @@ def write_form(form: Form, tags: str) -> tuple[str, list[Reason]]:
     return "\n".join(texts), []
 
 
+def count_sections(text: str) -> int:
+    """How many sections a text that `write_form` wrote has."""
+    return sum(line.startswith("<filter ") for line in text.splitlines())
+
+
 def write_key(path: Path, spelling: int = 0) -> str:
     """The path as a record accessor; other `spelling`s are other texts for the same. Raises Unsayable."""
     if not isinstance(path[0], str):

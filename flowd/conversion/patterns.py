@@ -4,30 +4,37 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from typing import Literal
 
 from flowd.conversion.forms import Unsayable
 from flowd.filters.model import WORD_TESTS, Condition
 from flowd.patterns import escape_text
 
 _WORDS = {"equals": r"\A(?:%s)\z", "prefix": r"\A(?:%s)", "suffix": r"(?:%s)\z", "contains": "%s"}
-# An escape, of which Onigmo's \x{263a} is \u{263a} for Ruby, or a control character.
-_PIECE = re.compile(r"\\x\{([0-9A-Fa-f]+)\}|\\(.)|([\x00-\x1f])", re.DOTALL)
+# Characters by their numbers, another escape, or what may not be printable.
+_PIECE = re.compile(r"\\[xu]\{([0-9A-Fa-f\s]+)\}|\\(.)|([^ -~])", re.DOTALL)
 _EXTENDED = re.compile(r"\(\?[a-z]*x")
 # What speaks of where a search began, or of groups by their number or name.
 _BOUND = re.compile(r"\\[1-9GKkg]|\(\?(?:<[A-Za-z_]|'|\(|~|[a-z]*x)")
+Braces = Literal["u", "x"]
 _ESCAPES = {"\n": r"\n", "\r": r"\r", "\t": r"\t", "\v": r"\v", "\f": r"\f"}
 
 
-def write_source(condition: Condition) -> str:
-    """The pattern of a condition, on one line; words as a pattern that takes just them. Raises Unsayable."""
+def write_source(condition: Condition, braces: Braces = "u") -> str:
+    """The pattern of a condition, on one line of characters that can be printed; words as a pattern that takes just
+    them. Raises Unsayable.
+
+    `braces` is the escape of characters by their numbers: Ruby has \\u{263a}, and Onigmo, as Fluent Bit calls it,
+    \\x{263a}.
+    """
+    source = condition.pattern
     if condition.test in WORD_TESTS:
         words = "|".join(map(escape_text, condition.arguments))
         single = len(condition.arguments) == 1
-        frame = _WORDS[condition.test].replace("(?:%s)", "%s") if single else _WORDS[condition.test]
-        return _PIECE.sub(_write_piece, frame % words)
-    if "\n" in condition.pattern and _EXTENDED.search(condition.pattern):
-        raise Unsayable("the pattern has comments, or blanks that do not count, on several lines")
-    return _PIECE.sub(_write_piece, condition.pattern)
+        source = (_WORDS[condition.test].replace("(?:%s)", "%s") if single else _WORDS[condition.test]) % words
+    elif _EXTENDED.search(source) and any(char.isspace() and char != " " for char in source):
+        raise Unsayable("the pattern has comments, or blanks that do not count, on several lines or with tabs")
+    return _PIECE.sub(lambda found: _write_piece(found, braces), source)
 
 
 def can_be_joined(condition: Condition) -> bool:
@@ -54,13 +61,16 @@ def _write_group(condition: Condition) -> str:
     return f"(?{write_options(condition)}:{write_source(condition)})"
 
 
-def _write_piece(found: re.Match[str]) -> str:
+def _write_piece(found: re.Match[str], braces: Braces) -> str:
     if found[1]:
-        return f"\\u{{{found[1]}}}"
+        return "".join(f"\\{braces}{{{number}}}" for number in found[1].split())
     char = found[2] or found[3]
-    if ord(char) >= 0x20:
+    if char.isprintable():
         return found[0]
-    return _ESCAPES.get(char) or f"\\x{ord(char):02x}"
+    code = ord(char)
+    if code > 0xFFFF:
+        return f"\\{braces}{{{code:x}}}"
+    return _ESCAPES.get(char) or (f"\\x{code:02x}" if code < 0x80 else f"\\u{code:04x}")
 
 
 def write_options(condition: Condition) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import random
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from itertools import islice
 from typing import Any
 
@@ -47,8 +47,11 @@ class Comparing:
         return None
 
 
-def generate_lines(texts: Sequence[FilterText], stream: str) -> Iterator[bytes]:
-    """Lines that bring out what rules of these texts ask for; the same ones each time."""
+def generate_lines(texts: Sequence[FilterText], stream: str, presumed: Collection[str] = ()) -> Iterator[bytes]:
+    """Lines that bring out what rules of these texts ask for; the same ones each time.
+
+    `presumed` are fields that every line has, and never null.
+    """
     conditions: dict[str, list[Condition]] = {}
     for text in texts:
         for section in text.filters:
@@ -56,21 +59,23 @@ def generate_lines(texts: Sequence[FilterText], stream: str) -> Iterator[bytes]:
                 for rule in step.rules:
                     if isinstance(field := rule.condition.path[0], str):
                         conditions.setdefault(field, []).append(rule.condition)
-    values = {field: list(_values_of(field, asked, stream)) for field, asked in sorted(conditions.items())}
+    values = {
+        field: [*(() if field in presumed else (_ABSENT, None)), *_values_of(field, asked, stream)]
+        for field, asked in sorted(conditions.items())
+    }
+    always = {field: "-" for field in presumed if field in values}
     choose = random.Random(_SEED)
-    yield b"{}"
+    yield _write(always)
     for field, known in values.items():
         for value in known:
             record = {other: choose.choice(values[other]) for other in values}
-            yield _write({field: value})
+            yield _write({**always, field: value})
             yield _write({**record, field: value})
     for _ in range((LINES if stream in FIELDS else LINES // 10) if values else 0):
         yield _write({field: choose.choice(known) for field, known in values.items()})
 
 
 def _values_of(field: str, conditions: Sequence[Condition], stream: str) -> Iterator[Any]:
-    yield _ABSENT
-    yield None
     if field not in FIELDS.get(stream, ()):
         # Not there; and should it come one day, it is what it is elsewhere.
         stream = next((other for other, fields in FIELDS.items() if field in fields), stream)
@@ -81,11 +86,11 @@ def _values_of(field: str, conditions: Sequence[Condition], stream: str) -> Iter
         return
     yield from _values_of_shape(shape, words[:3])
     for condition in conditions:
-        leaves = _numbers_near(words) if find_kind(condition.path, stream) == "a number" else _texts_near(words[:20])
-        for leaf in leaves:
-            nested = _nest(condition.path[1:], leaf)
-            if isinstance(nested, type(shape)):
-                yield nested
+        kind = find_kind(condition.path, stream)
+        if kind in ("nowhere", "inside of a plain value"):
+            continue  # no line has anything there
+        leaves = _numbers_near(words) if kind == "a number" else _texts_near(words[:20])
+        yield from (_nest(condition.path[1:], leaf) for leaf in leaves if kind in ("a number", "a string", "unknown"))
 
 
 def _values_of_shape(shape: Shape, words: Sequence[str]) -> list[Any]:

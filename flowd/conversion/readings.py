@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from flowd.conversion.values import Kind, find_kind, show_path
 from flowd.filters.lint.patterns import takes_nothing
 from flowd.filters.model import WORD_TESTS, Condition, Reading
-from flowd.filters.schema import FIELDS_ADDED_LATER
+from flowd.filters.schema import ALWAYS_THERE, FIELDS_ADDED_LATER
 
 _LANGUAGES = {"ruby": "fluentd", "string": "Fluent Bit", "value": "flowd"}
 _UNKNOWN = {
@@ -48,17 +48,6 @@ def find_difference(condition: Condition, reading: Reading, streams: Sequence[st
     return ""
 
 
-def find_error(condition: Condition, streams: Sequence[str]) -> str:
-    """Why a condition is an error in fluentd, behind which a section's other rules are not asked; else nothing."""
-    for stream in streams:
-        if find_kind(condition.path, stream) == "inside of a plain value":
-            field = show_path(condition.path)
-            return (
-                f"{field} looks inside of a value that has no such parts in {stream}: an error, which ends its section"
-            )
-    return ""
-
-
 def _find_difference_in(condition: Condition, reading: Reading, stream: str, kind: Kind) -> str:
     field = show_path(condition.path)
     readings = (condition.reading, reading)
@@ -69,10 +58,21 @@ def _find_difference_in(condition: Condition, reading: Reading, stream: str, kin
             return f"{field} is {kind} in {stream}, and Fluent Bit's grep matches strings only"
         if kind != "a number":
             return f"{field} is {kind} in {stream}: flowd asks its elements, and fluentd the text of the whole"
-    if _takes_nothing(condition, reading):
+    if _takes_nothing(condition, reading) and not _is_always_there(condition, stream):
         nothing = f"{field} can be null or missing in {stream}, and the pattern matches the empty text"
         return f"{nothing}: in fluentd null is the empty text, elsewhere it never matches"
     return ""
+
+
+def find_presumed(condition: Condition, reading: Reading, streams: Sequence[str]) -> tuple[str, ...]:
+    """The streams in which a condition that means the same does so only because every line has its field."""
+    if condition.reading == reading or not _takes_nothing(condition, reading):
+        return ()
+    return tuple(stream for stream in streams if _is_always_there(condition, stream))
+
+
+def _is_always_there(condition: Condition, stream: str) -> bool:
+    return len(condition.path) == 1 and condition.path[0] in ALWAYS_THERE.get(stream, ())
 
 
 def _takes_nothing(condition: Condition, reading: Reading) -> bool:

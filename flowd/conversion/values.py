@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 from flowd.filters.lint.values import describe_type
@@ -39,6 +40,11 @@ def find_kind(path: Path, stream: str) -> Kind:
     if isinstance(shape, list):
         return "a list"
     return "a number" if shape == NUMBER else "a string"
+
+
+def can_fail(path: Path, streams: Sequence[str]) -> bool:
+    """Can looking for it be an error in fluentd, in lines as flowd knows them?"""
+    return any(find_kind(path, stream) in ("inside of a plain value", "unknown") for stream in streams)
 
 
 def show_path(path: Path) -> str:

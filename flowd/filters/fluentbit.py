@@ -67,7 +67,7 @@ class FluentBitText:
             NamedTag(tag.replace("*", "x"), "*" not in tag)
             for section in self._sections
             for found in section.properties
-            if normalise_name(found.name).lower() == "match"
+            if found.name.lower() == "match"
             for tag in (text.value.strip() for text in found.values)
             if tag
         )

@@ -84,8 +84,19 @@ _DNS_OBJECTS = "client_labels latency"
 NUMBERS = {"flows": frozenset(_FLOW_NUMBERS.split()), "dns": frozenset(_DNS_NUMBERS.split())}
 LISTS = {"flows": frozenset(_FLOW_LISTS.split()), "dns": frozenset(_DNS_LISTS.split())}
 OBJECTS = {"flows": frozenset(_FLOW_OBJECTS.split()), "dns": frozenset(_DNS_OBJECTS.split())}
-# Strings that may be null: the others are always there.
+# Strings that are null where there is none.
 NULLABLE = {"flows": frozenset(("source_ip", "dest_ip", "srcIP", "dstIP")), "dns": frozenset(("client_ip",))}
+
+# Strings that are in every line of every form and layout, and never null.
+ALWAYS_THERE: dict[str, frozenset[str]] = {
+    "flows": frozenset((
+        "source_type", "source_name", "source_name_aggr", "source_namespace", "dest_type", "dest_name",
+        "dest_name_aggr", "dest_namespace", "proto", "action", "reporter",
+    )),
+    "dns": frozenset((
+        "type", "client_name", "client_name_aggr", "client_namespace", "qname", "qclass", "qtype", "rcode",
+    )),
+}  # fmt: skip
 
 STRING, NUMBER = "a string", "a number"
 Shape = str | list[Any] | dict[str, Any]
