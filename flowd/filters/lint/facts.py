@@ -80,8 +80,8 @@ class Facts:
     # Learning
 
     def learn_end(self, rule: Rule) -> None:
-        """Every line was dropped by this rule, but those on which it, or one before it in the section, failed."""
-        if self._local is None and not can_fail(rule.condition):
+        """Every line was dropped by this rule."""
+        if self._local is None:
             self._ended = rule
         else:
             self._ended_locally = rule
