@@ -32,7 +32,7 @@ demo: build ## starts a daemon with the documented filters, sends it 120,000 lin
 test: build ## every test, over both engines; ends with pytest's summary
 	@tools/system-packages $(TEST_SYSTEM)
 	@tools/test-without-vectorscan $(RUN)
-	@$(RUN) -m pytest -n $(JOBS) --dist loadgroup
+	@$(RUN) -m pytest -n $(JOBS)
 
 bench: build ## the benchmarks, with their peers in the same run; the report is bench/results/report.md
 	@tools/system-packages $(BENCH_SYSTEM)

@@ -23,11 +23,11 @@ IPC_PATH_MAX_BYTES = 107
 RECONNECT_MS = 100
 RECONNECT_MAX_MS = 5000
 HANDSHAKE_MS = 3000
-HEARTBEAT_MS = 2000
-HEARTBEAT_TIMEOUT_MS = 6000
-KEEPALIVE_IDLE_S = 30
-KEEPALIVE_INTERVAL_S = 10
-KEEPALIVE_COUNT = 3
+KEEPALIVE_IDLE_S = 4
+KEEPALIVE_INTERVAL_S = 2
+KEEPALIVE_COUNT = 2
+UNACKNOWLEDGED_MS = 60_000
+"""How long a TCP connection may take nothing of what it is sent before it is given up."""
 
 CONSUME_HIGH_WATER_MARK = 16
 """Messages queued for one consumer: 4 MiB as a rule, which bounds what a stalled one can hold."""
@@ -40,9 +40,10 @@ _OPTIONS = {
     zmq.RCVHWM: HIGH_WATER_MARK,
     zmq.LINGER: 0,
     zmq.HANDSHAKE_IVL: HANDSHAKE_MS,
-    zmq.HEARTBEAT_IVL: HEARTBEAT_MS,
-    zmq.HEARTBEAT_TIMEOUT: HEARTBEAT_TIMEOUT_MS,
-    zmq.HEARTBEAT_TTL: HEARTBEAT_TIMEOUT_MS,
+    # libzmq (4.3.5 at least) ends the whole process when its heartbeat meets a connection that broke while the socket's
+    # queue was full: a reader who is slow when a daemon ends would go with it. The kernel tells of dead peers instead:
+    # at once on a unix socket, by keepalive on TCP.
+    zmq.HEARTBEAT_IVL: 0,
     zmq.RECONNECT_IVL: RECONNECT_MS,
     zmq.RECONNECT_IVL_MAX: RECONNECT_MAX_MS,
 }
@@ -51,6 +52,7 @@ _TCP_OPTIONS = {
     zmq.TCP_KEEPALIVE_IDLE: KEEPALIVE_IDLE_S,
     zmq.TCP_KEEPALIVE_INTVL: KEEPALIVE_INTERVAL_S,
     zmq.TCP_KEEPALIVE_CNT: KEEPALIVE_COUNT,
+    zmq.TCP_MAXRT: UNACKNOWLEDGED_MS,
 }
 _TCP = re.compile(r"tcp://(?P<host>[^\s/\[\]:;]+|\[[0-9A-Fa-f:.%a-z]+\]):(?P<port>[0-9]{1,5}|\*)")
 
