@@ -12,92 +12,102 @@ cdef struct Batch:                   # what a call asks for and what came of it
     uint64_t errors
 
 
-cdef int add_run(Context self, const uint8_t* p, size_t n, Batch* batch) except -1 nogil:
+cdef int make_room_for_runs(Context self, size_t n) except -1 nogil:
+    """Room for so many runs in all."""
     cdef Run* more
-    if batch.n_runs == self.runs_room:
-        more = <Run*> realloc(self.runs, (self.runs_room * 2 + 1024) * sizeof(Run))
+    if n > self.runs_room:
+        more = <Run*> realloc(self.runs, (n + self.runs_room) * sizeof(Run))
         if more == NULL:
             with gil:
                 raise MemoryError()
         self.runs = more
-        self.runs_room = self.runs_room * 2 + 1024
-    self.runs[batch.n_runs].p = p
-    self.runs[batch.n_runs].n = n
-    batch.n_runs += 1
-    batch.kept_bytes += n
+        self.runs_room += n
     return 0
 
 
+cdef void find_block(Context self, size_t first, size_t n, const uint8_t* end) noexcept nogil:
+    """The classes, and from them the decisions, of a block's lines from this one on, as far as the tables know them."""
+    cdef size_t at = first * self.program.n_fields
+    simd_level().find_classes(self.tables, self.missing, self.spans + at, n - first, self.program.n_fields, end,
+                              self.block_classes + at)
+    self.decisions.find_block(self.block_classes + at, n - first, self.block_decisions + first)
+
+
 cdef int run_batch(Context self, const uint8_t* p, const uint8_t* end, uint32_t form, Batch* batch) except -1 nogil:
-    """Decides every line; the kept ones become runs, which borrow from the input."""
+    """Decides every line; the kept ones become runs, which borrow from the input.
+
+    The runs are written without a branch: each line sets the edge that it would be, and only where its verdict differs
+    from that of the line before does the next line set another one.
+    """
     cdef Plan plan = self.program.plan
     cdef ScanLines scan_lines = simd_level().scan_lines
-    cdef FindClasses find_classes = simd_level().find_classes
     cdef uint32_t n_fields = self.program.n_fields
-    cdef const uint8_t* kept_from = NULL
+    cdef const uint8_t** edges = NULL        # of the runs: each one's beginning and end
     cdef const Line* line
     cdef Span* values
-    cdef const Decision* known
     cdef Decision decision
-    cdef size_t n, i
     cdef Decision unfiltered         # of every line that is not malformed, where no rule reads anything
-    cdef uint64_t line_bytes, resets
-    cdef bint is_kept
+    cdef size_t n, i, n_edges = 0
+    cdef uint64_t line_bytes, forgettings, kept_lines
+    cdef bint is_kept, was_kept = False
     plan.format = form
     look_at_clock(self)
     if n_fields == 0:
         unfiltered = decide(self)
     while p < end:
         n = scan_lines(plan, &p, end, self.lines, self.spans, self.lines_a_block)
-        find_classes(self.tables, self.missing, self.spans, n, n_fields, end, self.block_classes)
+        make_room_for_runs(self, (n_edges + n) // 2 + 2)
+        edges = <const uint8_t**> self.runs
+        if n_fields:
+            find_block(self, 0, n, end)
+        else:
+            for i in range(n):
+                self.block_decisions[i] = unfiltered
+        kept_lines = 0
         for i in range(n):
             line = &self.lines[i]
-            known = NULL
-            if line.form <= FORM_TEXT27:
-                known = find_decision(self, self.block_classes + i * n_fields) if n_fields else &unfiltered
-            if known != NULL:
-                decision = known[0]
-            else:
-                resets = self.resets
-                values = self.spans + i * n_fields
-                if line.form <= FORM_TEXT27:
-                    decision = decide_values(self, values, end)
-                else:
-                    decision = decide_odd_line(self, line, values, &plan, end)
-                if self.resets != resets:
-                    # Class ids were given anew: those of the lines behind this one are to be found again.
-                    find_classes(self.tables, self.missing, values, n - i, n_fields, end,
-                                 self.block_classes + i * n_fields)
+            decision = self.block_decisions[i]
             line_bytes = line.n + line.newlines
-            if decision.kind == DECISION_GENTLE:
-                decision = settle(self, decision, line, line_bytes)
+            if seldom(decision.kind != DECISION_PLAIN or line.form > FORM_TEXT27):
+                values = self.spans + i * n_fields
+                forgettings = self.forgettings
+                if line.form > FORM_TEXT27:
+                    decision = decide_odd_line(self, line, values, &plan, end)
+                elif decision.kind == DECISION_NONE:
+                    decision = decide_values(self, values, end)
+                if decision.kind == DECISION_GENTLE:
+                    decision = settle(self, decision, line, line_bytes)
+                if self.forgettings != forgettings and i + 1 < n and n_fields:
+                    # What was found for the lines behind this one names classes and turns that are no more.
+                    find_block(self, i + 1, n, end)
             count_hit(self, decision.rule, line_bytes)
             batch.errors += decision.errors
-            if decision.verdict == c"M":
+            if seldom(decision.verdict == c"M"):
                 batch.malformed += 1
                 is_kept = not batch.drop_malformed
             else:
                 is_kept = (decision.verdict != c"D") != batch.invert
             if batch.letters != NULL:
                 batch.letters[batch.n_lines + i] = decision.verdict
-            batch.kept_lines += is_kept
-            if is_kept != (kept_from != NULL):
-                if is_kept:
-                    kept_from = line.p
-                else:
-                    add_run(self, kept_from, line.p - kept_from, batch)
-                    kept_from = NULL
+            kept_lines += is_kept
+            batch.kept_bytes += line_bytes & -<uint64_t> is_kept
+            edges[n_edges] = line.p
+            n_edges += is_kept != was_kept
+            was_kept = is_kept
         batch.n_lines += n
-    if kept_from != NULL:
-        add_run(self, kept_from, end - kept_from, batch)
+        batch.kept_lines += kept_lines
+    if was_kept:
+        edges[n_edges] = end
+        n_edges += 1
+    batch.n_runs = n_edges // 2
     return 0
 
 
 cdef void copy_runs(Context self, const Batch* batch, uint8_t* out) noexcept nogil:
     cdef size_t i
     for i in range(batch.n_runs):
-        memcpy(out, self.runs[i].p, self.runs[i].n)
-        out += self.runs[i].n
+        memcpy(out, self.runs[i].p, self.runs[i].end - self.runs[i].p)
+        out += self.runs[i].end - self.runs[i].p
 
 
 cdef size_t write_runs(Context self, const Batch* batch, int fd) noexcept nogil:
@@ -111,8 +121,8 @@ cdef size_t write_runs(Context self, const Batch* batch, int fd) noexcept nogil:
         wanted = 0
         while n < PIECES_A_WRITE and i + n < batch.n_runs:
             pieces[n].iov_base = <void*> self.runs[i + n].p
-            pieces[n].iov_len = self.runs[i + n].n
-            wanted += self.runs[i + n].n
+            pieces[n].iov_len = self.runs[i + n].end - self.runs[i + n].p
+            wanted += pieces[n].iov_len
             n += 1
         written = writev(fd, pieces, n)
         if written > 0:

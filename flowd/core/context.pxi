@@ -3,7 +3,7 @@
 
 cdef struct Run:                     # kept lines that follow each other in the input
     const uint8_t* p
-    size_t n
+    const uint8_t* end
 
 
 cdef class Context:
@@ -14,6 +14,7 @@ cdef class Context:
     cdef uint32_t* missing           # for each field the class of a line without it, or NO_CLASS
     cdef uint32_t* tuple_            # the classes of the line's fields
     cdef uint32_t* block_classes     # the same for a block of lines, as far as the tables know them
+    cdef Decision* block_decisions   # and what follows from them; DECISION_NONE where it is not known
     cdef uint32_t* words             # a class being made
     cdef uint8_t* states             # for each predicate what it says of the value
     cdef uint8_t* gathered           # the same over the elements of a list
@@ -38,7 +39,8 @@ cdef class Context:
     cdef uint32_t n_hit_rules
     cdef uint64_t* total_lines       # for each rule, in all batches that are done
     cdef uint64_t* total_bytes
-    cdef uint64_t resets
+    cdef uint64_t resets             # how often classes were forgotten
+    cdef uint64_t forgettings        # how often decisions were
 
     def __cinit__(self, Program program not None):
         cdef uint32_t f, s, part
@@ -59,13 +61,14 @@ cdef class Context:
         self.lines = <Line*> calloc(self.lines_a_block, sizeof(Line))
         self.spans = <Span*> calloc(self.lines_a_block * (n_fields + 1), sizeof(Span))
         self.block_classes = <uint32_t*> calloc(self.lines_a_block * (n_fields + 1), sizeof(uint32_t))
+        self.block_decisions = <Decision*> calloc(self.lines_a_block, sizeof(Decision))
         self.hit_lines = <uint64_t*> calloc(program.n_rules + 1, sizeof(uint64_t))
         self.hit_bytes = <uint64_t*> calloc(program.n_rules + 1, sizeof(uint64_t))
         self.hit_rules = <uint32_t*> calloc(program.n_rules + 1, sizeof(uint32_t))
         self.total_lines = <uint64_t*> calloc(program.n_rules + 1, sizeof(uint64_t))
         self.total_bytes = <uint64_t*> calloc(program.n_rules + 1, sizeof(uint64_t))
         if (self.tables == NULL or self.missing == NULL or self.tuple_ == NULL or self.words == NULL
-                or self.block_classes == NULL or self.states == NULL or self.gathered == NULL or self.linear_ids == NULL
+                or self.block_classes == NULL or self.block_decisions == NULL or self.states == NULL or self.gathered == NULL or self.linear_ids == NULL
                 or self.lines == NULL or self.spans == NULL or self.hit_lines == NULL or self.hit_bytes == NULL
                 or self.hit_rules == NULL or self.total_lines == NULL or self.total_bytes == NULL):
             raise MemoryError()
@@ -87,6 +90,7 @@ cdef class Context:
         free(self.missing)
         free(self.tuple_)
         free(self.block_classes)
+        free(self.block_decisions)
         free(self.words)
         free(self.states)
         free(self.gathered)
@@ -143,6 +147,7 @@ cdef const uint8_t* EMPTY = <const uint8_t*> b""
 cdef void forget_decisions(Context self) noexcept nogil:
     self.decisions.clear()
     self.turns.clear()
+    self.forgettings += 1
 
 
 cdef void forget_classes(Context self) noexcept nogil:

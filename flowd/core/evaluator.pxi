@@ -138,7 +138,7 @@ cdef class Evaluator:
         cdef const uint8_t* p
         cdef uint8_t* out
         cdef Batch batch
-        cdef size_t written, i, n
+        cdef size_t written, gone, i, n
         cdef uint32_t number = format_number(form)
         cdef Context context
         PyObject_GetBuffer(lines, &view, PyBUF_SIMPLE)
@@ -154,17 +154,17 @@ cdef class Evaluator:
                     written = write_runs(context, &batch, fd)
                 is_open = False
                 if batch.n_runs:
-                    i = batch.n_runs - 1
-                    is_open = context.runs[i].p[context.runs[i].n - 1] != c"\n"
+                    is_open = (context.runs[batch.n_runs - 1].end - 1)[0] != c"\n"
                 rest = b""
                 if written < batch.kept_bytes:
                     rest = PyBytes_FromStringAndSize(NULL, batch.kept_bytes - written)
                     out = <uint8_t*> PyBytes_AS_STRING(rest)
                     for i in range(batch.n_runs):
-                        n = min(written, context.runs[i].n)
-                        written -= n
-                        memcpy(out, context.runs[i].p + n, context.runs[i].n - n)
-                        out += context.runs[i].n - n
+                        n = context.runs[i].end - context.runs[i].p
+                        gone = min(written, n)
+                        written -= gone
+                        memcpy(out, context.runs[i].p + gone, n - gone)
+                        out += n - gone
             finally:
                 self.give_back(context)
             return rest, batch.kept_bytes, is_open, batch.n_lines, batch.kept_lines, batch.malformed, batch.errors

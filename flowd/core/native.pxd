@@ -2,6 +2,12 @@
 
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
+cdef extern from *:
+    """
+    static inline bool flowd_seldom(bool is_so) { return __builtin_expect(is_so, 0); }
+    """
+    bint seldom "flowd_seldom"(bint is_so) noexcept nogil    # tells the compiler which way to lay out straight
+
 cdef extern from "scan.hpp" namespace "flowd" nogil:
     enum Form "flowd::Form":
         FORM_JSON "flowd::FORM_JSON"
@@ -152,6 +158,7 @@ cdef extern from "decision_table.hpp" namespace "flowd" nogil:
         void start(uint32_t fields, size_t n)
         size_t bytes()
         const Decision* find(const uint32_t* classes)
+        void find_block(const uint32_t* classes, size_t n, Decision* decisions)
         void insert(const uint32_t* classes, const Decision& decision)
         void clear()
 

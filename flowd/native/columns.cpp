@@ -83,23 +83,42 @@ bool is_aggregate(uint64_t tag, const uint8_t *p, size_t n) {
 
 constexpr uint32_t MOST_SEPARATORS = 26;
 
+// The first blank from p on, or end: eight bytes at a time, since columns are some ten bytes long.
+const uint8_t *find_blank(const uint8_t *p, const uint8_t *end) {
+    constexpr uint64_t ones = 0x0101010101010101u, highs = ones << 7, blanks = ones * ' ';
+    for (; end - p >= 8; p += 8) {
+        uint64_t word;
+        std::memcpy(&word, p, 8);
+        word ^= blanks;
+        if ((word - ones) & ~word & highs) break;  // a blank is among them
+    }
+    while (p < end && *p != ' ') p++;
+    return p;
+}
+
+// The end of the list that begins at p: its bracket, before a blank or the line's end. Null where it is not closed.
+const uint8_t *find_list_end(const uint8_t *p, const uint8_t *end) {
+    while (p < end) {
+        p = static_cast<const uint8_t *>(std::memchr(p, ']', static_cast<size_t>(end - p)));
+        if (p == nullptr || p + 1 == end || p[1] == ' ') return p;
+        p++;
+    }
+    return nullptr;
+}
+
 // Where the separators are; one inside brackets is none when `lists` is set. More than there may be end the count.
 uint32_t find_separators(const uint8_t *p, const uint8_t *end, bool lists, const uint8_t **places) {
     if (end > p && end[-1] == '\r') end--;  // no part of the last column
-    uint32_t count = 0;
-    bool at_start = true;
-    for (; p < end; p++) {
-        if (lists && at_start && *p == '[') {
-            const uint8_t *close = p;
-            while (close < end && !(*close == ']' && (close + 1 == end || close[1] == ' '))) close++;
-            if (close < end) p = close;
+    for (uint32_t count = 0;; p++) {
+        if (lists && p < end && *p == '[') {
+            const uint8_t *close = find_list_end(p, end);
+            if (close != nullptr) p = close;
         }
-        at_start = *p == ' ';
-        if (!at_start) continue;
+        p = find_blank(p, end);
+        if (p == end) return count;
         if (count == MOST_SEPARATORS) return MOST_SEPARATORS + 1;
         places[count++] = p;
     }
-    return count;
 }
 
 void fill_columns(const TextPlan &plan, const uint8_t *line, const uint8_t *end, const uint8_t *const *places,

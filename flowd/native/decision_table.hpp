@@ -40,9 +40,30 @@ class DecisionTable {
         }
     }
 
+    // The same for the classes of a block of lines; kind DECISION_NONE where there is none.
+    void find_block(const uint32_t *classes, size_t n, Decision *decisions) const {
+        const Slot *slots = slots_.data();
+        size_t mask = slots_.size() - 1;
+        if (slots_.empty() || fields_ > 2) {
+            for (size_t i = 0; i < n; i++, classes += fields_) {
+                const Decision *known = find(classes);
+                decisions[i] = known != nullptr ? *known : Decision{0, 0, 0, DECISION_NONE};
+            }
+            return;
+        }
+        const uint64_t seed = hash_seeds().s[0], factor = hash_seeds().s[1];
+        for (size_t i = 0; i < n; i++, classes += fields_) {
+            uint64_t key = make_key(classes);
+            size_t at = mix(key ^ seed, factor) & mask;
+            while (__builtin_expect(slots[at].key != key, 0) && slots[at].decision.kind != DECISION_NONE)
+                at = (at + 1) & mask;
+            decisions[i] = slots[at].decision;  // a free slot's kind says that there is none
+        }
+    }
+
     void insert(const uint32_t *classes, const Decision &decision) {
         try {
-            if (slots_.empty()) slots_.assign(256, Slot{});
+            if (slots_.empty()) slots_.assign(FIRST_SLOTS, Slot{});
             if (used_ * 2 >= slots_.size()) {
                 if ((slots_.size() * sizeof(Slot) + tuples_.size() * 4) * 2 > bound_)
                     clear();
@@ -67,6 +88,8 @@ class DecisionTable {
     }
 
   private:
+    static constexpr size_t FIRST_SLOTS = 1024;  // few enough share a place that a look seldom goes on
+
     struct Slot {
         uint64_t key;  // of one or two fields: their classes; of more: a hash
         uint32_t tuple;

@@ -81,6 +81,7 @@ struct Short {
     }
 };
 
+#include "short_line.hpp"
 #include "scan_body.hpp"
 #include "find_body.hpp"
 

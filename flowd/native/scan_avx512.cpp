@@ -6,7 +6,7 @@
 #include "value_table.hpp"
 
 #pragma GCC push_options
-#pragma GCC target("avx512f,avx512bw,avx512vl,avx512dq,pclmul,popcnt,bmi,bmi2,lzcnt,aes")
+#pragma GCC target("avx512f,avx512bw,avx512vl,avx512dq,avx512vbmi2,pclmul,popcnt,bmi,bmi2,lzcnt,aes")
 
 namespace flowd {
 namespace {
@@ -34,6 +34,49 @@ struct Block {
     }
     inline uint64_t at_most(const Needle &needle) const {
         return in_register(_mm512_cmple_epu8_mask(bytes, needle.bytes));
+    }
+};
+
+constexpr unsigned SHORT_LINE = 192;
+
+// A text line of less than 192 bytes: the places of all its separators, packed by the register's own instruction.
+struct ShortLine {
+    unsigned n;  // bytes; SHORT_LINE or more where it is no short line
+    // Where columns begin. Behind the last one stand places behind the line, or 255: the number of separators is seen
+    // by where the ones at its end are. Three stores of 64 overlap, each from where the one before has no more places.
+    alignas(64) uint8_t starts[64 * 4];
+
+    inline bool has_separators(unsigned count) const { return starts[count] <= n && starts[count + 1] > n; }
+    // The last column ends with the line, or before its carriage return.
+    inline void end_columns(unsigned count, bool has_return) { starts[count + 1] = static_cast<uint8_t>(n + 1 - has_return); }
+
+    inline void walk(const Plan &, const Needle &newline, const Needle &space, const uint8_t *line) {
+        const __m512i block0 = _mm512_loadu_si512(line), block1 = _mm512_loadu_si512(line + 64),
+                      block2 = _mm512_loadu_si512(line + 128);
+        const __mmask64 spaces0 = _mm512_cmpeq_epi8_mask(block0, space.bytes);
+        const __mmask64 spaces1 = _mm512_cmpeq_epi8_mask(block1, space.bytes);
+        const __mmask64 spaces2 = _mm512_cmpeq_epi8_mask(block2, space.bytes);
+        const unsigned end0 = lowest_or_64(_mm512_cmpeq_epi8_mask(block0, newline.bytes));
+        const unsigned end1 = lowest_or_64(_mm512_cmpeq_epi8_mask(block1, newline.bytes));
+        const unsigned end2 = lowest_or_64(_mm512_cmpeq_epi8_mask(block2, newline.bytes));
+        const unsigned below1 = static_cast<unsigned>(_mm_popcnt_u64(Block::in_register(spaces0)));
+        const unsigned below2 = below1 + static_cast<unsigned>(_mm_popcnt_u64(Block::in_register(spaces1)));
+        const __m512i none = _mm512_set1_epi8(-1);
+        starts[0] = 0;
+        _mm512_storeu_si512(starts + 1, _mm512_mask_compress_epi8(none, spaces0, numbers(1)));
+        _mm512_storeu_si512(starts + 1 + below1, _mm512_mask_compress_epi8(none, spaces1, numbers(65)));
+        _mm512_storeu_si512(starts + 1 + below2, _mm512_mask_compress_epi8(none, spaces2, numbers(129)));
+        n = end0 < 64 ? end0 : end1 < 64 ? 64 + end1 : 128 + end2;
+    }
+
+    static inline unsigned lowest_or_64(uint64_t mask) { return static_cast<unsigned>(_tzcnt_u64(Block::in_register(mask))); }
+    // from, from + 1, ... from + 63
+    static inline __m512i numbers(int from) {
+        alignas(64) static const uint8_t first[64] = {
+            0,  1,  2,  3,  4,  5,  6,  7,  8,  9,  10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21,
+            22, 23, 24, 25, 26, 27, 28, 29, 30, 31, 32, 33, 34, 35, 36, 37, 38, 39, 40, 41, 42, 43,
+            44, 45, 46, 47, 48, 49, 50, 51, 52, 53, 54, 55, 56, 57, 58, 59, 60, 61, 62, 63};
+        return _mm512_add_epi8(_mm512_load_si512(first), _mm512_set1_epi8(static_cast<char>(from)));
     }
 };
 

@@ -77,33 +77,56 @@ static inline const uint8_t *walk_text(const Needles &needles, const TextPlan &p
     }
 }
 
-// The same for a line of less than 192 bytes, as most are: three blocks at once and no branch that depends on where
-// in them things are. Null where the line is longer or too few bytes are left in the buffer.
-static inline const uint8_t *walk_short_text(const Needles &needles, const TextPlan &plan, const uint8_t *line,
-                                             const uint8_t *end, const uint8_t **places, unsigned *separators) {
-    if (end - line < 192) return nullptr;
-    Block blocks[3] = {Block::load(line), Block::load(line + 64), Block::load(line + 128)};
-    uint64_t newlines[3] = {blocks[0].eq(needles.newline), blocks[1].eq(needles.newline),
-                            blocks[2].eq(needles.newline)};
-    if ((newlines[0] | newlines[1] | newlines[2]) == 0) return nullptr;
-    // Bits before the line's end: all of a block without a newline, none behind one that has it.
-    uint64_t open1 = newlines[0] ? 0 : ~uint64_t(0);
-    uint64_t open2 = newlines[1] ? 0 : open1;
-    uint64_t spaces[3] = {blocks[0].eq(needles.space) & ~newlines[0] & (newlines[0] - 1),
-                          blocks[1].eq(needles.space) & ~newlines[1] & (newlines[1] - 1) & open1,
-                          blocks[2].eq(needles.space) & ~newlines[2] & (newlines[2] - 1) & open2};
-    unsigned below1 = count_bits(spaces[0]);
-    unsigned below2 = below1 + count_bits(spaces[1]);
-    unsigned below[3] = {0, below1, below2};
-    *separators = below2 + count_bits(spaces[2]);
-    for (uint32_t i = 0; i < plan.n_separators; i++) {
-        unsigned k = plan.separators[i];
-        unsigned at = (k >= below1) + (k >= below2);
-        // Where there are fewer separators the place is nonsense, and the line's form says that nobody may look.
-        places[k] = line + 64 * at + select_bit(spaces[at], k - below[at]);
+// Fills the values of a short line, whose columns begin at `starts` and end one byte before the next begins.
+static inline void fill_short_columns(const TextPlan &plan, const uint8_t *line, const uint8_t *starts,
+                                      uint64_t plain_tag, Span *values) {
+    for (uint32_t i = 0; i < plan.n_columns; i++) {
+        const WantedColumn wanted = plan.columns[i];
+        unsigned from = starts[wanted.column];
+        unsigned to = starts[wanted.column + 1] - 1u;
+        uint64_t tag = plain_tag;
+        if (wanted.kind_column != NO_COLUMN)
+            tag = kind_tag(line + starts[wanted.kind_column], line + starts[wanted.kind_column + 1] - 1);
+        values[wanted.field] = Span{line + from, span_key(to - from, tag)};
     }
-    unsigned last = newlines[0] ? 0 : newlines[1] ? 1 : 2;
-    return line + 64 * last + lowest(newlines[last]);
+}
+
+// How far ahead of the line the next ones are asked for: memory answers late, and lines follow each other.
+constexpr size_t FETCH_AHEAD = 2048;
+
+// Walks text lines of less than 192 bytes, as most are, as long as they follow each other: three blocks at once, and no
+// branch that depends on where in them things are. Stops before a line of any other kind, and returns how many it walked.
+__attribute__((noinline)) static size_t scan_short_texts(const Plan &plan, const uint8_t **cursor, const uint8_t *end,
+                                                         Line *lines, Span *values, size_t room) {
+    const Needle newline{'\n'}, space{' '};
+    const uint8_t *line = *cursor;
+    size_t n = 0;
+    ShortLine found;
+    for (; n < room && end - line >= static_cast<ptrdiff_t>(SHORT_LINE); n++, values += plan.n_fields) {
+        __builtin_prefetch(line + FETCH_AHEAD);
+        __builtin_prefetch(line + FETCH_AHEAD + 64);
+        uint8_t first = line[0];
+        if (first <= ' ' || (first == '{' && plan.format == FORMAT_AUTO)) break;
+        found.walk(plan, newline, space, line);
+        if (found.n >= SHORT_LINE) break;
+        const uint8_t *line_end = line + found.n;
+        uint32_t form;
+        if (found.has_separators(TEXT24_SEPARATORS) && plan.format != FORMAT_TEXT27) {
+            found.end_columns(TEXT24_SEPARATORS, line_end[-1] == '\r');
+            fill_short_columns(plan.text24, line, found.starts, TAG_COLUMN24, values);
+            form = FORM_TEXT24;
+        } else if (found.has_separators(TEXT27_SEPARATORS) && plan.format != FORMAT_TEXT24) {
+            found.end_columns(TEXT27_SEPARATORS, line_end[-1] == '\r');
+            fill_short_columns(plan.text27, line, found.starts, TAG_COLUMN27, values);
+            form = FORM_TEXT27;
+        } else {
+            break;
+        }
+        lines[n] = Line{line, found.n, form, 1};
+        line = line_end + 1;
+    }
+    *cursor = line;
+    return n;
 }
 
 static inline void fill_columns(const TextPlan &plan, const uint8_t *line, const uint8_t *line_end,
@@ -132,8 +155,7 @@ static inline const uint8_t *scan_text(const Needles &needles, const Plan &plan,
     unsigned separators;
     bool as27 = *form == FORM_TEXT27;
     const TextPlan &likely = as27 ? plan.text27 : plan.text24;
-    const uint8_t *line_end = walk_short_text(needles, likely, line, end, places, &separators);
-    if (line_end == nullptr) line_end = walk_text(needles, likely, line, end, places, &separators);
+    const uint8_t *line_end = walk_text(needles, likely, line, end, places, &separators);
     bool is24 = separators == TEXT24_SEPARATORS && plan.format != FORMAT_TEXT27;
     bool is27 = separators == TEXT27_SEPARATORS && plan.format != FORMAT_TEXT24;
     if (__builtin_expect(is24 || is27, 1)) {
@@ -323,10 +345,17 @@ static size_t scan_lines(const Plan &plan, const uint8_t **cursor, const uint8_t
     const bool texts_fill_all = plan.text24.n_columns == plan.n_fields && plan.text27.n_columns == plan.n_fields;
     uint32_t text_form = plan.format == FORMAT_TEXT27 ? FORM_TEXT27 : FORM_TEXT24;
     for (; p < end && n < room; n++, values += plan.n_fields) {
+        uint8_t first = *p;
+        if (texts_fill_all && first > ' ' && (first != '{' || plan.format > FORMAT_JSON) && plan.format != FORMAT_JSON) {
+            size_t walked = scan_short_texts(plan, &p, end, lines + n, values, room - n);
+            n += walked;
+            values += walked * plan.n_fields;
+            if (n == room || p == end) break;
+            first = *p;
+        }
         Line *line = &lines[n];
         line->p = p;
         const uint8_t *line_end;
-        uint8_t first = *p;
         bool is_text = first > ' ' && plan.format != FORMAT_JSON && (first != '{' || plan.format > FORMAT_JSON);
         // A text line's columns fill all values where every field has a column.
         if (!is_text || !texts_fill_all) forget_values(plan, values);

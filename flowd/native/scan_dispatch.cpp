@@ -24,7 +24,8 @@ struct Levels {
         bool bmi = bits && __builtin_cpu_supports("bmi") && __builtin_cpu_supports("bmi2") &&
                    __builtin_cpu_supports("aes");
         if (bmi && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-            __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq"))
+            __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
+            __builtin_cpu_supports("avx512vbmi2"))
             list[n++] = level_avx512;
         if (bmi && __builtin_cpu_supports("avx2")) list[n++] = level_avx2;
         if (bits && __builtin_cpu_supports("sse4.2")) list[n++] = level_sse42;

@@ -70,7 +70,8 @@ class ValueTable {
         Key key;
         if (!make_key(value, end, &key)) return;
         if (slots_ == nullptr && !resize(FIRST_BUCKETS)) return;
-        if (used_ > (mask_ + 1) * 2 && (mask_ + 1) * 2 * WAYS * sizeof(Slot) <= bound_) resize((mask_ + 1) * 2);
+        // At two values a bucket's first slot is too often another's, and the look for it is mispredicted.
+        if (used_ > (mask_ + 1) / 2 && (mask_ + 1) * 2 * WAYS * sizeof(Slot) <= bound_) resize((mask_ + 1) * 2);
         Slot slot;
         std::memcpy(slot.words, key.words, sizeof slot.words);
         slot.n_tag = value.n_tag;
@@ -104,12 +105,13 @@ class ValueTable {
 
     static constexpr int WAYS = 4;
 
-    bool is_empty() const { return slots_ == nullptr; }
-    // The first of the WAYS slots in the bucket for a hash, for a look of one's own before `find`. Not while empty.
-    const Slot *first_slot(uint64_t hash) const { return slots_ + (hash & mask_) * WAYS; }
+    // For a look of one's own before `find`: WAYS slots a bucket, whose number is the hash & bucket_mask(). Null while
+    // empty; `find` moves slots, only `insert` and `clear` change where they are.
+    const Slot *slots() const { return slots_; }
+    size_t bucket_mask() const { return mask_; }
 
   private:
-    static constexpr size_t FIRST_BUCKETS = 64;
+    static constexpr size_t FIRST_BUCKETS = 1024;
     static constexpr uint64_t FREE = ~uint64_t(0);
 
     struct Key {
