@@ -30,11 +30,19 @@ struct Block {
     inline uint64_t eq(const Needle &needle) const {
         return mask(_mm256_cmpeq_epi8(low, needle.bytes), _mm256_cmpeq_epi8(high, needle.bytes));
     }
-    // the needle, and what differs from it only in bit 0x20 (brackets and braces)
-    inline uint64_t eq_fold(const Needle &needle) const {
-        __m256i fold = _mm256_set1_epi8(0x20);
-        return mask(_mm256_cmpeq_epi8(_mm256_or_si256(low, fold), needle.bytes),
-                    _mm256_cmpeq_epi8(_mm256_or_si256(high, fold), needle.bytes));
+    // Brackets and braces, and four other characters: Y, y, _ and DEL.
+    template <typename Needles> inline uint64_t eq_brackets(const Needles &needles) const {
+        __m256i fold = needles.bracket_fold.bytes, wanted = needles.bracket.bytes;
+        return mask(_mm256_cmpeq_epi8(_mm256_or_si256(low, fold), wanted),
+                    _mm256_cmpeq_epi8(_mm256_or_si256(high, fold), wanted));
+    }
+    // Is there anything up to the blank, or a backslash?
+    template <typename Needles> inline bool has_special(const Needles &needles) const {
+        __m256i space = needles.space.bytes, backslash = needles.backslash.bytes;
+        __m256i found = _mm256_or_si256(
+            _mm256_or_si256(_mm256_cmpeq_epi8(_mm256_min_epu8(low, space), low), _mm256_cmpeq_epi8(low, backslash)),
+            _mm256_or_si256(_mm256_cmpeq_epi8(_mm256_min_epu8(high, space), high), _mm256_cmpeq_epi8(high, backslash)));
+        return !_mm256_testz_si256(found, found);
     }
     inline uint64_t at_most(const Needle &needle) const {
         return mask(_mm256_cmpeq_epi8(_mm256_min_epu8(low, needle.bytes), low),
@@ -81,6 +89,7 @@ struct Short {
     }
 };
 
+#include "put_places.hpp"
 #include "short_line.hpp"
 #include "scan_body.hpp"
 #include "find_body.hpp"

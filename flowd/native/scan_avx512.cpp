@@ -28,9 +28,14 @@ struct Block {
     inline uint64_t eq(const Needle &needle) const {
         return in_register(_mm512_cmpeq_epi8_mask(bytes, needle.bytes));
     }
-    // the needle, and what differs from it only in bit 0x20 (brackets and braces)
-    inline uint64_t eq_fold(const Needle &needle) const {
-        return in_register(_mm512_cmpeq_epi8_mask(_mm512_or_si512(bytes, _mm512_set1_epi8(0x20)), needle.bytes));
+    // Brackets and braces, and four other characters: Y, y, _ and DEL.
+    template <typename Needles> inline uint64_t eq_brackets(const Needles &needles) const {
+        return in_register(_mm512_cmpeq_epi8_mask(_mm512_or_si512(bytes, needles.bracket_fold.bytes), needles.bracket.bytes));
+    }
+    // Is there anything up to the blank, or a backslash?
+    template <typename Needles> inline bool has_special(const Needles &needles) const {
+        return !_kortestz_mask64_u8(_mm512_cmple_epu8_mask(bytes, needles.space.bytes),
+                                    _mm512_cmpeq_epi8_mask(bytes, needles.backslash.bytes));
     }
     inline uint64_t at_most(const Needle &needle) const {
         return in_register(_mm512_cmple_epu8_mask(bytes, needle.bytes));
@@ -79,6 +84,16 @@ struct ShortLine {
         return _mm512_add_epi8(_mm512_load_si512(first), _mm512_set1_epi8(static_cast<char>(from)));
     }
 };
+
+// Writes from + the place of each bit, and returns how many they are. More than 32 may be written as 32.
+static inline unsigned put_places(uint64_t bits, unsigned from, uint16_t *out) {
+    __m512i packed = _mm512_maskz_compress_epi8(bits, ShortLine::numbers(0));
+    __m256i first = __builtin_shufflevector(packed, packed, 0, 1, 2, 3);  // the cast warns in some compilers
+    __m512i wide = _mm512_add_epi16(_mm512_cvtepu8_epi16(first),
+                                    _mm512_set1_epi16(static_cast<short>(from)));
+    _mm512_storeu_si512(out, wide);
+    return static_cast<unsigned>(_mm_popcnt_u64(bits));
+}
 
 static inline uint64_t prefix_xor(uint64_t mask) {
     __m128i product = _mm_clmulepi64_si128(_mm_set_epi64x(0, static_cast<int64_t>(mask)), _mm_set1_epi8(-1), 0);

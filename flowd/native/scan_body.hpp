@@ -29,7 +29,7 @@ static inline Block load_tail(const uint8_t *p, const uint8_t *end) {
 
 // The bytes that the walk looks for, made once a call.
 struct Needles {
-    Needle newline{'\n'}, space{' '}, quote{'"'}, backslash{'\\'}, comma{','}, colon{':'}, open{'{'}, close{'}'};
+    Needle newline{'\n'}, space{' '}, quote{'"'}, backslash{'\\'}, comma{','}, colon{':'}, bracket_fold{0x26}, bracket{0x7F};
 };
 
 static inline Block load_block(const uint8_t *p, const uint8_t *end) {
@@ -188,152 +188,159 @@ static inline bool same_tail(const uint8_t *a, const uint8_t *b, size_t n) {
     return load_head(a + n - 8) == load_head(b + n - 8);
 }
 
-// The field whose key begins at p (behind the opening quote), or -1; *value is where its value begins.
-static inline int find_key(const Plan &plan, const uint8_t *p, const uint8_t *end, const uint8_t **value) {
+// The lengths of the wanted keys: most keys of a line have another one.
+struct KeyLengths {
+    static constexpr unsigned LONGEST = 63;  // longer ones share a bit
+    uint64_t bits = 0;
+
+    explicit KeyLengths(const Plan &plan) {
+        for (uint32_t k = 0; k < plan.n_keys; k++) bits |= bit(plan.keys[k].n);
+    }
+    static inline uint64_t bit(uint32_t n) { return uint64_t(1) << (n < LONGEST ? n : LONGEST); }
+    inline bool have(uint32_t n) const { return (bits & bit(n)) != 0; }
+};
+
+// The field that the key of n bytes, its closing quote included, at p names; -1 where it is none. Eight bytes can be read.
+static inline int find_key(const Plan &plan, const uint8_t *p, uint32_t n) {
     uint64_t head = load_head(p);
     for (uint32_t k = 0; k < plan.n_keys; k++) {
         const WantedKey &key = plan.keys[k];
-        if ((head & key.head_mask) != key.head) continue;
-        if (key.n > 8 && (static_cast<size_t>(end - p) <= key.n || !same_tail(p, key.quoted, key.n))) continue;
-        *value = p + key.n + 1;  // behind the closing quote stands the colon
-        return static_cast<int>(key.field);
+        if (key.n == n && (head & key.head_mask) == key.head && (n <= 8 || same_tail(p, key.quoted, n)))
+            return static_cast<int>(key.field);
     }
     return -1;
 }
 
-// The keys to look for, as vector compares: a key can only begin at a place where its last byte's neighbour is the
-// closing quote and one chosen byte is right. With more keys than these, every key of the line is compared by itself.
-constexpr unsigned MOST_PROBES = 4;
+// The places in a line of what parts its top level: the object's `{`, then a colon and a comma for each member in turn,
+// its `}` behind the last one. Longer lines are for the exact way.
+constexpr unsigned MOST_PLACES = 1024;
+constexpr size_t LONGEST_WALK = (size_t(1) << 16) - 128;  // what a place can say, and a block more
 
-struct Probes {
-    unsigned n = 0;
-    size_t reach = 0;  // how far behind a block its loads go
-    Needle byte[MOST_PROBES]{Needle{0}, Needle{0}, Needle{0}, Needle{0}};
-    size_t byte_at[MOST_PROBES], quote_at[MOST_PROBES];
-
-    explicit Probes(const Plan &plan) {
-        if (plan.n_keys > MOST_PROBES) return;
-        for (uint32_t k = 0; k < plan.n_keys; k++) {
-            const WantedKey &key = plan.keys[k];
-            size_t at = key.n > 8 ? (key.n - 1) / 2 : 0;  // keys share beginnings and endings more than middles
-            byte[n] = Needle{static_cast<char>(key.quoted[at])};
-            byte_at[n] = 1 + at;
-            quote_at[n] = key.n;
-            if (quote_at[n] > reach) reach = quote_at[n];
-            n++;
-        }
-    }
-    // Places in the block at p where a wanted key may begin (its opening quote).
-    inline uint64_t find(const Needles &needles, const uint8_t *p) const {
-        uint64_t found = 0;
-        for (unsigned i = 0; i < n; i++)
-            found |= Block::load(p + byte_at[i]).eq(byte[i]) & Block::load(p + quote_at[i]).eq(needles.quote);
-        return found;
-    }
+struct JsonPlaces {
+    uint16_t at[MOST_PLACES + 64];  // a block's places are written before they are counted
+    unsigned n;
 };
 
-// Ends the value of a wanted key. False where it is not as collectors write it.
-static inline bool end_value(Span *span, const uint8_t *value, const uint8_t *value_end) {
-    if (span->n_tag != SPAN_MISSING) return false;  // the key's second value
-    uint64_t n = static_cast<uint64_t>(value_end - value);
-    if (is_blank(value[0]) || is_blank(value[n - 1])) return false;
-    *span = Span{value, span_key(n, TAG_JSON)};
-    return true;
+// Where the walk of a JSON line stands between two blocks.
+struct JsonState {
+    uint64_t inside = 0;        // all ones inside a string
+    uint64_t in_key = 0;        // 1 between a comma and its colon
+    uint64_t key_start = 0;     // 1 where a key must begin with the block
+    uint64_t value_start = 0;   // 1 where a value must
+    uint64_t nested = 0;        // 1 below the top level
+    uint64_t first = 1;         // the object's own `{`, in the first block
+    uint64_t kinds = 1;         // the open brackets' kinds, the innermost in bit 0: 1 is a brace
+    uint64_t odd = 0;           // anything but 0: the line is not as collectors write it
+    unsigned depth = 1;
+};
+
+// One block of a line; `special` ones may hold blanks, a backslash, or the line's end. Returns the place of the object's
+// own `}`, 64 where it is not here, or more where the exact way must look.
+template <bool special>
+static inline __attribute__((always_inline)) unsigned walk_json_block(const Needles &needles, const Block &block,
+                                                                      const uint8_t *p, unsigned from, JsonState &state,
+                                                                      JsonPlaces &places) {
+    constexpr unsigned EXACT = 65;
+    uint64_t within = ~uint64_t(0);
+    uint64_t newlines = 0;
+    if (special) {
+        newlines = block.eq(needles.newline);
+        within = ~newlines & (newlines - 1);
+        if (block.eq(needles.backslash) & within) return EXACT;
+    }
+    uint64_t quotes = block.eq(needles.quote) & within;
+    uint64_t inside = prefix_xor(quotes) ^ state.inside;
+    state.inside = static_cast<uint64_t>(static_cast<int64_t>(inside) >> 63);
+    uint64_t outside = ~(inside | quotes) & within;
+    uint64_t brackets = block.eq_brackets(needles) & outside & ~state.first;
+    uint64_t top = ~uint64_t(0);  // the places at depth 1
+    uint64_t closing = 0;         // the object's own `}`
+    if (brackets) {
+        uint64_t goes_down = 0, comes_up = 0;  // where the top level is left, and met again
+        for (uint64_t rest = brackets; rest; rest &= rest - 1) {
+            unsigned i = lowest(rest);
+            unsigned c = p[i];
+            unsigned opens = (c >> 1) & 1;
+            uint64_t kind = (c >> 5) & 1;
+            // `eq_brackets` takes Y, y, _ and DEL for brackets, too.
+            state.odd |= (((c >> 1) ^ (c >> 2)) & 1) ^ 1;
+            state.odd |= (state.kinds ^ kind) & 1 & (opens ^ 1);
+            state.kinds = opens ? (state.kinds << 1) | kind : state.kinds >> 1;
+            uint64_t edge = static_cast<uint64_t>(state.depth + opens == 2) << i;
+            goes_down |= opens ? edge : 0;
+            comes_up |= opens ? 0 : edge;
+            state.depth += 2 * opens - 1;
+            if (__builtin_expect(state.depth - 1 > 62, 0)) {  // 0, or too deep for `kinds`
+                if (state.depth) return EXACT;
+                closing = uint64_t(1) << i;
+                break;
+            }
+        }
+        // From each place where it goes down up to where it comes up again: they take turns.
+        top = ~(comes_up - goes_down - state.nested);
+        state.nested = state.depth > 1;
+    } else if (state.depth != 1) {
+        return special && newlines ? EXACT : 64;
+    }
+    uint64_t before_end = closing - 1;  // all, where it is not here
+    uint64_t commas = (block.eq(needles.comma) & outside & top & before_end) | state.first;
+    uint64_t colons = block.eq(needles.colon) & outside & top & before_end;
+    state.first = 0;
+    // From each comma up to its colon, if they take turns; where they do not, a bit is not as it should be.
+    uint64_t in_key = colons - commas - state.in_key;
+    uint64_t starts = (commas << 1) | state.key_start;
+    uint64_t value_starts = (colons << 1) | state.value_start;
+    uint64_t no_value = commas | closing;
+    if (special) no_value |= block.at_most(needles.space);
+    state.odd |= ((in_key & (commas | colons)) ^ commas)         // they take turns
+                 | (in_key & outside & ~commas)                  // nothing but a string in a key's place
+                 | ((in_key & quotes & inside) ^ starts)         // one string, and at once
+                 | (value_starts & no_value)                     // no empty or blank value
+                 | (in_key & closing);
+    state.in_key = in_key >> 63;
+    state.key_start = commas >> 63;
+    state.value_start = colons >> 63;
+    places.n += put_places(commas | colons | closing, from, places.at + places.n);
+    if (__builtin_expect(places.n > MOST_PLACES, 0)) return EXACT;
+    if (closing) return lowest(closing);
+    return special && newlines ? EXACT : 64;
 }
 
 // Walks one line that begins with `{`. Returns its end where it is as collectors write it, else null.
-static inline const uint8_t *scan_json(const Needles &needles, const Probes &probes, const Plan &plan,
+static inline const uint8_t *scan_json(const Needles &needles, const KeyLengths &lengths, const Plan &plan,
                                        const uint8_t *line, const uint8_t *end, Span *values) {
-    uint64_t inside_carry = 0, value_carry = 0;  // all ones while inside a string, behind a colon
-    uint64_t start_carry = 0, colon_carry = 0;   // a key (a value) begins with the block's first byte
-    uint64_t kinds = 0;                          // the open brackets' kinds, the innermost in bit 0
-    unsigned depth = 0;
-    int pending = -1;  // the wanted field whose value we are in
-    const uint8_t *pending_value = nullptr;
+    JsonState state;
+    JsonPlaces places;
+    places.n = 0;
+    const uint8_t *line_end;
     for (const uint8_t *p = line;; p += 64) {
         Block block = load_block(p, end);
-        uint64_t newlines = block.eq(needles.newline);
-        uint64_t within = ~newlines & (newlines - 1);
-        uint64_t quotes = block.eq(needles.quote) & within;
-        uint64_t inside = prefix_xor(quotes) ^ inside_carry;
-        inside_carry = static_cast<uint64_t>(static_cast<int64_t>(inside) >> 63);
-        uint64_t plain = ~inside & ~quotes & within;
-        uint64_t brackets = (block.eq_fold(needles.open) | block.eq_fold(needles.close)) & plain;
-        uint64_t odd = block.eq(needles.backslash) & within;
-
-        uint64_t top = depth == 1 ? ~uint64_t(0) : 0;  // the places at depth 1
-        uint64_t opening = 0;                          // the object's own `{`
-        unsigned close_at = 64;                        // the object's own `}`
-        if (brackets) {
-            top = 0;
-            unsigned from = 0;
-            for (uint64_t rest = brackets; rest; rest &= rest - 1) {
-                unsigned i = lowest(rest);
-                if (depth == 1) top |= bits_from(from) & bits_below(i);
-                uint8_t c = p[i];
-                uint64_t kind = (c >> 5) & 1;
-                if ((c & 0x1F) == ('{' & 0x1F)) {
-                    if (depth == 0) opening = uint64_t(1) << i;
-                    if (++depth > 64) return nullptr;
-                    kinds = (kinds << 1) | kind;
-                } else {
-                    if ((kinds & 1) != kind) return nullptr;
-                    kinds >>= 1;
-                    if (--depth == 0) {
-                        close_at = i;
-                        break;
-                    }
-                }
-                from = i + 1;
-            }
-            if (depth == 1) top |= bits_from(from);
-        }
-
-        uint64_t commas = block.eq(needles.comma) & plain & top;
-        uint64_t colons = block.eq(needles.colon) & plain & top;
-        uint64_t in_value = prefix_xor(commas | colons) ^ value_carry;
-        value_carry = static_cast<uint64_t>(static_cast<int64_t>(in_value) >> 63);
-        uint64_t in_key = top & ~in_value & within;
-        uint64_t starts = (((commas | opening) << 1) | start_carry) & within;
-        start_carry = (commas | opening) >> 63;
-        uint64_t value_starts = (colons << 1) | colon_carry;
-        colon_carry = colons >> 63;
-        uint64_t closing = close_at < 64 ? uint64_t(1) << close_at : 0;
-        odd |= (colons & ~in_value) | (commas & in_value)    // they alternate
-               | (plain & in_key & ~commas)                  // nothing but a string in a key's place
-               | ((quotes & inside & in_key) ^ starts)       // one string, and at once
-               | (brackets & ~opening & ~in_value)           // no bracket in a key's place
-               | (value_starts & (commas | closing | block.at_most(needles.space)));  // no empty or blank value
-        if (odd) return nullptr;
-
-        uint64_t keys = starts;
-        if (probes.n && static_cast<size_t>(end - p) >= 64 + probes.reach) keys &= probes.find(needles, p);
-        uint64_t ends = commas | closing;
-        if (keys | (pending >= 0 ? ends : 0)) {
-            // Keys and the ends of values in their order: a value ends before the next key begins.
-            for (;;) {
-                if (pending >= 0) {
-                    // Ends in this block and behind the value's beginning.
-                    uint64_t behind = pending_value > p ? ends & bits_from(static_cast<unsigned>(pending_value - p)) : ends;
-                    if (pending_value >= p + 64 || behind == 0) break;
-                    if (!end_value(&values[pending], pending_value, p + lowest(behind))) return nullptr;
-                    pending = -1;
-                }
-                if (keys == 0) break;
-                const uint8_t *key = p + lowest(keys) + 1;
-                keys &= keys - 1;
-                if (end - key < 8) return nullptr;
-                pending = find_key(plan, key, end, &pending_value);
-            }
-        }
-
-        if (close_at < 64) {
-            const uint8_t *tail = p + close_at + 1;
-            while (tail < end && is_blank(*tail)) tail++;
-            return tail == end || *tail == '\n' ? tail : nullptr;
-        }
-        if (newlines) return nullptr;
+        unsigned from = static_cast<unsigned>(p - line);
+        unsigned closing;
+        if (__builtin_expect(block.has_special(needles), 0))
+            closing = walk_json_block<true>(needles, block, p, from, state, places);
+        else
+            closing = walk_json_block<false>(needles, block, p, from, state, places);
+        if (closing == 64 && from < LONGEST_WALK) continue;
+        if (closing >= 64 || state.odd) return nullptr;
+        line_end = p + closing + 1;
+        while (line_end < end && is_blank(*line_end)) line_end++;
+        if (line_end < end && *line_end != '\n') return nullptr;
+        break;
     }
+    for (unsigned i = 0; i + 2 < places.n; i += 2) {
+        unsigned n = places.at[i + 1] - places.at[i] - 2u;  // without the opening quote, with the closing one
+        if (__builtin_expect(!lengths.have(n), 1)) continue;
+        const uint8_t *key = line + places.at[i] + 2;
+        if (end - key < 8) return nullptr;
+        int field = find_key(plan, key, n);
+        if (field < 0) continue;
+        const uint8_t *value = line + places.at[i + 1] + 1, *value_end = line + places.at[i + 2];
+        if (values[field].n_tag != SPAN_MISSING) return nullptr;  // the key's second value
+        if (is_blank(*value) || is_blank(value_end[-1])) return nullptr;
+        values[field] = Span{value, span_key(static_cast<uint64_t>(value_end - value), TAG_JSON)};
+    }
+    return line_end;
 }
 
 static size_t scan_lines(const Plan &plan, const uint8_t **cursor, const uint8_t *end, Line *lines, Span *values,
@@ -341,7 +348,7 @@ static size_t scan_lines(const Plan &plan, const uint8_t **cursor, const uint8_t
     const uint8_t *p = *cursor;
     size_t n = 0;
     const Needles needles;
-    const Probes probes(plan);
+    const KeyLengths lengths(plan);
     const bool texts_fill_all = plan.text24.n_columns == plan.n_fields && plan.text27.n_columns == plan.n_fields;
     uint32_t text_form = plan.format == FORMAT_TEXT27 ? FORM_TEXT27 : FORM_TEXT24;
     for (; p < end && n < room; n++, values += plan.n_fields) {
@@ -362,7 +369,7 @@ static size_t scan_lines(const Plan &plan, const uint8_t **cursor, const uint8_t
         if (is_text) {
             line_end = scan_text(needles, plan, p, end, values, &text_form, line);
         } else if (first == '{' && plan.format <= FORMAT_JSON) {
-            line_end = scan_json(needles, probes, plan, p, end, values);
+            line_end = scan_json(needles, lengths, plan, p, end, values);
             line->form = FORM_JSON;
             if (__builtin_expect(line_end == nullptr, 0)) {
                 forget_values(plan, values);

@@ -32,11 +32,15 @@ struct Block {
         return mask(vceqq_u8(part[0], needle.bytes), vceqq_u8(part[1], needle.bytes),
                     vceqq_u8(part[2], needle.bytes), vceqq_u8(part[3], needle.bytes));
     }
-    // the needle, and what differs from it only in bit 0x20 (brackets and braces)
-    inline uint64_t eq_fold(const Needle &needle) const {
-        uint8x16_t wanted = needle.bytes, fold = vdupq_n_u8(0x20);
-        return mask(vceqq_u8(vorrq_u8(part[0], fold), needle.bytes), vceqq_u8(vorrq_u8(part[1], fold), needle.bytes),
-                    vceqq_u8(vorrq_u8(part[2], fold), needle.bytes), vceqq_u8(vorrq_u8(part[3], fold), needle.bytes));
+    // Brackets and braces, and four other characters: Y, y, _ and DEL.
+    template <typename Needles> inline uint64_t eq_brackets(const Needles &needles) const {
+        uint8x16_t fold = needles.bracket_fold.bytes, wanted = needles.bracket.bytes;
+        return mask(vceqq_u8(vorrq_u8(part[0], fold), wanted), vceqq_u8(vorrq_u8(part[1], fold), wanted),
+                    vceqq_u8(vorrq_u8(part[2], fold), wanted), vceqq_u8(vorrq_u8(part[3], fold), wanted));
+    }
+    // Is there anything up to the blank, or a backslash?
+    template <typename Needles> inline bool has_special(const Needles &needles) const {
+        return (at_most(needles.space) | eq(needles.backslash)) != 0;
     }
     inline uint64_t at_most(const Needle &needle) const {
         return mask(vcleq_u8(part[0], needle.bytes), vcleq_u8(part[1], needle.bytes),
@@ -50,6 +54,7 @@ static inline uint64_t prefix_xor(uint64_t mask) {
 }
 
 #include "short_words.hpp"
+#include "put_places.hpp"
 #include "short_line.hpp"
 #include "scan_body.hpp"
 #include "find_body.hpp"

@@ -40,8 +40,14 @@ struct Block {
         return bits;
     }
     inline uint64_t eq(const Needle &needle) const { return matches(needle, 0); }
-    // the needle, and what differs from it only in bit 0x20 (brackets and braces)
-    inline uint64_t eq_fold(const Needle &needle) const { return matches(needle, 0x2020202020202020ull); }
+    // Brackets and braces, and four other characters: Y, y, _ and DEL.
+    template <typename Needles> inline uint64_t eq_brackets(const Needles &needles) const {
+        return matches(needles.bracket, needles.bracket_fold.bytes);
+    }
+    // Is there anything up to the blank, or a backslash?
+    template <typename Needles> inline bool has_special(const Needles &needles) const {
+        return (at_most(needles.space) | eq(needles.backslash)) != 0;
+    }
     // For an ASCII needle: adding what is missing to 0x7F carries into the high bit where a byte is larger.
     inline uint64_t at_most(const Needle &needle) const {
         const uint64_t low7 = 0x7F7F7F7F7F7F7F7Full;
@@ -61,6 +67,7 @@ static inline uint64_t prefix_xor(uint64_t mask) {
 }
 
 #include "short_words.hpp"
+#include "put_places.hpp"
 #include "short_line.hpp"
 #include "scan_body.hpp"
 #include "find_body.hpp"

@@ -30,14 +30,19 @@ struct Block {
             bits = (bits << 16) | static_cast<uint32_t>(_mm_movemask_epi8(_mm_cmpeq_epi8(part[i], needle.bytes)));
         return bits;
     }
-    // the needle, and what differs from it only in bit 0x20 (brackets and braces)
-    inline uint64_t eq_fold(const Needle &needle) const {
+    // Brackets and braces, and four other characters: Y, y, _ and DEL.
+    template <typename Needles> inline uint64_t eq_brackets(const Needles &needles) const {
         uint64_t bits = 0;
         for (int i = 3; i >= 0; i--) {
-            __m128i folded = _mm_or_si128(part[i], _mm_set1_epi8(0x20));
-            bits = (bits << 16) | static_cast<uint32_t>(_mm_movemask_epi8(_mm_cmpeq_epi8(folded, needle.bytes)));
+            __m128i folded = _mm_or_si128(part[i], needles.bracket_fold.bytes);
+            bits = (bits << 16) |
+                   static_cast<uint32_t>(_mm_movemask_epi8(_mm_cmpeq_epi8(folded, needles.bracket.bytes)));
         }
         return bits;
+    }
+    // Is there anything up to the blank, or a backslash?
+    template <typename Needles> inline bool has_special(const Needles &needles) const {
+        return (at_most(needles.space) | eq(needles.backslash)) != 0;
     }
     inline uint64_t at_most(const Needle &needle) const {
         uint64_t bits = 0;
@@ -55,6 +60,7 @@ static inline uint64_t prefix_xor(uint64_t mask) {
 }
 
 #include "short_words.hpp"
+#include "put_places.hpp"
 #include "short_line.hpp"
 #include "scan_body.hpp"
 #include "find_body.hpp"
