@@ -17,6 +17,15 @@ struct Needle {
     explicit Needle(char c) : bytes(_mm256_set1_epi8(c)) {}
 };
 
+struct MarkTable {
+    __m256i by_low_half, fold;
+    MarkTable() : by_low_half(_mm256_broadcastsi128_si256(table())), fold(_mm256_set1_epi8(0x20)) {}
+    // By the low half of a byte: the mark that has it, with bit 0x20 set.
+    static inline __m128i table() {
+        return _mm_setr_epi8(0, 0, 0, 0, 0, 0, 0, 0, 0, 0, ':', '{', ',', '}', 0, 0);
+    }
+};
+
 struct Block {
     __m256i low, high;
     static inline Block load(const uint8_t *p) {
@@ -30,7 +39,13 @@ struct Block {
     inline uint64_t eq(const Needle &needle) const {
         return mask(_mm256_cmpeq_epi8(low, needle.bytes), _mm256_cmpeq_epi8(high, needle.bytes));
     }
-    // Brackets and braces, and four other characters: Y, y, _ and DEL.
+    // { } [ ] , : and two control characters, 0x0C and 0x1A.
+    template <typename Needles> inline uint64_t eq_marks(const Needles &needles) const {
+        __m256i by_low_half = needles.marks.by_low_half, fold = needles.marks.fold;
+        return mask(_mm256_cmpeq_epi8(_mm256_shuffle_epi8(by_low_half, low), _mm256_or_si256(low, fold)),
+                    _mm256_cmpeq_epi8(_mm256_shuffle_epi8(by_low_half, high), _mm256_or_si256(high, fold)));
+    }
+    // Brackets and braces, among bytes that are marks.
     template <typename Needles> inline uint64_t eq_brackets(const Needles &needles) const {
         __m256i fold = needles.bracket_fold.bytes, wanted = needles.bracket.bytes;
         return mask(_mm256_cmpeq_epi8(_mm256_or_si256(low, fold), wanted),
@@ -54,6 +69,8 @@ static inline uint64_t prefix_xor(uint64_t mask) {
     __m128i product = _mm_clmulepi64_si128(_mm_set_epi64x(0, static_cast<int64_t>(mask)), _mm_set1_epi8(-1), 0);
     return static_cast<uint64_t>(_mm_cvtsi128_si64(product));
 }
+
+static inline unsigned lowest_or_64(uint64_t mask) { return static_cast<unsigned>(_tzcnt_u64(mask)); }
 
 static inline unsigned select_bit(uint64_t mask, unsigned k) {
     return static_cast<unsigned>(_tzcnt_u64(_pdep_u64(uint64_t(1) << k, mask)));
@@ -89,7 +106,25 @@ struct Short {
     }
 };
 
-#include "put_places.hpp"
+struct Lane16 {
+    __m256i lanes;
+    Lane16() = default;
+    explicit Lane16(uint16_t n) : lanes(_mm256_set1_epi16(static_cast<short>(n))) {}
+    inline __m256i find_sixteen(const uint16_t *places) const {
+        __m256i step = _mm256_sub_epi16(_mm256_loadu_si256(reinterpret_cast<const __m256i *>(places)),
+                                        _mm256_loadu_si256(reinterpret_cast<const __m256i *>(places - 1)));
+        return _mm256_cmpeq_epi16(step, lanes);
+    }
+    inline uint32_t find_half(const uint16_t *places) const {
+        __m256i packed = _mm256_packs_epi16(find_sixteen(places), find_sixteen(places + 16));
+        return static_cast<uint32_t>(_mm256_movemask_epi8(_mm256_permute4x64_epi64(packed, 0xD8)));
+    }
+    inline uint64_t find(const uint16_t *places) const {
+        return find_half(places) | static_cast<uint64_t>(find_half(places + 32)) << 32;
+    }
+};
+
+#include "put_marks.hpp"
 #include "short_line.hpp"
 #include "scan_body.hpp"
 #include "find_body.hpp"

@@ -17,6 +17,20 @@ struct Needle {
     explicit Needle(char c) : bytes(_mm512_set1_epi8(c)) { __asm__("" : "+v"(bytes)); }  // keep it in a register
 };
 
+struct MarkTable {
+    __m512i by_low_half, fold;  // by the low half of a byte: the mark that has it, with bit 0x20 set
+    MarkTable() : by_low_half(_mm512_load_si512(table())), fold(_mm512_set1_epi8(0x20)) {
+        __asm__("" : "+v"(by_low_half));
+        __asm__("" : "+v"(fold));
+    }
+    static inline const uint8_t *table() {
+        alignas(64) static const uint8_t marks[64] = {
+            0, 0, 0, 0, 0, 0, 0, 0, 0, 0, ':', '{', ',', '}', 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, ':', '{', ',', '}', 0, 0,
+            0, 0, 0, 0, 0, 0, 0, 0, 0, 0, ':', '{', ',', '}', 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, ':', '{', ',', '}', 0, 0};
+        return marks;
+    }
+};
+
 struct Block {
     __m512i bytes;
     static inline Block load(const uint8_t *p) { return Block{_mm512_loadu_si512(p)}; }
@@ -28,7 +42,12 @@ struct Block {
     inline uint64_t eq(const Needle &needle) const {
         return in_register(_mm512_cmpeq_epi8_mask(bytes, needle.bytes));
     }
-    // Brackets and braces, and four other characters: Y, y, _ and DEL.
+    // { } [ ] , : and two control characters, 0x0C and 0x1A.
+    template <typename Needles> inline uint64_t eq_marks(const Needles &needles) const {
+        return in_register(_mm512_cmpeq_epi8_mask(_mm512_shuffle_epi8(needles.marks.by_low_half, bytes),
+                                                  _mm512_or_si512(bytes, needles.marks.fold)));
+    }
+    // Brackets and braces, among bytes that are marks.
     template <typename Needles> inline uint64_t eq_brackets(const Needles &needles) const {
         return in_register(_mm512_cmpeq_epi8_mask(_mm512_or_si512(bytes, needles.bracket_fold.bytes), needles.bracket.bytes));
     }
@@ -85,15 +104,34 @@ struct ShortLine {
     }
 };
 
-// Writes from + the place of each bit, and returns how many they are. More than 32 may be written as 32.
-static inline unsigned put_places(uint64_t bits, unsigned from, uint16_t *out) {
-    __m512i packed = _mm512_maskz_compress_epi8(bits, ShortLine::numbers(0));
-    __m256i first = __builtin_shufflevector(packed, packed, 0, 1, 2, 3);  // the cast warns in some compilers
-    __m512i wide = _mm512_add_epi16(_mm512_cvtepu8_epi16(first),
-                                    _mm512_set1_epi16(static_cast<short>(from)));
-    _mm512_storeu_si512(out, wide);
-    return static_cast<unsigned>(_mm_popcnt_u64(bits));
+// Packs a block's marks by the register's own instruction.
+static inline unsigned put_marks(const Block &block, const uint8_t *, uint64_t bits, unsigned from, uint8_t *chars, uint16_t *places) {
+    const unsigned n = static_cast<unsigned>(_mm_popcnt_u64(bits));
+    const __m512i packed = _mm512_maskz_compress_epi8(bits, ShortLine::numbers(0));
+    const __m512i base = _mm512_set1_epi16(static_cast<short>(from));
+    _mm512_storeu_si512(chars, _mm512_maskz_compress_epi8(bits, block.bytes));
+    // Halves by shuffles: the cast to one warns in some compilers.
+    const __m256i low = __builtin_shufflevector(packed, packed, 0, 1, 2, 3);
+    _mm512_storeu_si512(places, _mm512_add_epi16(_mm512_cvtepu8_epi16(low), base));
+    if (__builtin_expect(n > 32, 0)) {
+        const __m256i high = __builtin_shufflevector(packed, packed, 4, 5, 6, 7);
+        _mm512_storeu_si512(places + 32, _mm512_add_epi16(_mm512_cvtepu8_epi16(high), base));
+    }
+    return n;
 }
+
+struct Lane16 {
+    __m512i lanes;
+    Lane16() = default;
+    explicit Lane16(uint16_t n) : lanes(_mm512_set1_epi16(static_cast<short>(n))) {}
+    static inline __m512i steps(const uint16_t *places) {
+        return _mm512_sub_epi16(_mm512_loadu_si512(places), _mm512_loadu_si512(places - 1));
+    }
+    inline uint64_t find(const uint16_t *places) const {
+        return _mm512_kunpackd(_mm512_cmpeq_epi16_mask(steps(places + 32), lanes),
+                               _mm512_cmpeq_epi16_mask(steps(places), lanes));
+    }
+};
 
 static inline uint64_t prefix_xor(uint64_t mask) {
     __m128i product = _mm_clmulepi64_si128(_mm_set_epi64x(0, static_cast<int64_t>(mask)), _mm_set1_epi8(-1), 0);

@@ -14,6 +14,11 @@ struct Needle {
     explicit Needle(char c) : bytes(vdupq_n_u8(static_cast<uint8_t>(c))) {}
 };
 
+struct MarkTable {  // by the low half of a byte: the mark that has it, with bit 0x20 set
+    uint8x16_t by_low_half = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, ':', '{', ',', '}', 0, 0};
+    uint8x16_t fold = vdupq_n_u8(0x20), low_half = vdupq_n_u8(0x0F);
+};
+
 struct Block {
     uint8x16_t part[4];
     static inline Block load(const uint8_t *p) {
@@ -32,7 +37,16 @@ struct Block {
         return mask(vceqq_u8(part[0], needle.bytes), vceqq_u8(part[1], needle.bytes),
                     vceqq_u8(part[2], needle.bytes), vceqq_u8(part[3], needle.bytes));
     }
-    // Brackets and braces, and four other characters: Y, y, _ and DEL.
+    // { } [ ] , : and two control characters, 0x0C and 0x1A.
+    template <typename Needles> inline uint64_t eq_marks(const Needles &needles) const {
+        uint8x16_t same[4];
+        for (int i = 0; i < 4; i++) {
+            uint8x16_t mark = vqtbl1q_u8(needles.marks.by_low_half, vandq_u8(part[i], needles.marks.low_half));
+            same[i] = vceqq_u8(mark, vorrq_u8(part[i], needles.marks.fold));
+        }
+        return mask(same[0], same[1], same[2], same[3]);
+    }
+    // Brackets and braces, among bytes that are marks.
     template <typename Needles> inline uint64_t eq_brackets(const Needles &needles) const {
         uint8x16_t fold = needles.bracket_fold.bytes, wanted = needles.bracket.bytes;
         return mask(vceqq_u8(vorrq_u8(part[0], fold), wanted), vceqq_u8(vorrq_u8(part[1], fold), wanted),
@@ -54,7 +68,8 @@ static inline uint64_t prefix_xor(uint64_t mask) {
 }
 
 #include "short_words.hpp"
-#include "put_places.hpp"
+#include "put_marks.hpp"
+#include "lane16.hpp"
 #include "short_line.hpp"
 #include "scan_body.hpp"
 #include "find_body.hpp"

@@ -13,6 +13,10 @@ struct Needle {
     explicit Needle(char c) : bytes(0x0101010101010101ull * static_cast<uint8_t>(c)) {}
 };
 
+struct MarkTable {
+    Needle fold{0x20}, curly_open{'{'}, curly_close{'}'}, comma{','}, colon{':'};
+};
+
 struct Block {
     uint8_t bytes[64];
     static inline Block load(const uint8_t *p) {
@@ -40,7 +44,13 @@ struct Block {
         return bits;
     }
     inline uint64_t eq(const Needle &needle) const { return matches(needle, 0); }
-    // Brackets and braces, and four other characters: Y, y, _ and DEL.
+    // { } [ ] , : and two control characters, 0x0C and 0x1A.
+    template <typename Needles> inline uint64_t eq_marks(const Needles &needles) const {
+        const MarkTable &marks = needles.marks;
+        return matches(marks.curly_open, marks.fold.bytes) | matches(marks.curly_close, marks.fold.bytes) |
+               matches(marks.comma, marks.fold.bytes) | matches(marks.colon, marks.fold.bytes);
+    }
+    // Brackets and braces, among bytes that are marks.
     template <typename Needles> inline uint64_t eq_brackets(const Needles &needles) const {
         return matches(needles.bracket, needles.bracket_fold.bytes);
     }
@@ -67,7 +77,8 @@ static inline uint64_t prefix_xor(uint64_t mask) {
 }
 
 #include "short_words.hpp"
-#include "put_places.hpp"
+#include "put_marks.hpp"
+#include "lane16.hpp"
 #include "short_line.hpp"
 #include "scan_body.hpp"
 #include "find_body.hpp"

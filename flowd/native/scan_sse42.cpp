@@ -17,6 +17,14 @@ struct Needle {
     explicit Needle(char c) : bytes(_mm_set1_epi8(c)) {}
 };
 
+struct MarkTable {
+    __m128i by_low_half = table(), fold = _mm_set1_epi8(0x20);
+    // By the low half of a byte: the mark that has it, with bit 0x20 set.
+    static inline __m128i table() {
+        return _mm_setr_epi8(0, 0, 0, 0, 0, 0, 0, 0, 0, 0, ':', '{', ',', '}', 0, 0);
+    }
+};
+
 struct Block {
     __m128i part[4];
     static inline Block load(const uint8_t *p) {
@@ -30,7 +38,17 @@ struct Block {
             bits = (bits << 16) | static_cast<uint32_t>(_mm_movemask_epi8(_mm_cmpeq_epi8(part[i], needle.bytes)));
         return bits;
     }
-    // Brackets and braces, and four other characters: Y, y, _ and DEL.
+    // { } [ ] , : and two control characters, 0x0C and 0x1A.
+    template <typename Needles> inline uint64_t eq_marks(const Needles &needles) const {
+        uint64_t bits = 0;
+        for (int i = 3; i >= 0; i--) {
+            __m128i mark = _mm_shuffle_epi8(needles.marks.by_low_half, part[i]);
+            __m128i same = _mm_cmpeq_epi8(mark, _mm_or_si128(part[i], needles.marks.fold));
+            bits = (bits << 16) | static_cast<uint32_t>(_mm_movemask_epi8(same));
+        }
+        return bits;
+    }
+    // Brackets and braces, among bytes that are marks.
     template <typename Needles> inline uint64_t eq_brackets(const Needles &needles) const {
         uint64_t bits = 0;
         for (int i = 3; i >= 0; i--) {
@@ -59,8 +77,27 @@ static inline uint64_t prefix_xor(uint64_t mask) {
     return static_cast<uint64_t>(_mm_cvtsi128_si64(product));
 }
 
+struct Lane16 {
+    __m128i lanes;
+    Lane16() = default;
+    explicit Lane16(uint16_t n) : lanes(_mm_set1_epi16(static_cast<short>(n))) {}
+    inline __m128i find_eight(const uint16_t *places) const {
+        __m128i step = _mm_sub_epi16(_mm_loadu_si128(reinterpret_cast<const __m128i *>(places)),
+                                     _mm_loadu_si128(reinterpret_cast<const __m128i *>(places - 1)));
+        return _mm_cmpeq_epi16(step, lanes);
+    }
+    inline uint64_t find(const uint16_t *places) const {
+        uint64_t bits = 0;
+        for (int i = 3; i >= 0; i--) {
+            __m128i packed = _mm_packs_epi16(find_eight(places + 16 * i), find_eight(places + 16 * i + 8));
+            bits = (bits << 16) | static_cast<uint32_t>(_mm_movemask_epi8(packed));
+        }
+        return bits;
+    }
+};
+
 #include "short_words.hpp"
-#include "put_places.hpp"
+#include "put_marks.hpp"
 #include "short_line.hpp"
 #include "scan_body.hpp"
 #include "find_body.hpp"
