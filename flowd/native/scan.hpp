@@ -5,11 +5,12 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 
 namespace flowd {
 
 enum Form : uint32_t {
-    FORM_JSON = 0,      // a JSON object written compactly, without a backslash: values are filled in
+    FORM_JSON = 0,      // a JSON object written compactly, no key with a backslash: values are filled in
     FORM_TEXT24 = 1,    // 24 columns: values are filled in
     FORM_TEXT27 = 2,    // 27 columns: values are filled in
     FORM_JSON_ODD = 3,  // begins like JSON: the exact way decides

@@ -6,8 +6,8 @@
 //
 // The second pass reads the list, sixty-four at a time: brackets move a depth with a stack of their kinds, and at the top
 // level each comma is followed at once by its colon. So every top-level key is visited, a second one of the same name is
-// seen, and the line is known to balance to its end. Anything else (a backslash, a blank between tokens, a duplicate)
-// sends the line to the exact way.
+// seen, and the line is known to balance to its end. Anything else (a backslash in a key, a blank between tokens, a
+// duplicate) sends the line to the exact way.
 
 static inline uint64_t load_head(const uint8_t *p) {
     uint64_t head;
@@ -87,8 +87,22 @@ struct JsonState {
     uint64_t string_ended = 0;  // 1 behind a closing quote
     uint64_t may_begin = 0;     // 1 behind a bracket, a comma or a colon: a string may begin
     uint64_t value_start = 0;   // 1 behind a colon
+    uint64_t escaped = 0;       // 1 behind a backslash that escapes
+    uint64_t backslashes = 0;   // anything but 0: there are some
     uint64_t odd = 0;           // anything but 0: the line is not as collectors write it
 };
+
+// The bytes that a backslash escapes; *carry is 1 where that is the first byte of the block, then of the next one.
+static inline uint64_t find_escaped(uint64_t backslashes, uint64_t *carry) {
+    uint64_t escaped = *carry;
+    *carry = 0;
+    for (uint64_t rest = backslashes & ~escaped; rest; rest &= ~escaped & (rest - 1)) {
+        uint64_t backslash = rest & -rest;
+        escaped |= backslash << 1;
+        *carry = backslash >> 63;
+    }
+    return escaped;
+}
 
 // One block of the first pass; `special` ones may hold blanks, a backslash, or the line's end. Returns the place of the
 // newline, 64 where it is not here.
@@ -101,7 +115,7 @@ static inline __attribute__((always_inline)) unsigned list_structure(const Needl
     uint64_t marks = block.eq_marks(needles);
     uint64_t colons = block.eq(needles.colon);
     unsigned newline = 64;
-    uint64_t blanks = 0;
+    uint64_t blanks = 0, backslashes = 0;
     if (special) {
         uint64_t newlines = block.eq(needles.newline);
         uint64_t within = ~newlines & (newlines - 1);
@@ -110,12 +124,14 @@ static inline __attribute__((always_inline)) unsigned list_structure(const Needl
         quotes &= within;
         marks &= within & ~blanks;  // two control characters look like a comma and a colon
         colons &= within;
-        state.odd |= block.eq(needles.backslash) & within;
+        backslashes = block.eq(needles.backslash) & within;
+        quotes &= ~find_escaped(backslashes, &state.escaped);
+        state.backslashes |= backslashes;
     }
     uint64_t inside = prefix_xor(quotes) ^ state.inside;
     marks &= ~inside;
     colons &= ~inside;
-    if (special) state.odd |= ((colons << 1) | state.value_start) & blanks;
+    if (special) state.odd |= (((colons << 1) | state.value_start) & blanks) | (backslashes & ~inside);
     uint64_t opening = quotes & inside, closing = quotes & ~inside;
     uint64_t ended = (closing << 1) | state.string_ended;
     uint64_t may_begin = (marks << 1) | state.may_begin;
@@ -128,9 +144,19 @@ static inline __attribute__((always_inline)) unsigned list_structure(const Needl
     return newline;
 }
 
+// Is there a backslash in one of the keys before these colons? It may be a wanted one, written otherwise.
+static inline bool has_escaped_key(const uint8_t *line, const uint16_t *places, uint64_t colons) {
+    for (; colons; colons &= colons - 1) {
+        const uint16_t *colon = places + lowest(colons);
+        if (std::memchr(line + colon[-1], '\\', static_cast<size_t>(colon[0] - colon[-1])) != nullptr) return true;
+    }
+    return false;
+}
+
 // The second pass, behind the `{`. False where the line is not as collectors write it.
 static inline bool read_structure(const Needles &needles, const KeySteps &steps, const Plan &plan, const uint8_t *line,
-                                  const uint8_t *end, const JsonStructure &structure, Span *values) {
+                                  const uint8_t *end, const JsonStructure &structure, bool has_backslashes,
+                                  Span *values) {
     const unsigned n = structure.n;
     const uint16_t *const places = structure.places();
     const Lane16 neighbours{1};
@@ -176,6 +202,7 @@ static inline bool read_structure(const Needles &needles, const KeySteps &steps,
         key_due = commas >> 63;
         value_due = colons >> 63;
         wanted[blocks] = steps.find(places + from) & colons;
+        if (__builtin_expect(has_backslashes, 0) && has_escaped_key(line, places + from, colons)) return false;
         ends[blocks] = value_ends;
     }
     if (odd || depth) return false;
@@ -210,7 +237,7 @@ static inline const uint8_t *scan_json(const Needles &needles, const KeySteps &s
         const uint8_t *bytes = tail.block_at(p, end);
         const Block block = Block::load(bytes);
         const unsigned from = static_cast<unsigned>(p - line);
-        if (__builtin_expect(block.has_special(needles), 0))
+        if (__builtin_expect(block.has_special(needles) || state.escaped, 0))
             newline = list_structure<true>(needles, block, bytes, from, state, structure, n);
         else
             newline = list_structure<false>(needles, block, bytes, from, state, structure, n);
@@ -222,7 +249,7 @@ static inline const uint8_t *scan_json(const Needles &needles, const KeySteps &s
     const uint8_t *line_end = p + newline;
     const uint8_t *behind = line + structure.places()[n - 1] + 1;
     while (behind < line_end && is_blank(*behind)) behind++;
-    if (behind != line_end || !read_structure(needles, steps, plan, line, end, structure, values)) return nullptr;
+    if (behind != line_end || !read_structure(needles, steps, plan, line, end, structure, state.backslashes != 0, values)) return nullptr;
     return line_end;
 }
 
