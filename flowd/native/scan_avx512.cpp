@@ -61,22 +61,22 @@ struct Block {
     }
 };
 
-constexpr unsigned SHORT_LINE = 192;
-
-// A text line of less than 192 bytes: the places of all its separators, packed by the register's own instruction.
+// A text line of less than 192 bytes, or if need be of a block more: the places of all its separators, packed by the
+// register's own instruction.
 struct ShortLine {
-    unsigned n;  // bytes; SHORT_LINE or more where it is no short line
+    unsigned n;       // bytes; as many as were looked at where the line is longer
     // Where columns begin. Behind the last one stand places behind the line, or 255: the number of separators is seen
-    // by where the ones at its end are. Three stores of 64 overlap, each from where the one before has no more places.
-    alignas(64) uint8_t starts[64 * 4];
+    // by where the ones at its end are. Stores of 64 overlap, each from where the one before has no more places.
+    alignas(64) uint8_t starts[64 * 5];
 
     inline bool has_separators(unsigned count) const { return starts[count] <= n && starts[count + 1] > n; }
     // The last column ends with the line, or before its carriage return.
     inline void end_columns(unsigned count, bool has_return) { starts[count + 1] = static_cast<uint8_t>(n + 1 - has_return); }
 
     inline void walk(const Plan &, const Needle &newline, const Needle &space, const uint8_t *line) {
-        const __m512i block0 = _mm512_loadu_si512(line), block1 = _mm512_loadu_si512(line + 64),
-                      block2 = _mm512_loadu_si512(line + 128);
+        __m512i block0 = _mm512_loadu_si512(line), block1 = _mm512_loadu_si512(line + 64),
+                block2 = _mm512_loadu_si512(line + 128);
+        __asm__("" : "+v"(block0), "+v"(block1), "+v"(block2));  // not to be loaded again behind the stores
         const __mmask64 spaces0 = _mm512_cmpeq_epi8_mask(block0, space.bytes);
         const __mmask64 spaces1 = _mm512_cmpeq_epi8_mask(block1, space.bytes);
         const __mmask64 spaces2 = _mm512_cmpeq_epi8_mask(block2, space.bytes);
@@ -90,7 +90,19 @@ struct ShortLine {
         _mm512_storeu_si512(starts + 1, _mm512_mask_compress_epi8(none, spaces0, numbers(1)));
         _mm512_storeu_si512(starts + 1 + below1, _mm512_mask_compress_epi8(none, spaces1, numbers(65)));
         _mm512_storeu_si512(starts + 1 + below2, _mm512_mask_compress_epi8(none, spaces2, numbers(129)));
-        n = end0 < 64 ? end0 : end1 < 64 ? 64 + end1 : 128 + end2;
+        // Sums of what is 64 where there is no newline: which block has it is not to be predicted.
+        n = end0 + (end1 & (0u - (end0 >> 6))) + (end2 & (0u - ((end0 & end1) >> 6)));
+    }
+
+    // Once more, for a line that does not end within three blocks.
+    inline void extend(const Plan &, const Needle &newline, const Needle &space, const uint8_t *line) {
+        unsigned below3 = 0;  // separators in the first three blocks
+        for (unsigned b = 0; b < 3; b++)
+            below3 += static_cast<unsigned>(_mm_popcnt_u64(Block::load(line + 64 * b).eq(space)));
+        const __m512i block = _mm512_loadu_si512(line + 192);
+        const __mmask64 spaces = _mm512_cmpeq_epi8_mask(block, space.bytes);
+        n = 192 + lowest_or_64(_mm512_cmpeq_epi8_mask(block, newline.bytes));
+        _mm512_storeu_si512(starts + 1 + below3, _mm512_mask_compress_epi8(_mm512_set1_epi8(-1), spaces, numbers(193)));
     }
 
     static inline unsigned lowest_or_64(uint64_t mask) { return static_cast<unsigned>(_tzcnt_u64(Block::in_register(mask))); }

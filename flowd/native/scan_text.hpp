@@ -3,12 +3,19 @@
 // Blocks of 64 bytes from the line's start; the newline ends the line, blanks are counted by popcount, and only the wanted
 // separators are located. Lines of less than 192 bytes, nearly all, are walked without a branch that depends on them.
 
+// The tag of a name by its endpoint's type, which ends at `separator`: what is not one of three words is another type. The
+// byte behind the type is in the line, too.
 static inline uint64_t kind_tag(const uint8_t *p, const uint8_t *separator) {
-    if (separator - p != 3) return TAG_NAME_OTHER;
-    if (p[0] == 'n' && p[1] == 'e' && p[2] == 't') return TAG_NAME_NET;
-    if (p[0] == 'p' && p[1] == 'u' && p[2] == 'b') return TAG_NAME_PUB;
-    if (p[0] == 'p' && p[1] == 'v' && p[2] == 't') return TAG_NAME_PVT;
-    return TAG_NAME_OTHER;
+    uint32_t word;
+    std::memcpy(&word, p, 4);
+    uint8_t words[3][4] = {{'n', 'e', 't', ' '}, {'p', 'u', 'b', ' '}, {'p', 'v', 't', ' '}};
+    uint64_t tag = TAG_NAME_OTHER;
+    for (unsigned i = 0; i < 3; i++) {
+        uint32_t kind;
+        std::memcpy(&kind, words[i], 4);
+        tag = word == kind ? TAG_NAME_NET + i : tag;
+    }
+    return separator - p == 3 ? tag : static_cast<uint64_t>(TAG_NAME_OTHER);
 }
 
 constexpr unsigned MOST_SEPARATORS = 32;
@@ -52,7 +59,11 @@ static inline void fill_short_columns(const TextPlan &plan, const uint8_t *line,
 // How far ahead of the line the next ones are asked for: memory answers late, and lines follow each other.
 constexpr size_t FETCH_AHEAD = 2048;
 
-// Walks text lines of less than 192 bytes, as most are, as long as they follow each other: three blocks at once, and no
+constexpr unsigned SHORT_LINE = 192;
+// With one block more, places up to here can be said in a byte.
+constexpr unsigned LONGEST_SHORT_LINE = 250;
+
+// Walks text lines of less than 192 bytes, as most are, or not much longer, as long as they follow each other: three blocks at once, and no
 // branch that depends on where in them things are. Stops before a line of any other kind, and returns how many it walked.
 __attribute__((noinline)) static size_t scan_short_texts(const Plan &plan, const uint8_t **cursor, const uint8_t *end,
                                                          Line *lines, Span *values, size_t room) {
@@ -60,13 +71,16 @@ __attribute__((noinline)) static size_t scan_short_texts(const Plan &plan, const
     const uint8_t *line = *cursor;
     size_t n = 0;
     ShortLine found;
-    for (; n < room && end - line >= static_cast<ptrdiff_t>(SHORT_LINE); n++, values += plan.n_fields) {
+    for (; n < room && end - line >= 256; n++, values += plan.n_fields) {
         __builtin_prefetch(line + FETCH_AHEAD);
         __builtin_prefetch(line + FETCH_AHEAD + 64);
         uint8_t first = line[0];
         if (first <= ' ' || (first == '{' && plan.format == FORMAT_AUTO)) break;
         found.walk(plan, newline, space, line);
-        if (found.n >= SHORT_LINE) break;
+        if (__builtin_expect(found.n >= SHORT_LINE, 0)) {
+            found.extend(plan, newline, space, line);
+            if (found.n > LONGEST_SHORT_LINE) break;
+        }
         const uint8_t *line_end = line + found.n;
         uint32_t form;
         if (found.has_separators(TEXT24_SEPARATORS) && plan.format != FORMAT_TEXT27) {

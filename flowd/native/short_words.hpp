@@ -1,10 +1,8 @@
 // What levels without wide registers for it share: places of set bits, and a short value as four words. Included by
 // scan_<level>.cpp before scan_body.hpp and find_body.hpp, which use them.
 
-// The lowest set bit; 63 or 64 where there is none.
-static inline unsigned lowest_or_64(uint64_t mask) {
-    return static_cast<unsigned>(__builtin_ctzll(mask | uint64_t(1) << 63));
-}
+// The lowest set bit, 64 where there is none.
+static inline unsigned lowest_or_64(uint64_t mask) { return mask ? static_cast<unsigned>(__builtin_ctzll(mask)) : 64; }
 
 static inline unsigned select_bit(uint64_t mask, unsigned k) {
     for (; k; k--) mask &= mask - 1;
