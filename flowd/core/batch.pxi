@@ -48,7 +48,10 @@ cdef int run_batch(Context self, const uint8_t* p, const uint8_t* end, uint32_t 
     cdef Decision decision
     cdef Decision unfiltered         # of every line that is not malformed, where no rule reads anything
     cdef size_t n, i, n_edges = 0
-    cdef uint64_t line_bytes, forgettings, kept_lines
+    cdef uint64_t line_bytes, forgettings
+    cdef uint64_t kept_lines, kept_bytes, errors     # of a block: what is added to for each line stays in registers
+    cdef uint8_t* letters = batch.letters
+    cdef bint invert = batch.invert
     cdef bint is_kept, was_kept = False
     plan.format = form
     look_at_clock(self)
@@ -63,7 +66,7 @@ cdef int run_batch(Context self, const uint8_t* p, const uint8_t* end, uint32_t 
         else:
             for i in range(n):
                 self.block_decisions[i] = unfiltered
-        kept_lines = 0
+        kept_lines = kept_bytes = errors = 0
         for i in range(n):
             line = &self.lines[i]
             decision = self.block_decisions[i]
@@ -81,21 +84,25 @@ cdef int run_batch(Context self, const uint8_t* p, const uint8_t* end, uint32_t 
                     # What was found for the lines behind this one names classes and turns that are no more.
                     find_block(self, i + 1, n, end)
             count_hit(self, decision.rule, line_bytes)
-            batch.errors += decision.errors
+            errors += decision.errors
             if seldom(decision.verdict == c"M"):
                 batch.malformed += 1
                 is_kept = not batch.drop_malformed
             else:
-                is_kept = (decision.verdict != c"D") != batch.invert
-            if batch.letters != NULL:
-                batch.letters[batch.n_lines + i] = decision.verdict
+                is_kept = (decision.verdict != c"D") != invert
+            if letters != NULL:
+                letters[i] = decision.verdict
             kept_lines += is_kept
-            batch.kept_bytes += line_bytes & -<uint64_t> is_kept
+            kept_bytes += line_bytes & -<uint64_t> is_kept
             edges[n_edges] = line.p
             n_edges += is_kept != was_kept
             was_kept = is_kept
         batch.n_lines += n
         batch.kept_lines += kept_lines
+        batch.kept_bytes += kept_bytes
+        batch.errors += errors
+        if letters != NULL:
+            letters += n
     if was_kept:
         edges[n_edges] = end
         n_edges += 1
