@@ -28,6 +28,10 @@ cdef int read_subject(Context self, const Subject* subject, const uint8_t* p, si
     return REACHED_VALUE
 
 
+cdef inline uint32_t column_mapping(Context self, uint32_t field, uint64_t tag) noexcept nogil:
+    return self.program.fields[field].mapping27 if tag == TAG_COLUMN27 else self.program.fields[field].mapping24
+
+
 cdef bint json_of(Context self, uint32_t field, const Span* value, const uint8_t** p, size_t* n) noexcept nogil:
     """The JSON value that a span stands for; NULL for a missing field. False where it is not valid JSON."""
     cdef uint64_t tag = value.n_tag >> 56
@@ -40,8 +44,7 @@ cdef bint json_of(Context self, uint32_t field, const Span* value, const uint8_t
     if tag == TAG_JSON:
         return is_valid_value(p[0], n[0], strictness, self.stack)
     self.mapped.clear()
-    map_column(self.program.fields[field].mapping27 if tag == TAG_COLUMN27 else self.program.fields[field].mapping24,
-               tag, p[0], n[0], self.mapped)
+    map_column(column_mapping(self, field, tag), tag, p[0], n[0], self.mapped)
     p[0] = self.mapped.data()
     n[0] = self.mapped.size()
     return not self.mapped.failed()
@@ -56,6 +59,14 @@ cdef int set_field_states(Context self, uint32_t field, const Span* value) noexc
     cdef size_t n, text_n
     cdef uint32_t i
     cdef int reached
+    cdef uint64_t tag = value.n_tag >> 56
+    if f.are_texts and tag != TAG_JSON and value.n_tag != SPAN_MISSING:
+        # Nobody looks at more than the text of a column that is a string: no JSON is made of it to be read again.
+        if find_column_text(column_mapping(self, field, tag), tag, value.p, value.n_tag & SPAN_BYTES, &text, &text_n):
+            for i in range(f.n_subjects):
+                if match_text(self, &self.program.subjects[f.subjects[i]], text, text_n) < 0:
+                    return -1
+            return 1
     if not json_of(self, field, value, &p, &n):
         return 0
     for i in range(f.n_subjects):
@@ -113,13 +124,15 @@ cdef uint32_t classify(Context self, uint32_t field, const Span* value) noexcept
 cdef inline uint32_t class_of(Context self, uint32_t field, const Span* value, const uint8_t* end) noexcept nogil:
     """The class of a field's value, from the table or made. NO_CLASS where everything must be forgotten first."""
     cdef uint32_t found
+    cdef ValueKey key
     if value.n_tag == SPAN_MISSING:
         if self.missing[field] == NO_CLASS:
             self.missing[field] = classify(self, field, value)
         return self.missing[field]
-    found = self.tables[field].find(value[0], end)
+    key = make_value_key(value[0], end)
+    found = self.tables[field].find(key, value[0])
     if found == NO_CLASS:
         found = classify(self, field, value)
         if found != NO_CLASS:
-            self.tables[field].insert(value[0], end, found)
+            self.tables[field].insert(key, value[0], found)
     return found

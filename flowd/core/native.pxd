@@ -101,6 +101,8 @@ cdef extern from "json.hpp" namespace "flowd" nogil:
 
 cdef extern from "columns.hpp" namespace "flowd" nogil:
     ctypedef uint32_t Mapping "flowd::Mapping"
+    bint find_column_text(uint32_t mapping, uint64_t tag, const uint8_t* p, size_t n, const uint8_t** text,
+                          size_t* text_n)
     void map_column(uint32_t mapping, uint64_t tag, const uint8_t* p, size_t n, Bytes& out)
     uint32_t walk_columns(const Plan& plan, const uint8_t* p, size_t n, Span* values)
 
@@ -122,12 +124,15 @@ cdef extern from "ruby_print.hpp" namespace "flowd" nogil:
         void print_value "print"(const uint8_t* p, size_t n, Bytes& out)
 
 cdef extern from "value_table.hpp" namespace "flowd" nogil:
+    cdef cppclass ValueKey "flowd::ValueTable::Key":
+        pass
+    ValueKey make_value_key "flowd::ValueTable::make_key"(const Span& value, const uint8_t* end)
     cdef cppclass ValueTable:
         ValueTable() except +
         void set_bound(size_t n)
         size_t bytes()
-        uint32_t find(const Span& value, const uint8_t* end)
-        void insert(const Span& value, const uint8_t* end, uint32_t value_class)
+        uint32_t find(const ValueKey& key, const Span& value)
+        void insert(const ValueKey& key, const Span& value, uint32_t value_class)
         void clear()
     ValueTable* make_tables(size_t n)
     void delete_tables(ValueTable* tables)

@@ -71,6 +71,7 @@ cdef struct Subject:        # what some predicates look at: a field, or a value 
 cdef struct Field:
     uint32_t* subjects
     uint32_t n_subjects
+    bint are_texts                   # no subject has a path or looks at the value itself
     uint32_t mapping24
     uint32_t mapping27
 

@@ -128,6 +128,10 @@ cdef class Program:
         for i in range(self.n_fields):
             self.fields[i].subjects = self.memory.keep_ids(of_field[i])
             self.fields[i].n_subjects = len(of_field[i])
+            self.fields[i].are_texts = True
+            for s in of_field[i]:
+                if self.subjects[s].n_path or self.subjects[s].reading == READ_VALUE:
+                    self.fields[i].are_texts = False
         return 0
 
     cdef int build_predicates(self, predicates) except -1:

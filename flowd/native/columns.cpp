@@ -4,9 +4,30 @@ namespace flowd {
 
 namespace {
 
+// Must any of these bytes be written with a backslash?
+bool has_escapes(const uint8_t *p, size_t n) {
+    constexpr uint64_t ones = 0x0101010101010101u, highs = ones << 7;
+    uint64_t found = 0;
+    size_t i = 0;
+    for (; n - i >= 8; i += 8) {
+        uint64_t word;
+        std::memcpy(&word, p + i, 8);
+        uint64_t quotes = word ^ (ones * '"'), backslashes = word ^ (ones * '\\');
+        found |= ((quotes - ones) & ~quotes) | ((backslashes - ones) & ~backslashes) | ((word - ones * 0x20) & ~word);
+    }
+    bool in_rest = false;
+    for (; i < n; i++) in_rest |= p[i] == '"' || p[i] == '\\' || p[i] < 0x20;
+    return in_rest || (found & highs) != 0;
+}
+
 void push_string(const uint8_t *p, size_t n, Bytes &out) {
     static const char digits[] = "0123456789abcdef";
     out.push('"');
+    if (!has_escapes(p, n)) {
+        out.append(p, n);
+        out.push('"');
+        return;
+    }
     for (size_t i = 0; i < n; i++) {
         uint8_t c = p[i];
         if (c == '"' || c == '\\') {
@@ -22,8 +43,6 @@ void push_string(const uint8_t *p, size_t n, Bytes &out) {
     }
     out.push('"');
 }
-
-void push_string(const char *text, Bytes &out) { push_string(reinterpret_cast<const uint8_t *>(text), std::strlen(text), out); }
 
 bool is(const uint8_t *p, size_t n, const char *text) { return n == std::strlen(text) && std::memcmp(p, text, n) == 0; }
 
@@ -165,20 +184,50 @@ uint32_t walk_columns(const Plan &plan, const uint8_t *p, size_t n, Span *values
     return FORM_TEXT27;
 }
 
-void map_column(uint32_t mapping, uint64_t tag, const uint8_t *p, size_t n, Bytes &out) {
-    bool is_dash = is(p, n, "-");
+bool find_column_text(uint32_t mapping, uint64_t tag, const uint8_t *p, size_t n, const uint8_t **text, size_t *text_n) {
+    const char *other = nullptr;  // what stands for the column's own bytes
     switch (mapping) {
     case MAP_STRING:
-        push_string(p, n, out);
         break;
+    case MAP_NULLABLE_STRING:
+        if (is(p, n, "-")) return false;
+        break;
+    case MAP_REPORTER:
+        other = is(p, n, "out") ? "src" : is(p, n, "in") ? "dst" : nullptr;
+        break;
+    case MAP_TYPE:
+        other = is(p, n, "pub") || is(p, n, "pvt") ? "net" : nullptr;
+        break;
+    case MAP_NAME:
+        other = is_aggregate(tag, p, n) ? "-" : nullptr;
+        break;
+    case MAP_NAME_AGGR:
+        other = tag == TAG_NAME_PUB ? "pub" : tag == TAG_NAME_PVT ? "pvt" : nullptr;
+        break;
+    case MAP_PROTOCOL:
+        other = protocol_name(p, n);
+        break;
+    default:
+        return false;
+    }
+    *text = other ? reinterpret_cast<const uint8_t *>(other) : p;
+    *text_n = other ? std::strlen(other) : n;
+    return true;
+}
+
+void map_column(uint32_t mapping, uint64_t tag, const uint8_t *p, size_t n, Bytes &out) {
+    const uint8_t *text;
+    size_t text_n;
+    if (find_column_text(mapping, tag, p, n, &text, &text_n)) {
+        push_string(text, text_n, out);
+        return;
+    }
+    switch (mapping) {
     case MAP_INTEGER:
         push_integer(p, n, out);
         break;
-    case MAP_NULLABLE_STRING:
-        is_dash ? out.append("null") : push_string(p, n, out);
-        break;
     case MAP_NULLABLE_INTEGER:
-        is_dash ? out.append("null") : push_integer(p, n, out);
+        is(p, n, "-") ? out.append("null") : push_integer(p, n, out);
         break;
     case MAP_LABELS:
         push_list("labels", p, n, out);
@@ -186,28 +235,8 @@ void map_column(uint32_t mapping, uint64_t tag, const uint8_t *p, size_t n, Byte
     case MAP_POLICIES:
         push_list("all_policies", p, n, out);
         break;
-    case MAP_PROTOCOL: {
-        const char *name = protocol_name(p, n);
-        name ? push_string(name, out) : push_string(p, n, out);
-        break;
-    }
-    case MAP_REPORTER:
-        is(p, n, "out") ? push_string("src", out) : is(p, n, "in") ? push_string("dst", out) : push_string(p, n, out);
-        break;
-    case MAP_TYPE:
-        is(p, n, "pub") || is(p, n, "pvt") ? push_string("net", out) : push_string(p, n, out);
-        break;
-    case MAP_NAME:
-        is_aggregate(tag, p, n) ? push_string("-", out) : push_string(p, n, out);
-        break;
-    case MAP_NAME_AGGR:
-        if (tag == TAG_NAME_PUB)
-            push_string("pub", out);
-        else if (tag == TAG_NAME_PVT)
-            push_string("pvt", out);
-        else
-            push_string(p, n, out);
-        break;
+    default:  // MAP_NULLABLE_STRING, which has no text
+        out.append("null");
     }
 }
 

@@ -25,6 +25,9 @@ enum Mapping : uint32_t {
     MAP_POLICIES = 10,       // `[a b]` is {"all_policies":["a","b"]}, `-` is null
 };
 
+// A column whose JSON value is a string: its text, without making one. False where it is none of these.
+bool find_column_text(uint32_t mapping, uint64_t tag, const uint8_t *p, size_t n, const uint8_t **text, size_t *text_n);
+
 // Writes the JSON value of a column.
 void map_column(uint32_t mapping, uint64_t tag, const uint8_t *p, size_t n, Bytes &out);
 

@@ -100,12 +100,16 @@ using FindClasses = void (*)(ValueTable *tables, const uint32_t *missing, const 
 // The hash of a value of at most 32 bytes, padded with zeros: each level has one that it computes fast.
 using HashShort = uint64_t (*)(const uint64_t *words, uint64_t n_tag);
 
+// The same for a value at p, where 32 bytes can be read; writes it into `words`, padded.
+using ReadShort = uint64_t (*)(const uint8_t *p, uint64_t n_tag, uint64_t *words);
+
 // The best level that this machine runs, or the one that FLOWD_SIMD names where the machine has it.
 struct SimdLevel {
     const char *name;
     ScanLines scan_lines;
     FindClasses find_classes;
     HashShort hash_short;
+    ReadShort read_short;
 };
 const SimdLevel &simd_level();
 // The levels that this machine runs, best first; a null name ends the list.

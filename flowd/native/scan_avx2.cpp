@@ -90,6 +90,7 @@ struct Short {
     }
     static inline __m256i load_all(const uint8_t *p) { return _mm256_loadu_si256(reinterpret_cast<const __m256i *>(p)); }
     static inline Short of_words(const uint64_t *words) { return Short{load_all(reinterpret_cast<const uint8_t *>(words))}; }
+    inline void store(uint64_t *words) const { _mm256_storeu_si256(reinterpret_cast<__m256i *>(words), bytes); }
     inline bool equals(const uint64_t *words) const {
         return _mm256_movemask_epi8(_mm256_cmpeq_epi8(bytes, of_words(words).bytes)) == -1;
     }
@@ -133,7 +134,7 @@ struct Lane16 {
 }  // namespace
 
 extern const SimdLevel level_avx2;
-const SimdLevel level_avx2 = {"avx2", avx2::scan_lines, avx2::find_classes, avx2::hash_short};
+const SimdLevel level_avx2 = {"avx2", avx2::scan_lines, avx2::find_classes, avx2::hash_short, avx2::read_short};
 
 }  // namespace flowd
 

@@ -164,6 +164,7 @@ struct Short {
     static inline Short of_words(const uint64_t *words) {
         return Short{_mm256_loadu_si256(reinterpret_cast<const __m256i *>(words))};
     }
+    inline void store(uint64_t *words) const { _mm256_storeu_si256(reinterpret_cast<__m256i *>(words), bytes); }
     inline bool equals(const uint64_t *words) const {
         return _mm256_cmpneq_epi64_mask(bytes, of_words(words).bytes) == 0;
     }
@@ -187,7 +188,8 @@ struct Short {
 }  // namespace
 
 extern const SimdLevel level_avx512;
-const SimdLevel level_avx512 = {"avx512", avx512::scan_lines, avx512::find_classes, avx512::hash_short};
+const SimdLevel level_avx512 = {
+    "avx512", avx512::scan_lines, avx512::find_classes, avx512::hash_short, avx512::read_short};
 
 }  // namespace flowd
 

@@ -78,7 +78,7 @@ static inline uint64_t prefix_xor(uint64_t mask) {
 }  // namespace
 
 extern const SimdLevel level_neon;
-const SimdLevel level_neon = {"neon", neon::scan_lines, neon::find_classes, neon::hash_short};
+const SimdLevel level_neon = {"neon", neon::scan_lines, neon::find_classes, neon::hash_short, neon::read_short};
 
 }  // namespace flowd
 #endif

@@ -87,6 +87,7 @@ static inline uint64_t prefix_xor(uint64_t mask) {
 }  // namespace
 
 extern const SimdLevel level_portable;
-const SimdLevel level_portable = {"portable", portable::scan_lines, portable::find_classes, portable::hash_short};
+const SimdLevel level_portable = {
+    "portable", portable::scan_lines, portable::find_classes, portable::hash_short, portable::read_short};
 
 }  // namespace flowd

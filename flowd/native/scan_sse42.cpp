@@ -106,7 +106,7 @@ struct Lane16 {
 }  // namespace
 
 extern const SimdLevel level_sse42;
-const SimdLevel level_sse42 = {"sse42", sse42::scan_lines, sse42::find_classes, sse42::hash_short};
+const SimdLevel level_sse42 = {"sse42", sse42::scan_lines, sse42::find_classes, sse42::hash_short, sse42::read_short};
 
 }  // namespace flowd
 

@@ -24,6 +24,9 @@ struct Short {
         return value;
     }
     static inline Short of_words(const uint64_t *words) { return Short{{words[0], words[1], words[2], words[3]}}; }
+    inline void store(uint64_t *out) const {
+        for (unsigned i = 0; i < 4; i++) out[i] = words[i];
+    }
     inline bool equals(const uint64_t *other) const {
         return ((words[0] ^ other[0]) | (words[1] ^ other[1]) | (words[2] ^ other[2]) | (words[3] ^ other[3])) == 0;
     }

@@ -1,5 +1,7 @@
 #include "utf8.hpp"
 
+#include <cstring>
+
 namespace flowd {
 
 namespace {
@@ -42,6 +44,21 @@ unsigned read_subpart(const uint8_t *p, const uint8_t *end, bool *is_valid) {
 TextTraits read_traits(const uint8_t *p, size_t n) {
     TextTraits traits{true, true, false};
     const uint8_t *end = p + n;
+    constexpr uint64_t ones = 0x0101010101010101u, highs = ones << 7;
+    if (n >= 8) {  // eight at a time where all are ASCII, as they nearly always are; the last eight may be seen twice
+        uint64_t seen = 0, newlines = 0;
+        for (size_t i = 0; i < n; i += 8) {
+            uint64_t word;
+            std::memcpy(&word, p + (i + 8 <= n ? i : n - 8), 8);
+            uint64_t other = word ^ (ones * '\n');
+            seen |= word;
+            newlines |= (other - ones) & ~other;
+        }
+        if ((seen & highs) == 0) {
+            traits.has_newline = (newlines & highs) != 0;
+            return traits;
+        }
+    }
     while (p < end) {
         if (*p < 0x80) {
             if (*p == '\n') traits.has_newline = true;

@@ -48,11 +48,24 @@ class ValueTable {
     void set_bound(size_t bytes) { bound_ = bytes; }
     size_t bytes() const { return (slots_ ? (mask_ + 1) * WAYS * sizeof(Slot) : 0) + arena_room_; }
 
-    // The class of the value, or NONE. Reads whole words: `end` is the end of the readable buffer.
-    inline uint32_t find(const Span &value, const uint8_t *end) {
+    // What a value is looked up by, and inserted by: made once for both.
+    struct Key {
+        uint64_t words[4];
+        uint64_t hash;
+        bool is_kept;  // values that are too long are not
+    };
+
+    // Reads whole words: `end` is the end of the readable buffer.
+    static Key make_key(const Span &value, const uint8_t *end) {
         Key key;
-        if (!make_key(value, end, &key)) return NONE;
-        if (slots_ == nullptr) return NONE;
+        key.is_kept = make_key(value, end, &key);
+        return key;
+    }
+
+    // The class of the value, or NONE.
+    inline uint32_t find(const Span &value, const uint8_t *end) { return find(make_key(value, end), value); }
+    inline uint32_t find(const Key &key, const Span &value) {
+        if (slots_ == nullptr || !key.is_kept) return NONE;
         Slot *bucket = slots_ + (key.hash & mask_) * WAYS;
         if (matches(bucket[0], key, value)) return bucket[0].value_class;
         for (int i = 1; i < WAYS; i++) {
@@ -66,12 +79,10 @@ class ValueTable {
         return NONE;
     }
 
-    void insert(const Span &value, const uint8_t *end, uint32_t value_class) {
-        Key key;
-        if (!make_key(value, end, &key)) return;
+    void insert(const Key &key, const Span &value, uint32_t value_class) {
+        if (!key.is_kept) return;
         if (slots_ == nullptr && !resize(FIRST_BUCKETS)) return;
-        // At two values a bucket's first slot is too often another's, and the look for it is mispredicted.
-        if (used_ > (mask_ + 1) / 2 && (mask_ + 1) * 2 * WAYS * sizeof(Slot) <= bound_) resize((mask_ + 1) * 2);
+        if (used_ > most_used() && (mask_ + 1) * 2 * WAYS * sizeof(Slot) <= bound_) resize((mask_ + 1) * 2);
         Slot slot;
         std::memcpy(slot.words, key.words, sizeof slot.words);
         slot.n_tag = value.n_tag;
@@ -112,32 +123,23 @@ class ValueTable {
 
   private:
     static constexpr size_t FIRST_BUCKETS = 1024;
+    static constexpr size_t SPARSE_BUCKETS = 2048;  // 400 KiB
     static constexpr uint64_t FREE = ~uint64_t(0);
 
-    struct Key {
-        uint64_t words[4];
-        uint64_t hash;
-    };
-
-    // The first n of the 32 bytes at p, the others zero.
-    static void load_short(const uint8_t *p, uint64_t n, uint64_t *words) {
-        alignas(16) static const uint8_t masks[2 * SHORT] = {
-            255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255,
-            255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255};
-        const uint8_t *mask = masks + SHORT - n;
-        for (int i = 0; i < 4; i++) words[i] = load_word(p + 8 * i) & load_word(mask + 8 * i);
-    }
+    // A bucket's first slot should not be another value's, since then the look for it is mispredicted; but what does not
+    // stay in the second-level cache costs more than that.
+    size_t most_used() const { return mask_ < SPARSE_BUCKETS ? (mask_ + 1) / 2 : (mask_ + 1) * 2; }
 
     static bool make_key(const Span &value, const uint8_t *end, Key *key) {
         uint64_t n = value.n_tag & SPAN_BYTES;
         if (n > SHORT) return make_long_key(value, n, key);
         if (__builtin_expect(static_cast<size_t>(end - value.p) >= SHORT, 1)) {
-            load_short(value.p, n, key->words);
+            key->hash = simd_level().read_short(value.p, value.n_tag, key->words);
         } else {
             std::memset(key->words, 0, sizeof key->words);
             std::memcpy(key->words, value.p, n);
+            key->hash = simd_level().hash_short(key->words, value.n_tag);
         }
-        key->hash = simd_level().hash_short(key->words, value.n_tag);
         return true;
     }
 
