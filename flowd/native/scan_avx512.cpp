@@ -106,13 +106,13 @@ struct ShortLine {
     }
 
     static inline unsigned lowest_or_64(uint64_t mask) { return static_cast<unsigned>(_tzcnt_u64(Block::in_register(mask))); }
-    // from, from + 1, ... from + 63
+    // from, from + 1, ... from + 63, and 255 at most: what is behind a line must not look like its beginning
     static inline __m512i numbers(int from) {
         alignas(64) static const uint8_t first[64] = {
             0,  1,  2,  3,  4,  5,  6,  7,  8,  9,  10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21,
             22, 23, 24, 25, 26, 27, 28, 29, 30, 31, 32, 33, 34, 35, 36, 37, 38, 39, 40, 41, 42, 43,
             44, 45, 46, 47, 48, 49, 50, 51, 52, 53, 54, 55, 56, 57, 58, 59, 60, 61, 62, 63};
-        return _mm512_add_epi8(_mm512_load_si512(first), _mm512_set1_epi8(static_cast<char>(from)));
+        return _mm512_adds_epu8(_mm512_load_si512(first), _mm512_set1_epi8(static_cast<char>(from)));
     }
 };
 
