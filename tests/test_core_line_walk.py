@@ -63,8 +63,10 @@ def text_lines() -> Iterator[Case]:
             ending = draw.choice(("\n", "\n", "\r\n"))
             verdict = "M" if count not in (24, 27) else "D" if namespace == "drop" else "K"
             yield Case((line + ending).encode(), verdict)
-            if draw.random() < 0.5:
-                yield Case(b"x" + b" " * draw.randrange(30, 290) + b"\n", "M")
+            # The first blank behind the line often stands at a border of what is looked at with it.
+            word = draw.choice((127, 191, 254, 255, 256)) - len(line + ending)
+            if word > 0:
+                yield Case(b"x" * word + b" " * draw.randrange(30, 290) + b"\n", "M")
 
 
 def judge(line: str, *keys: str) -> str:
