@@ -68,9 +68,10 @@ cdef class Context:
         self.total_lines = <uint64_t*> calloc(program.n_rules + 1, sizeof(uint64_t))
         self.total_bytes = <uint64_t*> calloc(program.n_rules + 1, sizeof(uint64_t))
         if (self.tables == NULL or self.missing == NULL or self.tuple_ == NULL or self.words == NULL
-                or self.block_classes == NULL or self.block_decisions == NULL or self.states == NULL or self.gathered == NULL or self.linear_ids == NULL
-                or self.lines == NULL or self.spans == NULL or self.hit_lines == NULL or self.hit_bytes == NULL
-                or self.hit_rules == NULL or self.total_lines == NULL or self.total_bytes == NULL):
+                or self.block_classes == NULL or self.block_decisions == NULL or self.states == NULL
+                or self.gathered == NULL or self.linear_ids == NULL or self.lines == NULL or self.spans == NULL
+                or self.hit_lines == NULL or self.hit_bytes == NULL or self.hit_rules == NULL
+                or self.total_lines == NULL or self.total_bytes == NULL):
             raise MemoryError()
         self.match_param = new_match_param(STEP_LIMIT)
         self.small_match_param = new_match_param(SMALL_STEP_LIMIT)
