@@ -73,6 +73,7 @@ def _measure(settings: Settings, counts: tuple[int, ...], cardinality: Cardinali
             ratio=speed_ratios(times[str(count)], times["1"]),
             target=Target(ratio=LEAST_SHARE) if count == SHARE_AT and cardinality == "low" else None,
             note=f"compiled in {took_s:.2f} s",
+            is_own_peer=True,
         )
         for count, (_, took_s) in compiled.items()
     ]

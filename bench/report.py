@@ -23,6 +23,8 @@ from flowd._core import engine_versions, simd
 from flowd._version import __version__
 from flowd.cli.table import render_table
 
+FORMAT = 2
+"""Of results.json: raised where a program that read the one before would misread it."""
 HEADERS = ("WHAT", "FIGURE", "LEAST–MOST", "PEER", "PEER'S", "RATIO", "TARGET", "REACHED")
 RIGHT = ("FIGURE", "LEAST–MOST", "PEER'S", "RATIO")
 BEGIN, END = "<!-- report -->\n", "<!-- /report -->"
@@ -64,10 +66,11 @@ def write_report(directory: Path, rows: Sequence[Row], settings: Settings, machi
     """Writes results.json and report.md; returns the latter's path."""
     directory.mkdir(parents=True, exist_ok=True)
     results = {
+        "format": FORMAT,
         "machine": machine,
         "scale": asdict(settings.scale),
         "corpora": settings.describe_corpora(),
-        "rows": [{**asdict(row), "is_reached": row.is_reached} for row in rows],
+        "rows": [{**asdict(row), "less_is_better": row.less_is_better, "is_reached": row.is_reached} for row in rows],
     }
     (directory / "results.json").write_text(json.dumps(results, indent=1) + "\n")
     page = directory / "report.md"

@@ -41,8 +41,9 @@ def test_each_part_writes_its_rows_and_what_they_rest_on(part: str, tmp_path: Pa
     found: dict[str, Any] = json.loads(results.read_text())
     assert {row["part"] for row in found["rows"]} == {part}
     assert len(found["rows"]) >= ROWS[part]
-    assert all(least <= median <= most for median, least, most in (row["figure"] for row in found["rows"]))
-    assert all(median > 0 for median, _, _ in (row["figure"] for row in found["rows"]))
+    figures = [row["figure"] for row in found["rows"]]
+    assert all(0 < figure["least"] <= figure["median"] <= figure["most"] for figure in figures)
+    assert all(figure["least"] == min(figure["runs"]) for figure in figures)
     assert found["scale"]["name"] == "quick"
     assert all(len(corpus["sha256"]) == 64 and corpus["seed"] for corpus in found["corpora"])
     assert {"cpu", "cores", "kernel", "python", "simd", "engines"} <= found["machine"].keys()
@@ -73,8 +74,8 @@ def test_contestants_run_in_turns_and_the_warm_up_does_not_count() -> None:
 
 
 def test_ratios_are_of_runs_side_by_side() -> None:
-    assert ratios([1.0, 4.0, 9.0], [1.0, 2.0, 3.0]) == Spread(2.0, 1.0, 3.0)
-    assert speed_ratios([1.0, 2.0], [2.0, 4.0]) == Spread(2.0, 2.0, 2.0)
+    assert ratios([1.0, 4.0, 9.0], [1.0, 2.0, 3.0]) == Spread(2.0, 1.0, 3.0, (1.0, 2.0, 3.0))
+    assert speed_ratios([1.0, 2.0], [2.0, 4.0]) == Spread(2.0, 2.0, 2.0, (2.0, 2.0))
 
 
 def test_a_target_is_reached_by_all_that_it_asks_for() -> None:
