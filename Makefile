@@ -6,10 +6,10 @@ RUN := $(VENV)/bin/python
 JOBS ?= 2
 NATIVE := flowd/_core.pyx $(wildcard flowd/core/*) $(wildcard flowd/native/*)
 SYSTEM := g++ pkg-config libonig-dev libvectorscan-dev
-TEST_SYSTEM := ruby rsyslog rsyslog-czmq libzmq3-dev libmsgpack-dev
+TEST_SYSTEM := ruby rsyslog rsyslog-czmq libzmq3-dev libmsgpack-dev valgrind
 BENCH_SYSTEM := ripgrep mawk jq
 
-.PHONY: help build demo test bench soak lint sanitize fuzz clean
+.PHONY: help build demo test bench instructions soak lint sanitize fuzz clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -37,6 +37,10 @@ test: build ## every test, over both engines; ends with pytest's summary
 bench: build ## the benchmarks, with their peers in the same run; the report is bench/results/report.md
 	@tools/system-packages $(BENCH_SYSTEM)
 	@$(RUN) bench/run.py
+
+instructions: build ## the core's instructions for a line, counted by valgrind, beside what is expected: more than 3 % more fails
+	@tools/system-packages valgrind
+	@$(RUN) bench/instructions.py
 
 soak: build ## 1,000 rounds of kill -9, and consumers that stand still: 20 minutes; the report is build/soak/soak.md
 	@$(RUN) tests/soak/run.py

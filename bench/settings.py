@@ -45,6 +45,17 @@ NAMES_FILTER: Final = """\
 """
 """The documented filter on the cluster's own names."""
 
+POD_FILTER: Final = """\
+<filter flows>
+  @type grep
+  <exclude>
+    key source_name
+    pattern /^ledger-/
+  </exclude>
+</filter>
+"""
+"""A filter on pods' names, of which aggregation level 0 has new ones on nearly every line."""
+
 
 @dataclass(frozen=True, slots=True)
 class Scale:
