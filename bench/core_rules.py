@@ -8,7 +8,7 @@ that shows what a value costs when it is seen for the first time.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from core_filter import GB, over
 from measure import Row, Target, one_core, rates, run_in_turns, speed_ratios, timed
@@ -34,14 +34,14 @@ def run(settings: Settings) -> list[Row]:
     return [*low, *_measure(settings, fewer, "high", settings.scale.rules_bytes // HIGH_PART)]
 
 
-def write_rules(count: int, field: str) -> str:
-    """A filter text with so many exclude rules."""
-    return "".join(_write_sections(count, field))
+def write_rules(count: int, field: str, patterns: Sequence[str] = PATTERNS) -> str:
+    """A filter text with so many exclude rules, each in a section of its own, of these patterns in turn."""
+    return "".join(_write_sections(count, field, patterns))
 
 
-def _write_sections(count: int, field: str) -> Iterator[str]:
+def _write_sections(count: int, field: str, patterns: Sequence[str]) -> Iterator[str]:
     for number in range(count):
-        pattern = PATTERNS[number % len(PATTERNS)].format(number)
+        pattern = patterns[number % len(patterns)].format(number)
         yield f"<filter flows>\n  @type grep\n  <exclude>\n    key {field}\n    pattern /{pattern}/\n  </exclude>\n"
         yield "</filter>\n"
 

@@ -28,8 +28,12 @@ GLANCE_S = 0.005
 
 
 def child_environment() -> dict[str, str]:
-    """The environment in which `python -m flowd` runs this checkout, installed or not, free of settings of the user."""
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("FLOWD_")}
+    """The environment in which `python -m flowd` runs this checkout, installed or not, free of settings of the user.
+
+    Python may write its bytecode: an installed flowd has it, and without it start-up is compilation.
+    """
+    kept = (name for name in os.environ if not name.startswith("FLOWD_") and name != "PYTHONDONTWRITEBYTECODE")
+    environment = {name: os.environ[name] for name in kept}
     environment["PYTHONPATH"] = os.pathsep.join(filter(None, (str(ROOT), environment.get("PYTHONPATH"))))
     return environment
 

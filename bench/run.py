@@ -27,10 +27,13 @@ PARTS = {
     "core": "core_filter",
     "rules": "core_rules",
     "conditions": "core_conditions",
+    "compile": "compiling",
+    "startup": "startup",
     "process": "process_peers",
     "compare": "compare",
     "relay": "relay_live",
     "durable": "durable",
+    "latency": "latency",
     "memory": "memory",
 }
 """Each part's module: its `run` takes the settings and returns rows."""

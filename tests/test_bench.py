@@ -25,7 +25,10 @@ ROWS = {
     "compare": 1,
     "relay": 4,
     "durable": 5,
-    "memory": 2,
+    "compile": 6,
+    "startup": 3,
+    "latency": 3,
+    "memory": 3,
 }
 
 
