@@ -25,6 +25,8 @@ from flowd.errors import EXIT_DONE, EXIT_NO, FlowdError
 
 PARTS = {
     "core": "core_filter",
+    "core-grid": "core_grid",
+    "threads": "core_threads",
     "rules": "core_rules",
     "conditions": "core_conditions",
     "compile": "compiling",

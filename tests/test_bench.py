@@ -19,8 +19,11 @@ from settings import cut_batches  # noqa: E402
 
 # The least number of rows of each part; with all peers installed, process has more.
 ROWS = {
-    "core": 7,
-    "rules": 5,
+    "core": 8,
+    "core-grid": 24,
+    "threads": 2,
+    "rules": 6,
+    "conditions": 3,
     "process": 4,
     "compare": 1,
     "relay": 4,
