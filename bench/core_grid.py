@@ -1,7 +1,7 @@
 """What the core's speed depends on, one thing at a time: rules, form, cardinality, share kept, length of lines.
 
-Every row is lines of one corpus through one filter set, in one thread on one core; the rows of a group run in turns, and
-its first row is their peer. Rules match nothing, so that every line pays for all of them. What is kept is set by a
+Every row is lines of one corpus through one filter set, in one thread on one core; the rows of a group run in turns,
+and its first row is their peer. Rules match nothing, so that every line pays for all of them. What is kept is set by a
 pattern on the hash in pods' names; the note says how much that came out to be.
 """
 
