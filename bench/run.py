@@ -32,6 +32,7 @@ PARTS = {
     "compile": "compiling",
     "startup": "startup",
     "process": "process_peers",
+    "syslogs": "syslogs",
     "compare": "compare",
     "relay": "relay_live",
     "durable": "durable",

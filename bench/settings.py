@@ -76,7 +76,7 @@ class Scale:
 
 FULL: Final = Scale(
     name="full", is_quotable=True, rounds=5, core_bytes=256 << 20, rules_bytes=128 << 20,
-    rules=(1, 10, 100, 1_000, 10_000), text_lines=5_000_000, json_lines=1_000_000, slow_lines=50_000,
+    rules=(1, 10, 100, 1_000, 10_000), text_lines=10_000_000, json_lines=1_000_000, slow_lines=50_000,
     relay_batches=4_096, memory_bytes=512 << 20,
 )  # fmt: skip
 QUICK: Final = Scale(

@@ -25,6 +25,7 @@ ROWS = {
     "rules": 6,
     "conditions": 3,
     "process": 4,
+    "syslogs": 2,
     "compare": 1,
     "relay": 4,
     "durable": 5,
