@@ -28,6 +28,7 @@ PARTS = {
     "core-grid": "core_grid",
     "threads": "core_threads",
     "rules": "core_rules",
+    "json": "json_peer",
     "conditions": "core_conditions",
     "compile": "compiling",
     "startup": "startup",

@@ -22,6 +22,7 @@ ROWS = {
     "core": 8,
     "core-grid": 24,
     "threads": 2,
+    "json": 1,
     "rules": 6,
     "conditions": 3,
     "process": 4,
