@@ -33,4 +33,5 @@ def _measure(settings: Settings, kind: str, count: int) -> Row:
         unit="ms",
         figure=spread([run_s * 1000 for run_s in times]),
         note=f"{spread(times).median / count * 1e6:,.0f} µs a rule, {len(text):,} bytes of text",
+        point=(kind, count),
     )

@@ -32,6 +32,8 @@ class Point(NamedTuple):
     corpus: Corpus
     filters: str
     stream: str = "flows"
+    place: tuple[str, int] | None = None
+    """Where it is in the plot."""
 
 
 def run(settings: Settings) -> list[Row]:
@@ -62,6 +64,7 @@ def _vary_rules(settings: Settings, form: str, cardinality: Cardinality, counts:
             corpus,
             write_rules(count, field).replace("<filter flows>", f"<filter {stream}>"),
             stream,
+            (f"{form}, {cardinality} cardinality", count),
         )
         for count in counts
     ]
@@ -85,6 +88,7 @@ def _measure(settings: Settings, points: list[Point]) -> list[Row]:
             {what: timed(over(batches, filters.filter)) for what, filters in sets.items()}, settings.scale.rounds
         )
     corpus, first = points[0].corpus, points[0].what
+    places = {point.what: point.place for point in points}
     return [
         Row(
             part="core-grid",
@@ -97,6 +101,7 @@ def _measure(settings: Settings, points: list[Point]) -> list[Row]:
             note=f"{corpus.bytes / corpus.lines:.0f} B a line, {kept[what] / corpus.lines:.1%} kept, "
             f"{min(times[what]) / corpus.lines * 1e9:.0f} ns a line at best",
             is_own_peer=True,
+            point=places[what],
         )
         for what in times
     ]

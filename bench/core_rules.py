@@ -103,6 +103,7 @@ def _measure(settings: Settings, counts: tuple[int, ...], cardinality: Cardinali
             target=Target(ratio=LEAST_SHARE) if count == SHARE_AT and cardinality == "low" else None,
             note=f"compiled in {took_s:.2f} s",
             is_own_peer=True,
+            point=(f"{FIELDS[cardinality]}, {cardinality} cardinality", count),
         )
         for count, (_, took_s) in compiled.items()
     ]

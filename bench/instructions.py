@@ -30,6 +30,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # a checkout th
 
 from core_rules import FIELDS, write_rules
 from daemon_process import child_environment
+from machine import read_compiler
 from settings import BENCH, NAMES_FILTER, NAMESPACE_FILTER, POD_FILTER, SEED
 
 from flowd import _core
@@ -136,12 +137,6 @@ def describe_build() -> dict[str, Any]:
         "compiler": read_compiler(),
         "engines": _core.engine_versions(),
     }
-
-
-def read_compiler() -> str:
-    """The compiler that built the native core, as it says in the file."""
-    found = set(re.findall(rb"(?:GCC: |clang version )[^\0]+", Path(_core.__file__).read_bytes()))
-    return ", ".join(sorted(name.decode(errors="replace") for name in found)) or "unknown"
 
 
 def judge(expected: Mapping[str, float], counted: Mapping[str, float], tolerance: float) -> list[Verdict]:

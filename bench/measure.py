@@ -54,7 +54,8 @@ class Target:
 class Row:
     """One line of the report. Without a `target` it informs only; `note` says what a reader must know to judge it.
 
-    `is_own_peer` says that the peer is flowd itself, so that what makes flowd slower makes it slower, too.
+    `is_own_peer` says that the peer is flowd itself, so that what makes flowd slower makes it slower, too. `point` is
+    the row's place in the plot of its part: the line's name, and the number of rules.
     """
 
     part: str
@@ -67,6 +68,7 @@ class Row:
     target: Target | None = None
     note: str = ""
     is_own_peer: bool = False
+    point: tuple[str, int] | None = None
 
     @property
     def less_is_better(self) -> bool:

@@ -3,8 +3,8 @@
     python bench/run.py
     python bench/run.py --quick --only core --only rules
 
-Writes results.json and report.md into bench/results/. A target that is not reached is shown as such; the exit code
-says only whether everything could be measured.
+Writes results.json, report.md and its plots into bench/results/. A target that is not reached is shown as such; the
+exit code says only whether everything could be measured.
 """
 
 from __future__ import annotations
@@ -16,8 +16,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # a checkout that is not installed
 
+from machine import describe_machine, show_machine
 from measure import Row
-from report import describe_machine, show_machine, show_rows, write_report
+from report import show_rows, write_report
 from settings import BENCH, FULL, QUICK, Settings
 
 from flowd.cli.talk import paint, say, say_failure

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 
@@ -55,7 +56,11 @@ def test_each_part_writes_its_rows_and_what_they_rest_on(part: str, tmp_path: Pa
     assert found["scale"]["name"] == "quick"
     assert all(len(corpus["sha256"]) == 64 and corpus["seed"] for corpus in found["corpora"])
     assert {"cpu", "cores", "kernel", "python", "simd", "engines"} <= found["machine"].keys()
+    assert found["machine"].keys() >= {"compiler", "peers", "pinned_to"}
     report = (tmp_path / "report.md").read_text()
+    for plot in (tmp_path / "plots").iterdir():
+        assert f"(plots/{plot.name})" in report
+        ElementTree.parse(plot)
     assert report.startswith("Machine: ")
     assert all(row["what"] in report and row["what"] in ended.stdout for row in found["rows"])
 
