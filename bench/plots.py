@@ -123,7 +123,7 @@ class _Axis:
 
 
 class _LogAxis:
-    """A logarithmic axis from one value to another; its ticks are powers of ten, where it is short also 2 and 5 of them."""
+    """A logarithmic axis from one value to another; its ticks: powers of ten, on a short one also 2 and 5 of them."""
 
     def __init__(self, least: float, most: float, start: float, end: float) -> None:
         self._least, self._most = math.log10(least), math.log10(max(most, least * 1.01))
