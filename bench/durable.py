@@ -125,7 +125,7 @@ def _measure_readers(settings: Settings, corpus: Corpus) -> list[Row]:
         producer.ask(batches)
         epoch = bytes.fromhex(daemon.status()["epoch"])
         consume = daemon.endpoint("consume")
-        consumers = [stack.enter_context(playing(roles.read_durable, consume)) for _ in range(READERS)]
+        consumers = [stack.enter_context(playing(roles.read_durable, consume, None)) for _ in range(READERS)]
         endpoint = f"ipc://{directory}/pub.sock"
         publisher = stack.enter_context(playing(roles.publish_bare, endpoint, corpus.path, CORPUS_BYTES))
         subscribers = _subscribe(stack, endpoint, publisher)

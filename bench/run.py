@@ -37,11 +37,14 @@ PARTS = {
     "syslogs": "syslogs",
     "compare": "compare",
     "relay": "relay_live",
+    "relay-grid": "relay_grid",
     "durable": "durable",
     "latency": "latency",
     "memory": "memory",
 }
 """Each part's module: its `run` takes the settings and returns rows."""
+ON_REQUEST = ("relay-grid",)
+"""Parts that run only where `--only` names them."""
 
 
 def measure(settings: Settings, parts: list[str]) -> list[Row]:
@@ -62,7 +65,7 @@ def main() -> int:
     machine = describe_machine()
     settings = Settings(QUICK if chosen.quick else FULL, say=lambda text: say(paint(text, "dim")))
     try:
-        rows = measure(settings, chosen.only or list(PARTS))
+        rows = measure(settings, chosen.only or [part for part in PARTS if part not in ON_REQUEST])
     except FlowdError as error:
         say_failure(error)
         return EXIT_NO

@@ -30,6 +30,7 @@ ROWS = {
     "syslogs": 2,
     "compare": 1,
     "relay": 4,
+    "relay-grid": 8,
     "durable": 5,
     "compile": 6,
     "startup": 3,
