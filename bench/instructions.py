@@ -217,7 +217,7 @@ def _render(verdicts: list[Verdict]) -> str:
     return render_table(HEADERS, rows, HEADERS[1:4])
 
 
-def _tell(verdicts: list[Verdict], others: list[str], tolerance: float) -> int:
+def tell(verdicts: list[Verdict], others: list[str], tolerance: float) -> int:
     """Prints the table, says what follows from it, and returns the exit code."""
     print(_render(verdicts), end="")
     for other in others:
@@ -257,7 +257,7 @@ def main() -> int:
     others = [f"{key}: {expected[key]} is expected, {build[key]} is here" for key in ("compiler", "engines")
               if build[key] != expected[key]]  # fmt: skip
     tolerance = OTHER_TOLERANCE if others else TOLERANCE
-    return _tell(judge(expected["instructions_per_line"], counted, tolerance), others, tolerance)
+    return tell(judge(expected["instructions_per_line"], counted, tolerance), others, tolerance)
 
 
 if __name__ == "__main__":
