@@ -28,7 +28,7 @@ from settings import BENCH, NAMESPACE_FILTER, Corpus, Settings
 from flowd.errors import FlowdError
 
 MILLION = 1e6
-PART_LINES = 10
+PART_LINES = 20
 """Of the lines of `process`: these daemons are slower."""
 DEADLINE_S = 300.0
 GLANCE_S = 0.002
