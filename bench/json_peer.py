@@ -47,8 +47,8 @@ def run(settings: Settings) -> list[Row]:
     others = ", ".join(
         f"{WAYS[way]} {rates(corpus.bytes / GB, times[way]).median:.2f} GB/s" for way in WAYS if way != fastest
     )
-    note = f"both keep {kept:,} of {corpus.lines:,} lines; simdjson {version}; its other way: {others}"
-    return [_row(corpus, times["flowd"], note, f"simdjson On-Demand, {WAYS[fastest]}", times[fastest])]
+    note = f"both keep {kept:,} of {corpus.lines:,} lines; simdjson {version}, {WAYS[fastest]}; its other way: {others}"
+    return [_row(corpus, times["flowd"], note, "simdjson On-Demand", times[fastest])]
 
 
 def _row(corpus: Corpus, ours: list[float], note: str, peer: str = "", theirs: list[float] | None = None) -> Row:

@@ -74,6 +74,15 @@ def test_flowd_is_compared_with_mawk_on_the_same_lines(tmp_path: Path) -> None:
     assert "both keep the same lines, byte for byte" in notes[0]
 
 
+def test_results_compare_with_themselves(tmp_path: Path) -> None:
+    ended, results = run_bench(tmp_path, "--only", "threads")
+    assert ended.returncode == 0, ended.stderr
+    command = [sys.executable, str(BENCH / "compare_results.py"), str(results), str(results), "-e", "-o", "json"]
+    compared = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert (compared.returncode, compared.stderr) == (0, "")
+    assert {row["verdict"] for row in json.loads(compared.stdout)["rows"]} <= {"same"}
+
+
 def test_contestants_run_in_turns_and_the_warm_up_does_not_count() -> None:
     order: list[str] = []
     clock = iter(range(100))
