@@ -11,6 +11,7 @@ sys.path.insert(0, str(BENCH))
 
 from measure import Row, Spread, Target, spread  # noqa: E402
 from plots import draw_lines, draw_plots, draw_ratios  # noqa: E402
+from report import paste_report  # noqa: E402
 from svg import Picture  # noqa: E402
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -66,3 +67,16 @@ def test_there_is_a_picture_of_what_there_are_rows_of() -> None:
     ]
     assert draw_plots([plain, own]).keys() == set()
     assert draw_plots([plain, own, ratio_row("peer", 2.0), *placed]).keys() == {"ratios.svg", "rules.svg"}
+
+
+def test_a_report_is_pasted_with_its_pictures(tmp_path: Path) -> None:
+    page, report = tmp_path / "page" / "README.md", tmp_path / "results" / "report.md"
+    for folder in (page.parent / "plots", report.parent / "plots"):
+        folder.mkdir(parents=True)
+    (page.parent / "plots" / "old.svg").write_text("old")
+    (report.parent / "plots" / "new.svg").write_text("new")
+    page.write_text("before\n<!-- report -->\nold\n<!-- /report -->\nafter\n")
+    report.write_text("![new](plots/new.svg)\n")
+    paste_report(page, report)
+    assert page.read_text() == "before\n<!-- report -->\n\n![new](plots/new.svg)\n\n<!-- /report -->\nafter\n"
+    assert {path.name: path.read_text() for path in (page.parent / "plots").iterdir()} == {"new.svg": "new"}
