@@ -23,7 +23,7 @@ from flowd.errors import FlowdError
 
 TARGET_RATE = 100_000
 ABOVE_INTERVAL_MS = 5.0
-RUN_S, QUICK_RUN_S = 5.0, 0.5
+RUN_S, QUICK_RUN_S = 5.0, 0.2
 LINES = 50_000
 RULES = 100
 RING_BYTES = 512 << 20

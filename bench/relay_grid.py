@@ -31,9 +31,6 @@ from flowd.errors import FlowdError
 from flowd.wire.keys import Certificate, ClientKeys, make_key_pair, write_certificate
 from flowd.wire.limits import BATCH_BYTES
 
-BATCHES = (BATCH_BYTES, 64 << 10, 16 << 10, 4 << 10)
-SUBSCRIBERS = (1, 4, 16, 100)
-CONSUMERS = (1, 4, 16)
 READING_PROCESSES = 4
 RING_BYTES = 256 << 20
 CORPUS_BYTES = 32 << 20
@@ -52,6 +49,18 @@ class Case(NamedTuple):
     is_secure: bool = False
 
 
+class Grid(NamedTuple):
+    """What is varied: bytes of batches, numbers of subscribers and of consumers."""
+
+    batches: tuple[int, ...]
+    subscribers: tuple[int, ...]
+    consumers: tuple[int, ...]
+
+
+FULL = Grid((BATCH_BYTES, 64 << 10, 16 << 10, 4 << 10), (1, 4, 16, 100), (1, 4, 16))
+QUICK = Grid((BATCH_BYTES, 4 << 10), (1, 16), (1,))
+
+
 class Reached(NamedTuple):
     """A daemon's lanes, with the keys that they ask for."""
 
@@ -62,28 +71,24 @@ class Reached(NamedTuple):
     keys: ClientKeys | None
 
 
-def run(settings: Settings) -> list[Row]:
-    """Rows of the live lane by size, subscribers and security, and of the consume lane by readers and security."""
-    step = 1 if settings.scale.is_quotable else 3  # a quick run has the ends of each row
-    sizes = [Case(f"live, batches of {size >> 10} KiB", size) for size in BATCHES[::step]]
-    many = [
-        Case(f"live, {number} subscriber{'s' if number > 1 else ''}", readers=number) for number in SUBSCRIBERS[::step]
-    ]
-    secure = [Case("live, ipc"), Case("live, tcp with CURVE", is_secure=True)]
-    consumers = [
-        Case(f"consume, {number} consumer{'s' if number > 1 else ''}", readers=number) for number in CONSUMERS[::step]
-    ]
-    consumers.append(Case("consume, 1 consumer, tcp with CURVE", is_secure=True))
-    corpus = settings.corpus_of("text24", min(CORPUS_BYTES, settings.scale.relay_batches * BATCH_BYTES // PART))
-    rows = []
-    for cases, way in ((sizes, _live_way), (many, _live_way), (secure, _live_way), (consumers, _consume_way)):
-        rows += _measure(settings, corpus, cases, way)
-    return rows
-
-
 Once = Callable[[], tuple[float, int]]
 """A run: its seconds and bytes."""
 Way = Callable[[Case, Corpus, int], AbstractContextManager[Once]]
+
+
+def run(settings: Settings) -> list[Row]:
+    """Rows of the live lane by size, subscribers and security, and of the consume lane by readers and security."""
+    batches, subscribers, consumers = FULL if settings.scale.is_quotable else QUICK
+    sizes = [Case(f"live, batches of {size >> 10} KiB", size) for size in batches]
+    many = [Case(f"live, {number} subscriber{'s' if number > 1 else ''}", readers=number) for number in subscribers]
+    secure = [Case("live, ipc"), Case("live, tcp with CURVE", is_secure=True)]
+    reading = [Case(f"consume, {number} consumer{'s' if number > 1 else ''}", readers=number) for number in consumers]
+    reading.append(Case("consume, 1 consumer, tcp with CURVE", is_secure=True))
+    corpus = settings.corpus_of("text24", min(CORPUS_BYTES, settings.scale.relay_batches * BATCH_BYTES // PART))
+    rows = []
+    for cases, way in ((sizes, _live_way), (many, _live_way), (secure, _live_way), (reading, _consume_way)):
+        rows += _measure(settings, corpus, cases, way)
+    return rows
 
 
 def _measure(settings: Settings, corpus: Corpus, cases: list[Case], way: Way) -> list[Row]:
