@@ -23,13 +23,14 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # a checkout th
 import msgspec
 from report import FORMAT
 
-from flowd.cli.table import render_table
+from flowd.cli.table import render_table, shorten
 from flowd.cli.talk import paint, say, say_failure
 from flowd.errors import EXIT_DONE, EXIT_IO, EXIT_NO, FlowdError
 
 MOVED = 0.03
 MOVED_SINGLE = 0.10
 HEADERS = ("PART", "WHAT", "OLD", "NEW", "CHANGE", "RATIO", "VERDICT")
+PEER_LETTERS = 28
 RIGHT = ("OLD", "NEW", "CHANGE", "RATIO")
 SAME, FASTER, SLOWER, WITH_PEER, NEW, GONE = "same", "faster", "SLOWER", "with its peer", "new", "gone"
 COLOURS = {FASTER: "green", SLOWER: "red"}
@@ -201,7 +202,7 @@ def render(moves: list[Move]) -> str:
     cells = [
         (
             move.row.part,
-            move.row.what + (f" / {move.row.peer}" if move.row.peer and not move.row.is_own_peer else ""),
+            move.row.what + (f" / {shorten(move.row.peer, PEER_LETTERS)}" if move.row.peer and not move.row.is_own_peer else ""),
             _figure(move.old),
             _figure(move.new),
             _percent(move.change),
