@@ -157,14 +157,19 @@ def find_differences(old: Results, new: Results) -> list[str]:
 
 def _judge(old: ResultRow, new: ResultRow) -> Move:
     direction = _direction(old.figure, new.figure)
-    ratio_change = new.ratio.median / old.ratio.median - 1 if old.ratio and new.ratio else None
+    ratio_change = _change(old.ratio, new.ratio) if old.ratio and new.ratio else None
     verdict = SAME
     if direction:
         verdict = FASTER if (direction > 0) != new.less_is_better else SLOWER
         if old.ratio and new.ratio and not new.is_own_peer:
             wanted = 1 if verdict == FASTER else -1  # of a ratio, much is always good
             verdict = verdict if _direction(old.ratio, new.ratio) == wanted else WITH_PEER
-    return Move(verdict, old, new, new.figure.median / old.figure.median - 1, ratio_change)
+    return Move(verdict, old, new, _change(old.figure, new.figure), ratio_change)
+
+
+def _change(old: Runs, new: Runs) -> float | None:
+    """That of the median, as a share; None of nothing."""
+    return new.median / old.median - 1 if old.median else None
 
 
 def _direction(old: Runs, new: Runs) -> int:
@@ -202,7 +207,7 @@ def render(moves: list[Move]) -> str:
     cells = [
         (
             move.row.part,
-            move.row.what + (f" / {shorten(move.row.peer, PEER_LETTERS)}" if move.row.peer and not move.row.is_own_peer else ""),
+            _name(move.row),
             _figure(move.old),
             _figure(move.new),
             _percent(move.change),
@@ -219,6 +224,11 @@ def render(moves: list[Move]) -> str:
         for verdict, count in counts.items()
     )  # fmt: skip
     return render_table(HEADERS, cells, RIGHT) + f"\n{told}\n"
+
+
+def _name(row: ResultRow) -> str:
+    """What it is, and beside whom where that is not flowd itself."""
+    return row.what if row.is_own_peer or not row.peer else f"{row.what} / {shorten(row.peer, PEER_LETTERS)}"
 
 
 def _figure(row: ResultRow | None) -> str:

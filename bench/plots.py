@@ -16,7 +16,7 @@ FASTER, SLOWER, TARGET_COLOUR = "#2f6fb3", "#c2703d", "#1b7f4d"
 SERIES_COLOURS = ("#2f6fb3", "#c2703d", "#1b7f4d", "#8a4fa3", "#b3303f", "#5b6770", "#a68a1b", "#1f8a94")
 LABELS, BAR, ROW, HEAD, FOOT = 470.0, 12.0, 34.0, 64.0, 30.0
 PLOT_HEIGHT, LEGEND = 380.0, 250.0
-LABEL_LETTERS, PEER_LETTERS = 66, 78
+LABEL_LETTERS, PEER_LETTERS = 66, 86
 LEGEND_LETTERS = 34
 
 Series = Mapping[str, Sequence[tuple[float, Spread]]]
