@@ -6,10 +6,12 @@ RUN := $(VENV)/bin/python
 JOBS ?= 2
 NATIVE := flowd/_core.pyx $(wildcard flowd/core/*) $(wildcard flowd/native/*)
 SYSTEM := g++ pkg-config libonig-dev libvectorscan-dev
-TEST_SYSTEM := ruby rsyslog rsyslog-czmq libzmq3-dev libmsgpack-dev
-BENCH_SYSTEM := ripgrep mawk jq
+TEST_SYSTEM := ruby rsyslog rsyslog-czmq libzmq3-dev libmsgpack-dev valgrind
+BENCH_SYSTEM := ripgrep mawk jq grep rsyslog libsimdjson-dev
+# Debian lets only one of rsyslog and syslog-ng be installed.
+BENCH_UNPACKED := syslog-ng-core libivykis0 libnet1 libpcre3 libwrap0
 
-.PHONY: help build demo test bench soak lint sanitize fuzz clean
+.PHONY: help build demo test bench instructions soak lint sanitize fuzz clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -36,7 +38,12 @@ test: build ## every test, over both engines; ends with pytest's summary
 
 bench: build ## the benchmarks, with their peers in the same run; the report is bench/results/report.md
 	@tools/system-packages $(BENCH_SYSTEM)
+	@tools/unpacked-packages bench/peers/syslog-ng $(BENCH_UNPACKED) || echo "going on without syslog-ng"
 	@$(RUN) bench/run.py
+
+instructions: build ## the core's instructions for a line, counted by valgrind, beside what is expected: more than 3 % more fails
+	@tools/system-packages valgrind
+	@$(RUN) bench/instructions.py
 
 soak: build ## 1,000 rounds of kill -9, and consumers that stand still: 20 minutes; the report is build/soak/soak.md
 	@$(RUN) tests/soak/run.py
@@ -51,5 +58,5 @@ fuzz: build ## the fuzz targets of the native parsers under the sanitizers, for 
 	@tools/fuzz $(SECONDS)
 
 clean: ## removes everything that was built
-	rm -rf $(VENV) build dist *.egg-info flowd/_core.cpp flowd/*.so bench/results .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) build dist *.egg-info flowd/_core.cpp flowd/*.so bench/results bench/peers .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -61,4 +61,5 @@ def _measure(settings: Settings, form: str, cardinality: Cardinality) -> Row:
         peer_figure=rates(corpus.bytes / GB, times["1"]),
         ratio=speed_ratios(times[str(MANY)], times["1"]),
         target=Target(ratio=LEAST_SHARE),
+        is_own_peer=True,
     )

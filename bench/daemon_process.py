@@ -28,8 +28,12 @@ GLANCE_S = 0.005
 
 
 def child_environment() -> dict[str, str]:
-    """The environment in which `python -m flowd` runs this checkout, installed or not, free of settings of the user."""
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("FLOWD_")}
+    """The environment in which `python -m flowd` runs this checkout, installed or not, free of settings of the user.
+
+    Python may write its bytecode: an installed flowd has it, and without it start-up is compilation.
+    """
+    kept = (name for name in os.environ if not name.startswith("FLOWD_") and name != "PYTHONDONTWRITEBYTECODE")
+    environment = {name: os.environ[name] for name in kept}
     environment["PYTHONPATH"] = os.pathsep.join(filter(None, (str(ROOT), environment.get("PYTHONPATH"))))
     return environment
 
@@ -42,14 +46,15 @@ def read_memory(process_id: int) -> dict[str, int]:
 
 
 class DaemonProcess:
-    """`flowd run` with these filters, and these settings of its journal; started on entering, which returns when it
-    answers.
+    """`flowd run` with these filters, these settings of its journal and more configuration in TOML; started on
+    entering, which returns when it answers.
 
     Leaving kills it where `drain` has not ended it, and removes its directories.
     """
 
-    def __init__(self, filters: Path | None, journal: Mapping[str, int | str] | None = None) -> None:
+    def __init__(self, filters: Path | None, journal: Mapping[str, int | str] | None = None, config: str = "") -> None:
         self._filters = filters
+        self._config = config
         self._journal = dict(journal or {})
         self._directory = tempfile.TemporaryDirectory(prefix="flowd-")
         self._process: subprocess.Popen[bytes] | None = None
@@ -105,9 +110,10 @@ class DaemonProcess:
         arguments = ["--runtime-dir", str(self.runtime_dir), "--state-dir", str(directory / "state")]
         if self._filters is not None:
             arguments += ["-f", str(self._filters)]
-        if self._journal:
+        if self._journal or self._config:
             config = directory / "flowd.toml"
-            config.write_text("[journal]\n" + "".join(f"{key} = {value!r}\n" for key, value in self._journal.items()))
+            journal = "[journal]\n" + "".join(f"{key} = {value!r}\n" for key, value in self._journal.items())
+            config.write_text(journal + self._config)
             arguments += ["-c", str(config)]
         self._process = subprocess.Popen(
             [sys.executable, "-m", "flowd", "run", *arguments],

@@ -9,18 +9,16 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
+from contextlib import ExitStack
 from multiprocessing import get_context
-from multiprocessing.connection import Connection, wait
-from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import Any
 
 import durable_roles as roles
 from core_filter import GB
 from daemon_process import DaemonProcess
 from measure import Row, Target, rates, run_in_turns, speed_ratios, spread
+from playing import Role, playing
 from settings import Corpus, Settings
 
 from flowd.errors import FlowdError
@@ -33,7 +31,6 @@ READERS = 16
 PACE_BYTES_S = 200_000_000
 PACED_S = 10.0
 RESTART_BYTES = 10 * 10**9
-ANSWER_S = 300.0
 INGEST_TARGET, PACE_TARGET = Target(ratio=0.8), Target(figure=20.0, is_upper=True)
 READERS_TARGET, RESTART_TARGET = Target(ratio=0.6), Target(figure=1.0, is_upper=True)
 
@@ -49,43 +46,6 @@ def run(settings: Settings) -> list[Row]:
     ]
 
 
-class _Role:
-    """A process that does as it is told over a pipe."""
-
-    def __init__(self, process: BaseProcess, control: Connection) -> None:
-        self._process = process
-        self._control = control
-        self.hear()
-
-    def ask(self, question: Any) -> Any:
-        """Tells it what to do, and returns what came of it."""
-        self.tell(question)
-        return self.hear()
-
-    def tell(self, question: Any) -> None:
-        """Tells it what to do."""
-        self._control.send(question)
-
-    def hear(self) -> Any:
-        """Its next answer."""
-        if self._control not in wait((self._control, self._process.sentinel), ANSWER_S):
-            raise FlowdError("a process of the benchmark ended, or said nothing", hint="its own words stand above")
-        return self._control.recv()
-
-
-@contextmanager
-def _playing(role: Callable[..., None], *arguments: object) -> Iterator[_Role]:
-    context = get_context("spawn")
-    ours, theirs = context.Pipe()
-    process = context.Process(target=role, args=(*arguments, theirs), daemon=True)
-    process.start()
-    try:
-        yield _Role(process, ours)
-    finally:
-        process.terminate()
-        process.join()
-
-
 def _measure_ingest(settings: Settings, corpus: Corpus) -> Row:
     batches = settings.scale.relay_batches // 2
     settings.say(f"durable: {batches:,} batches into the journal, beside a bare LMDB loop")
@@ -94,9 +54,9 @@ def _measure_ingest(settings: Settings, corpus: Corpus) -> Row:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="flowd-bare-")))
         daemon = stack.enter_context(DaemonProcess(None, journal={"max_bytes": RING_BYTES}))
         producer = stack.enter_context(
-            _playing(roles.produce_window, daemon.endpoint("ingest"), corpus.path, CORPUS_BYTES)
+            playing(roles.produce_window, daemon.endpoint("ingest"), corpus.path, CORPUS_BYTES)
         )
-        bare = stack.enter_context(_playing(roles.write_bare, directory, RING_BYTES, corpus.path, CORPUS_BYTES))
+        bare = stack.enter_context(playing(roles.write_bare, directory, RING_BYTES, corpus.path, CORPUS_BYTES))
         sent: set[int] = set()
 
         def ingest() -> float:
@@ -137,7 +97,7 @@ def _measure_pace(settings: Settings, corpus: Corpus) -> Row:
     typical: list[float] = []
     with (
         DaemonProcess(None, journal={"max_bytes": RING_BYTES}) as daemon,
-        _playing(roles.produce_paced, daemon.endpoint("ingest"), corpus.path, CORPUS_BYTES) as producer,
+        playing(roles.produce_paced, daemon.endpoint("ingest"), corpus.path, CORPUS_BYTES) as producer,
     ):
         for _ in range(settings.scale.rounds):
             delays = sorted(producer.ask((batches, PACE_BYTES_S)))
@@ -160,14 +120,14 @@ def _measure_readers(settings: Settings, corpus: Corpus) -> list[Row]:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="flowd-pub-")))
         daemon = stack.enter_context(DaemonProcess(None, journal={"sync": "off"}))
         producer = stack.enter_context(
-            _playing(roles.produce_window, daemon.endpoint("ingest"), corpus.path, CORPUS_BYTES)
+            playing(roles.produce_window, daemon.endpoint("ingest"), corpus.path, CORPUS_BYTES)
         )
         producer.ask(batches)
         epoch = bytes.fromhex(daemon.status()["epoch"])
         consume = daemon.endpoint("consume")
-        consumers = [stack.enter_context(_playing(roles.read_durable, consume)) for _ in range(READERS)]
+        consumers = [stack.enter_context(playing(roles.read_durable, consume, None)) for _ in range(READERS)]
         endpoint = f"ipc://{directory}/pub.sock"
-        publisher = stack.enter_context(_playing(roles.publish_bare, endpoint, corpus.path, CORPUS_BYTES))
+        publisher = stack.enter_context(playing(roles.publish_bare, endpoint, corpus.path, CORPUS_BYTES))
         subscribers = _subscribe(stack, endpoint, publisher)
         got: set[int] = set()
 
@@ -218,7 +178,7 @@ def _measure_readers(settings: Settings, corpus: Corpus) -> list[Row]:
     ]
 
 
-def _subscribe(stack: ExitStack, endpoint: str, publisher: _Role) -> list[_Role]:
+def _subscribe(stack: ExitStack, endpoint: str, publisher: Role) -> list[Role]:
     """Subscribers of the bare PUB, each of which has heard a probe: from here on it gets everything."""
     context = get_context("spawn")
     found = []
@@ -231,7 +191,7 @@ def _subscribe(stack: ExitStack, endpoint: str, publisher: _Role) -> list[_Role]
             publisher.tell(0)
             if not process.is_alive():
                 raise FlowdError("a subscriber of the benchmark ended", hint="its own words stand above")
-        found.append(_Role(process, ours))
+        found.append(Role(process, ours))
     return found
 
 
@@ -241,7 +201,7 @@ def _measure_restart(settings: Settings, corpus: Corpus) -> Row:
     settings.say(f"durable: a restart with {stored / GB:.1f} GB of journal")
     batches = int(stored // BATCH_BYTES)
     with DaemonProcess(None, journal={"max_bytes": stored * 2, "sync": "off"}) as daemon:
-        with _playing(roles.produce_window, daemon.endpoint("ingest"), corpus.path, CORPUS_BYTES) as producer:
+        with playing(roles.produce_window, daemon.endpoint("ingest"), corpus.path, CORPUS_BYTES) as producer:
             producer.ask(batches)
         used_bytes = daemon.status()["journal"]["used_bytes"]
         took: list[float] = []

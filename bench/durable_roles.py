@@ -16,8 +16,9 @@ from settings import cut_batches
 
 from flowd.wire import Ack, Attach, Attached, Batch, Credit, Data, Hello, Welcome, checksum, encode, parse
 from flowd.wire.headers import Type
+from flowd.wire.keys import ClientKeys
 from flowd.wire.limits import BATCH_BYTES, ID_BYTES, VERSION
-from flowd.wire.sockets import open_socket
+from flowd.wire.sockets import open_socket, secure_client
 
 STREAM = "flows"
 WINDOW = 8
@@ -71,12 +72,13 @@ def write_bare(directory: Path, ring_bytes: int, corpus: Path, size_bytes: int, 
         control.send((time.perf_counter() - began_s, sent_bytes))
 
 
-class _Sender:
+class Sender:
     """A producer of bare wire messages with a window; counting and checksums were done before."""
 
-    def __init__(self, endpoint: str, batches: list[bytes]) -> None:
+    def __init__(self, endpoint: str, batches: list[bytes], keys: ClientKeys | None = None) -> None:
         self._known = [(batch, batch.count(b"\n"), checksum(batch)) for batch in batches]
         self._socket = open_socket(zmq.Context(), zmq.DEALER)
+        secure_client(self._socket, keys, endpoint)
         self._socket.connect(endpoint)
         self._socket.send_multipart(encode(Hello([VERSION], bytes(ID_BYTES - 1) + b"\2", time.time_ns(), None)))
         welcome = parse(self._socket.recv_multipart()).header
@@ -104,7 +106,7 @@ class _Sender:
 
 def produce_window(endpoint: str, corpus: Path, size_bytes: int, control: Connection) -> None:
     """Sends as many batches as it is asked for, WINDOW of them under way; answers with seconds and bytes."""
-    sender = _Sender(endpoint, load_batches(corpus, size_bytes))
+    sender = Sender(endpoint, load_batches(corpus, size_bytes))
     control.send(None)
     while True:
         number = int(control.recv())
@@ -122,7 +124,7 @@ def produce_window(endpoint: str, corpus: Path, size_bytes: int, control: Connec
 def produce_paced(endpoint: str, corpus: Path, size_bytes: int, control: Connection) -> None:
     """Sends batches at a fixed rate, whatever the answers; is asked for (batches, bytes a second), answers with each
     one's seconds from when it was due to its acknowledgement."""
-    sender = _Sender(endpoint, load_batches(corpus, size_bytes))
+    sender = Sender(endpoint, load_batches(corpus, size_bytes))
     control.send(None)
     while True:
         number, rate = control.recv()
@@ -143,7 +145,7 @@ def produce_paced(endpoint: str, corpus: Path, size_bytes: int, control: Connect
         control.send(delays)
 
 
-def read_durable(endpoint: str, control: Connection) -> None:
+def read_durable(endpoint: str, keys: ClientKeys | None, control: Connection) -> None:
     """A consumer of bare wire messages: is told (epoch, first sequence, last one) and reads them, giving credit back as
     it goes; answers with bytes when the last one has come."""
     context = zmq.Context()
@@ -151,6 +153,7 @@ def read_durable(endpoint: str, control: Connection) -> None:
     while True:
         epoch, first, last = control.recv()
         socket = open_socket(context, zmq.DEALER)
+        secure_client(socket, keys, endpoint)
         socket.connect(endpoint)
         socket.send_multipart(encode(Attach(STREAM, READ_WINDOW_BYTES, READ_WINDOW, start=(epoch, first))))
         assert isinstance(parse(socket.recv_multipart()).header, Attached)

@@ -21,12 +21,18 @@ from typing import NamedTuple
 WARM_UP_ROUNDS = 1
 
 
-class Spread(NamedTuple):
-    """A figure: the median of its runs, the least and the most."""
+LESS_IS_BETTER = frozenset({"s", "ms", "MiB"})
+"""Units of which little is good; of rates, much is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """A figure: the median of its runs, the least and the most, and what each run gave."""
 
     median: float
     least: float
     most: float
+    runs: tuple[float, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +52,11 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One line of the report. Without a `target` it informs only; `note` says what a reader must know to judge it."""
+    """One line of the report. Without a `target` it informs only; `note` says what a reader must know to judge it.
+
+    `is_own_peer` says that the peer is flowd itself, so that what makes flowd slower makes it slower, too. `point` is
+    the row's place in the plot of its part: the line's name, and the number of rules.
+    """
 
     part: str
     what: str
@@ -57,6 +67,13 @@ class Row:
     ratio: Spread | None = None
     target: Target | None = None
     note: str = ""
+    is_own_peer: bool = False
+    point: tuple[str, int] | None = None
+
+    @property
+    def less_is_better(self) -> bool:
+        """Whether a smaller figure is the better one."""
+        return self.unit in LESS_IS_BETTER
 
     @property
     def is_reached(self) -> bool | None:
@@ -67,8 +84,8 @@ class Row:
 
 
 def spread(values: Sequence[float]) -> Spread:
-    """Median, least and most of some runs."""
-    return Spread(statistics.median(values), min(values), max(values))
+    """Median, least and most of some runs, and the runs."""
+    return Spread(statistics.median(values), min(values), max(values), tuple(values))
 
 
 def rates(amount: float, seconds: Sequence[float]) -> Spread:

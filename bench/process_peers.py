@@ -1,13 +1,15 @@
 """`flowd filter` as a whole process, start-up included, against the tools that people use for this.
 
 Wall time on one core (and once on all), output to /dev/null, files in the page cache. rg does less: it looks for three
-letters anywhere in a line. mawk does the same on two columns, so its lines must be flowd's, which is checked. jq reads
-JSON in full and writes it anew; it is given fewer lines, and compared by lines a second.
+letters anywhere in a line. mawk, and GNU grep with a regular expression for either column, do the same as flowd, so
+that their lines must be flowd's, which is checked. jq reads JSON in full and writes it anew; jq and grep are given
+fewer lines, and compared by lines a second.
 """
 
 from __future__ import annotations
 
 import hashlib
+import os
 import shlex
 import shutil
 import subprocess
@@ -26,6 +28,13 @@ from flowd.errors import FlowdError
 
 MILLION = 1e6
 MAWK = ("mawk", "$4!~/dev/&&$8!~/dev/")
+GREPS = {"grep -E", "grep -P"}
+GREP_PART = 10
+"""grep is slow at this: it is given this part of the lines, and its time scaled."""
+GREP_OUTPUT = Path("/dev/zero")
+"""Takes everything as /dev/null does; where grep sees that its output is /dev/null, it ends at the first line."""
+GREP_E = ("grep", "-Ev", "^([^ ]* ){3}[^ ]*dev|^([^ ]* ){7}[^ ]*dev")
+GREP_P = ("grep", "-Pv", r"^(?:\S+ ){3}\S*dev|^(?:\S+ ){7}\S*dev")
 RG = ("rg", "-v", "dev")
 JQ = ("jq", "-c", 'select((.source_namespace|test("dev")|not) and (.dest_namespace|test("dev")|not))')
 READ_BYTES = 1 << 20
@@ -51,20 +60,29 @@ def run(settings: Settings) -> list[Row]:
 
 def _run_text(settings: Settings, environment: Environment, flowd: Sequence[str]) -> list[Row]:
     corpus = settings.corpus("text24", settings.scale.text_lines)
-    peers = {name: command for name, command in (("rg", RG), ("mawk", MAWK)) if shutil.which(name)}
-    note = "start-up included"
-    if "mawk" in peers:
-        settings.say("process: comparing the lines that flowd and mawk keep")
-        note = _compare((*flowd, str(corpus.path)), (*MAWK, str(corpus.path)), environment)
+    known = {"rg": RG, "mawk": MAWK, "grep -E": GREP_E, "grep -P": GREP_P}
+    peers = {name: command for name, command in known.items() if shutil.which(command[0])}
+    settings.say("process: comparing the lines that flowd and its peers keep")
+    few = settings.corpus("text24", settings.scale.text_lines // GREP_PART)
+    given = {name: few if name in GREPS else corpus for name in ("flowd", *peers)}
+    notes = {"rg": _RG_NOTE} | {
+        name: _compare((*flowd, str(given[name].path)), (*peers[name], str(given[name].path)), environment)
+        + (f"; {name} was given {few.lines:,} lines, its time scaled by {GREP_PART}" if name in GREPS else "")
+        for name in peers
+        if name != "rg"
+    }
     settings.say(f"process: {settings.scale.text_lines:,} lines of text24")
     commands = {"flowd": flowd, **peers}
-    times, cpu = _time_all(settings, environment, {name: (*c, str(corpus.path)) for name, c in commands.items()})
-    targets = {"rg": Target(ratio=1.0), "mawk": Target(ratio=5.0)}
+    times, cpu = _time_all(settings, environment, {name: (*c, str(given[name].path)) for name, c in commands.items()})
+    for name in GREPS & times.keys():
+        times[name] = [run_s * GREP_PART for run_s in times[name]]
+        cpu[name] = [run_s * GREP_PART for run_s in cpu[name]]
+    targets = {"rg": Target(ratio=1.3), "mawk": Target(ratio=8.0)}
     return [
-        _row(corpus, times, cpu, peer, shlex.join(peers[peer]), targets[peer], note if peer == "mawk" else _RG_NOTE)
+        _row(corpus, times, cpu, peer, shlex.join(peers[peer]), targets.get(peer), notes[peer])
         if peer in peers
         else _row_alone(corpus, times, cpu, f"{peer} is not installed here")
-        for peer in targets
+        for peer in known
     ]
 
 
@@ -108,7 +126,7 @@ def _run_free(settings: Settings, environment: Environment, flowd: Sequence[str]
     settings.say("process: text24 on all cores")
     commands = {"flowd": (*flowd, str(corpus.path)), "rg": (*RG, str(corpus.path))}
     times, cpu = _time_all(settings, environment, commands)
-    row = _row(corpus, times, cpu, "rg", shlex.join(RG), None, _RG_NOTE)
+    row = _row(corpus, times, cpu, "rg", shlex.join(RG), Target(ratio=2.0), _RG_NOTE)
     return [replace(row, what=row.what + ", all cores")]
 
 
@@ -120,7 +138,8 @@ def _time_all(
 
     def contestant(name: str) -> Callable[[], float]:
         def once() -> float:
-            ended = run_process(commands[name], environment)
+            output = GREP_OUTPUT if commands[name][0] == "grep" else Path(os.devnull)
+            ended = run_process(commands[name], environment, output)
             if ended.code:
                 raise FlowdError(f"{' '.join(commands[name])} ended with exit code {ended.code}")
             cpu[name].append(ended.cpu_s)

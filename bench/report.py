@@ -1,58 +1,32 @@
-"""The report: what was measured, on which machine, from which lines, as JSON, as Markdown, and as a table to read.
+"""The report: what was measured, on which machine, from which lines: JSON, Markdown with pictures, a table to read.
 
-python bench/report.py    # puts bench/results/report.md into bench/README.md
+python bench/report.py    # puts bench/results/report.md into bench/README.md, and its pictures into bench/plots/
 """
 
 from __future__ import annotations
 
 import json
-import os
-import platform
+import shutil
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
-from datetime import UTC, datetime
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # a checkout that is not installed
 
+from machine import show_machine
 from measure import Row, Spread, Target
-from settings import BENCH, Scale, Settings
+from plots import draw_plots
+from settings import BENCH, SEED, Scale, Settings
 
-from flowd._core import engine_versions, simd
-from flowd._version import __version__
 from flowd.cli.table import render_table
 
+FORMAT = 2
+"""Of results.json: raised where a program that read the one before would misread it."""
 HEADERS = ("WHAT", "FIGURE", "LEAST–MOST", "PEER", "PEER'S", "RATIO", "TARGET", "REACHED")
 RIGHT = ("FIGURE", "LEAST–MOST", "PEER'S", "RATIO")
+PLOTS = "plots"
 BEGIN, END = "<!-- report -->\n", "<!-- /report -->"
-
-
-def describe_machine() -> dict[str, object]:
-    """What the figures depend on."""
-    return {
-        "cpu": _cpu_name(),
-        "cores": len(os.sched_getaffinity(0)),
-        "kernel": platform.release(),
-        "python": platform.python_version(),
-        "flowd": __version__,
-        "simd": simd()[0],
-        "engines": engine_versions(),
-        "load_before": os.getloadavg()[0],
-        "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
-    }
-
-
-def show_machine(machine: dict[str, object]) -> str:
-    """The machine in one line."""
-    engines = machine["engines"]
-    assert isinstance(engines, dict)
-    named = ", ".join(f"{name} {version}" for name, version in engines.items())
-    return (
-        f"{machine['cpu']}, {machine['cores']} cores, Linux {machine['kernel']}, Python {machine['python']}, "
-        f"flowd {machine['flowd']} (SIMD {machine['simd']}; {named}), load before {machine['load_before']:.1f}, "
-        f"{machine['date']}"
-    )
 
 
 def show_rows(rows: Sequence[Row], scale: Scale) -> str:
@@ -61,28 +35,35 @@ def show_rows(rows: Sequence[Row], scale: Scale) -> str:
 
 
 def write_report(directory: Path, rows: Sequence[Row], settings: Settings, machine: dict[str, object]) -> Path:
-    """Writes results.json and report.md; returns the latter's path."""
-    directory.mkdir(parents=True, exist_ok=True)
+    """Writes results.json, report.md and its pictures; returns the page's path."""
+    (directory / PLOTS).mkdir(parents=True, exist_ok=True)
+    plots = draw_plots(rows)
+    for name, picture in plots.items():
+        (directory / PLOTS / name).write_text(picture)
     results = {
+        "format": FORMAT,
         "machine": machine,
         "scale": asdict(settings.scale),
         "corpora": settings.describe_corpora(),
-        "rows": [{**asdict(row), "is_reached": row.is_reached} for row in rows],
+        "rows": [{**asdict(row), "less_is_better": row.less_is_better, "is_reached": row.is_reached} for row in rows],
     }
     (directory / "results.json").write_text(json.dumps(results, indent=1) + "\n")
     page = directory / "report.md"
-    page.write_text(_render_page(rows, settings, machine))
+    page.write_text(_render_page(rows, settings, machine, list(plots)))
     return page
 
 
-def _render_page(rows: Sequence[Row], settings: Settings, machine: dict[str, object]) -> str:
+def _render_page(rows: Sequence[Row], settings: Settings, machine: dict[str, object], plots: Sequence[str]) -> str:
     lines = [
         f"Machine: {show_machine(machine)}.",
         "",
         f"Scale: {settings.scale.name}; a figure is the median of {settings.scale.rounds} runs in turns with its peer, "
-        "a ratio the median of the rounds' ratios; 1 GB is 10⁹ bytes.",
+        "a ratio the median of the rounds' ratios; 1 GB is 10⁹ bytes. "
+        f"Corpora are of seed {SEED}; their SHA-256 stand at the end.",
         "",
     ]
+    for plot in plots:
+        lines += [f"![{plot.removesuffix('.svg')}]({PLOTS}/{plot})", ""]
     for part in dict.fromkeys(row.part for row in rows):
         lines += [f"### {part}", "", _markdown_row(HEADERS), _markdown_row(["---"] * len(HEADERS))]
         chosen = [row for row in rows if row.part == part]
@@ -138,15 +119,10 @@ def _markdown_row(cells: Sequence[str]) -> str:
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
 
-def _cpu_name() -> str:
-    for line in Path("/proc/cpuinfo").read_text().splitlines():
-        if line.startswith("model name"):
-            return line.partition(":")[2].strip()
-    return platform.machine()
-
-
 def paste_report(page: Path, report: Path) -> None:
-    """Puts the report between the page's marks, in place of the one before."""
+    """Puts the report between the page's marks, and its pictures beside the page, in place of those before."""
+    shutil.rmtree(page.parent / PLOTS, ignore_errors=True)
+    shutil.copytree(report.parent / PLOTS, page.parent / PLOTS)
     before, _, rest = page.read_text().partition(BEGIN)
     page.write_text(before + BEGIN + "\n" + report.read_text() + "\n" + END + rest.partition(END)[2])
 

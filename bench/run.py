@@ -3,8 +3,8 @@
     python bench/run.py
     python bench/run.py --quick --only core --only rules
 
-Writes results.json and report.md into bench/results/. A target that is not reached is shown as such; the exit code
-says only whether everything could be measured.
+Writes results.json, report.md and its plots into bench/results/. A target that is not reached is shown as such; the
+exit code says only whether everything could be measured.
 """
 
 from __future__ import annotations
@@ -16,8 +16,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # a checkout that is not installed
 
+from machine import describe_machine, show_machine
 from measure import Row
-from report import describe_machine, show_machine, show_rows, write_report
+from report import show_rows, write_report
 from settings import BENCH, FULL, QUICK, Settings
 
 from flowd.cli.talk import paint, say, say_failure
@@ -25,15 +26,25 @@ from flowd.errors import EXIT_DONE, EXIT_NO, FlowdError
 
 PARTS = {
     "core": "core_filter",
+    "core-grid": "core_grid",
+    "threads": "core_threads",
     "rules": "core_rules",
+    "json": "json_peer",
     "conditions": "core_conditions",
+    "compile": "compiling",
+    "startup": "startup",
     "process": "process_peers",
+    "syslogs": "syslogs",
     "compare": "compare",
     "relay": "relay_live",
+    "relay-grid": "relay_grid",
     "durable": "durable",
+    "latency": "latency",
     "memory": "memory",
 }
 """Each part's module: its `run` takes the settings and returns rows."""
+ON_REQUEST = ("relay-grid",)
+"""Parts that run only where `--only` names them."""
 
 
 def measure(settings: Settings, parts: list[str]) -> list[Row]:
@@ -54,7 +65,7 @@ def main() -> int:
     machine = describe_machine()
     settings = Settings(QUICK if chosen.quick else FULL, say=lambda text: say(paint(text, "dim")))
     try:
-        rows = measure(settings, chosen.only or list(PARTS))
+        rows = measure(settings, chosen.only or [part for part in PARTS if part not in ON_REQUEST])
     except FlowdError as error:
         say_failure(error)
         return EXIT_NO

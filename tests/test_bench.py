@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 
@@ -19,13 +20,22 @@ from settings import cut_batches  # noqa: E402
 
 # The least number of rows of each part; with all peers installed, process has more.
 ROWS = {
-    "core": 7,
-    "rules": 5,
+    "core": 8,
+    "core-grid": 24,
+    "threads": 2,
+    "json": 1,
+    "rules": 6,
+    "conditions": 3,
     "process": 4,
+    "syslogs": 2,
     "compare": 1,
     "relay": 4,
+    "relay-grid": 8,
     "durable": 5,
-    "memory": 2,
+    "compile": 6,
+    "startup": 3,
+    "latency": 3,
+    "memory": 3,
 }
 
 
@@ -41,12 +51,17 @@ def test_each_part_writes_its_rows_and_what_they_rest_on(part: str, tmp_path: Pa
     found: dict[str, Any] = json.loads(results.read_text())
     assert {row["part"] for row in found["rows"]} == {part}
     assert len(found["rows"]) >= ROWS[part]
-    assert all(least <= median <= most for median, least, most in (row["figure"] for row in found["rows"]))
-    assert all(median > 0 for median, _, _ in (row["figure"] for row in found["rows"]))
+    figures = [row["figure"] for row in found["rows"]]
+    assert all(0 < figure["least"] <= figure["median"] <= figure["most"] for figure in figures)
+    assert all(figure["least"] == min(figure["runs"]) for figure in figures)
     assert found["scale"]["name"] == "quick"
     assert all(len(corpus["sha256"]) == 64 and corpus["seed"] for corpus in found["corpora"])
     assert {"cpu", "cores", "kernel", "python", "simd", "engines"} <= found["machine"].keys()
+    assert found["machine"].keys() >= {"compiler", "peers", "pinned_to"}
     report = (tmp_path / "report.md").read_text()
+    for plot in (tmp_path / "plots").iterdir():
+        assert f"(plots/{plot.name})" in report
+        ElementTree.parse(plot)
     assert report.startswith("Machine: ")
     assert all(row["what"] in report and row["what"] in ended.stdout for row in found["rows"])
 
@@ -57,6 +72,15 @@ def test_flowd_is_compared_with_mawk_on_the_same_lines(tmp_path: Path) -> None:
     notes = [row["note"] for row in json.loads(results.read_text())["rows"] if row["peer"].startswith("mawk")]
     assert len(notes) == 1
     assert "both keep the same lines, byte for byte" in notes[0]
+
+
+def test_results_compare_with_themselves(tmp_path: Path) -> None:
+    ended, results = run_bench(tmp_path, "--only", "threads")
+    assert ended.returncode == 0, ended.stderr
+    command = [sys.executable, str(BENCH / "compare_results.py"), str(results), str(results), "-e", "-o", "json"]
+    compared = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert (compared.returncode, compared.stderr) == (0, "")
+    assert {row["verdict"] for row in json.loads(compared.stdout)["rows"]} <= {"same"}
 
 
 def test_contestants_run_in_turns_and_the_warm_up_does_not_count() -> None:
@@ -73,8 +97,8 @@ def test_contestants_run_in_turns_and_the_warm_up_does_not_count() -> None:
 
 
 def test_ratios_are_of_runs_side_by_side() -> None:
-    assert ratios([1.0, 4.0, 9.0], [1.0, 2.0, 3.0]) == Spread(2.0, 1.0, 3.0)
-    assert speed_ratios([1.0, 2.0], [2.0, 4.0]) == Spread(2.0, 2.0, 2.0)
+    assert ratios([1.0, 4.0, 9.0], [1.0, 2.0, 3.0]) == Spread(2.0, 1.0, 3.0, (1.0, 2.0, 3.0))
+    assert speed_ratios([1.0, 2.0], [2.0, 4.0]) == Spread(2.0, 2.0, 2.0, (2.0, 2.0))
 
 
 def test_a_target_is_reached_by_all_that_it_asks_for() -> None:
