@@ -16,20 +16,23 @@ cdef struct Output:                  # one filter set of the joint program
     const WantedKey* keys            # those of the joint plan that are its own
     uint32_t n_keys
     bint is_wanted
-    uint64_t kept_lines              # of the batch under way, as what follows
+
+cdef struct Tally:                   # of one output, over the batch under way
+    uint64_t kept_lines
     uint64_t kept_bytes
+    uint64_t likeness                # equal for outputs that keep the same lines
     uint64_t malformed
     uint64_t errors
-    uint64_t likeness                # equal for outputs that keep the same lines
-    uint8_t* p                       # where its next kept line is copied to; NULL where none is
 
-cdef struct LineOutcome:             # what was decided like this
+cdef struct LineOutcome:             # what was decided like this in the batch under way: all that each line touches
+    uint64_t lines
+    uint64_t bytes
     uint32_t keep_set
     bint is_odd                      # some output found it malformed, or met an error
-    uint64_t lines                   # in the batch under way
+
+cdef struct Sums:                    # the same over all batches since the hits were last added up
+    uint64_t lines
     uint64_t bytes
-    uint64_t total_lines             # since the hits were last added up
-    uint64_t total_bytes
 
 cdef struct Piece:                   # lines that follow each other in the input and are kept by the same outputs
     const uint8_t* p
@@ -41,6 +44,10 @@ cdef uint32_t KEPT_BY_NONE = 0           # the id of the empty keep set
 cdef uint64_t LIKENESS_FACTOR = 0x9E3779B97F4A7C15
 
 cdef extern from *:
+    """
+    static inline void fetch_to_write(const void *p) { __builtin_prefetch(p, 1, 2); }
+    """
+    void fetch_to_write(const void* p) nogil
     uint32_t lowest_bit "__builtin_ctz"(uint32_t bits) nogil
 
 
@@ -57,6 +64,8 @@ cdef class FanOut:
     cdef Memory memory
     cdef Context context
     cdef Output* outputs
+    cdef Tally* tallies              # of each output
+    cdef uint8_t** places            # where the next line of each output is copied to
     cdef readonly uint32_t n_outputs
     cdef uint32_t set_words          # of a keep set, as a row of bits
     cdef uint32_t* words             # a keep set or an outcome being made
@@ -66,8 +75,9 @@ cdef class FanOut:
     cdef uint32_t n_wanted
     cdef ClassStore ids              # of outcomes: for each output its rule, and its errors with its verdict
     cdef LineOutcome* outcomes
-    cdef uint32_t outcomes_room
+    cdef Sums* sums
     cdef uint32_t* met               # the outcomes of the batch under way
+    cdef uint32_t outcomes_room      # in these three
     cdef uint32_t n_met
     cdef ClassStore keep_sets
     cdef Piece* pieces
@@ -113,6 +123,8 @@ cdef class FanOut:
             output.n_keys = n
         if sections != program.n_sections or rules + 1 != program.n_rules:
             raise ValueError("the outputs are not what the joint program was made of")
+        self.tallies = <Tally*> self.memory.take(self.n_outputs * sizeof(Tally))
+        self.places = <uint8_t**> self.memory.take(self.n_outputs * sizeof(uint8_t*))
         self.set_words = (self.n_outputs + 31) // 32
         self.words = <uint32_t*> self.memory.take((2 * self.n_outputs + self.set_words) * sizeof(uint32_t))
         self.copied = <uint32_t*> self.memory.take(self.set_words * sizeof(uint32_t))
@@ -127,6 +139,7 @@ cdef class FanOut:
 
     def __dealloc__(self):
         free(self.outcomes)
+        free(self.sums)
         free(self.met)
         free(self.pieces)
         if self.is_held:
@@ -181,7 +194,7 @@ cdef class FanOut:
 
         Outputs that keep the same lines share one object; one that keeps all of them has what was given.
         """
-        cdef Output* output
+        cdef const Tally* tally
         cdef uint32_t i, at
         cdef size_t size = self.view.len
         if not self.is_held:
@@ -194,22 +207,22 @@ cdef class FanOut:
         made = {}
         for i in range(self.n_wanted):
             at = self.wanted[i]
-            output = &self.outputs[at]
-            if output.kept_bytes == size:
+            tally = &self.tallies[at]
+            if tally.kept_bytes == size:
                 mine = self.lines
-            elif output.kept_bytes == 0:
+            elif tally.kept_bytes == 0:
                 mine = b""
             else:
                 mine = self.find_alike(made, at)
                 if mine is None:
-                    mine = PyBytes_FromStringAndSize(NULL, output.kept_bytes)
-                    output.p = <uint8_t*> PyBytes_AS_STRING(mine)
+                    mine = PyBytes_FromStringAndSize(NULL, tally.kept_bytes)
+                    self.places[at] = <uint8_t*> PyBytes_AS_STRING(mine)
                     self.copied[at >> 5] |= <uint32_t> 1 << (at & 31)
-                    made.setdefault(output.likeness, []).append((at, mine))
+                    made.setdefault(tally.likeness, []).append((at, mine))
             kept.append(mine)
-            kept_lines.append(output.kept_lines)
-            malformed.append(output.malformed)
-            errors.append(output.errors)
+            kept_lines.append(tally.kept_lines)
+            malformed.append(tally.malformed)
+            errors.append(tally.errors)
         if made:
             with nogil:
                 copy_pieces(self)
@@ -228,7 +241,7 @@ cdef class FanOut:
 
     cdef object find_alike(self, made, uint32_t at):
         """What was made for an output that keeps the same lines as this one, or None."""
-        for other, kept in made.get(self.outputs[at].likeness, ()):
+        for other, kept in made.get(self.tallies[at].likeness, ()):
             if self.keep_the_same(at, other):
                 return kept
         return None
@@ -264,39 +277,32 @@ cdef class FanOut:
 
     cdef void add_up_hits(self) noexcept nogil:
         """The counts of outcomes become counts of rules: in time that goes by outcomes and outputs, not by lines."""
-        cdef LineOutcome* outcome
+        cdef Sums* sums
         cdef const uint32_t* words
         cdef uint32_t id, i, at
         for id in range(self.ids.size()):
-            outcome = &self.outcomes[id]
-            if outcome.total_lines == 0:
+            sums = &self.sums[id]
+            if sums.lines == 0:
                 continue
             words = self.ids.words(id)
             for i in range(self.n_outputs):
                 if words[2 * i + 1] != NOT_WANTED:
                     at = self.outputs[i].first_hit + words[2 * i]
-                    self.hit_lines[at] += outcome.total_lines
-                    self.hit_bytes[at] += outcome.total_bytes
-            outcome.total_lines = 0
-            outcome.total_bytes = 0
+                    self.hit_lines[at] += sums.lines
+                    self.hit_bytes[at] += sums.bytes
+            sums.lines = 0
+            sums.bytes = 0
 
     cdef void begin_batch(self) noexcept nogil:
-        cdef uint32_t i
         self.n_met = 0
         self.n_pieces = 0
         self.n_lines = 0
-        for i in range(self.n_outputs):
-            self.outputs[i].kept_lines = 0
-            self.outputs[i].kept_bytes = 0
-            self.outputs[i].malformed = 0
-            self.outputs[i].errors = 0
-            self.outputs[i].likeness = 0
-            self.outputs[i].p = NULL
+        memset(self.tallies, 0, self.n_outputs * sizeof(Tally))
 
     cdef void end_batch(self) noexcept nogil:
         """What each outcome met becomes what each output kept."""
         cdef LineOutcome* outcome
-        cdef Output* output
+        cdef Tally* tally
         cdef const uint32_t* keep_set
         cdef uint32_t i, w, bits
         cdef uint64_t mark
@@ -308,15 +314,15 @@ cdef class FanOut:
             for w in range(self.set_words):
                 bits = keep_set[w]
                 while bits:
-                    output = &self.outputs[w * 32 + lowest_bit(bits)]
+                    tally = &self.tallies[w * 32 + lowest_bit(bits)]
                     bits &= bits - 1
-                    output.kept_lines += outcome.lines
-                    output.kept_bytes += outcome.bytes
-                    output.likeness += mark * outcome.lines
+                    tally.kept_lines += outcome.lines
+                    tally.kept_bytes += outcome.bytes
+                    tally.likeness += mark * outcome.lines
             if outcome.is_odd:
                 self.count_odd(self.met[i])
-            outcome.total_lines += outcome.lines
-            outcome.total_bytes += outcome.bytes
+            self.sums[self.met[i]].lines += outcome.lines
+            self.sums[self.met[i]].bytes += outcome.bytes
             outcome.lines = 0
             outcome.bytes = 0
 
@@ -326,9 +332,9 @@ cdef class FanOut:
         cdef uint32_t i
         for i in range(self.n_outputs):
             if words[2 * i + 1] != NOT_WANTED:
-                self.outputs[i].errors += lines * (words[2 * i + 1] >> 8)
+                self.tallies[i].errors += lines * (words[2 * i + 1] >> 8)
                 if (words[2 * i + 1] & 0xFF) == c"M":
-                    self.outputs[i].malformed += lines
+                    self.tallies[i].malformed += lines
 
     cdef int run(self, const uint8_t* p, const uint8_t* end, uint32_t form) except -1 nogil:
         """Decides every line; those that any output keeps become pieces."""
@@ -339,6 +345,9 @@ cdef class FanOut:
         cdef LineOutcome* outcome
         cdef const uint8_t* from_ = NULL
         cdef uint64_t resets
+        cdef const Line* lines = self.context.lines
+        cdef const uint32_t* classes = self.context.block_classes
+        cdef LineOutcome* outcomes = self.outcomes
         cdef uint32_t id, keep_set = KEPT_BY_NONE
         cdef size_t n, i
         plan.format = form
@@ -348,19 +357,20 @@ cdef class FanOut:
                                         self.context.lines_a_block)
             self.find_block_classes(0, n, end)
             for i in range(n):
-                line = &self.context.lines[i]
+                line = &lines[i]
                 known = NULL
                 if line.form <= FORM_TEXT27:
-                    known = find_decision(self.context, self.context.block_classes + i * n_fields)
+                    known = find_decision(self.context, classes + i * n_fields)
                 if known != NULL:
                     id = known.rule
                 else:
                     resets = self.context.resets
                     id = self.decide_line(line, self.context.spans + i * n_fields, end, &plan)
+                    outcomes = self.outcomes
                     if self.context.resets != resets:
                         # Class ids were given anew: those of the lines behind this one are to be found again.
                         self.find_block_classes(i, n, end)
-                outcome = &self.outcomes[id]
+                outcome = &outcomes[id]
                 if outcome.lines == 0:
                     self.met[self.n_met] = id
                     self.n_met += 1
@@ -499,6 +509,7 @@ cdef class FanOut:
             return id
         outcome = &self.outcomes[id]
         memset(outcome, 0, sizeof(LineOutcome))
+        memset(&self.sums[id], 0, sizeof(Sums))
         memset(self.words, 0, self.set_words * sizeof(uint32_t))
         for i in range(self.n_outputs):
             said = words[2 * i + 1]
@@ -524,6 +535,9 @@ cdef class FanOut:
         more = realloc(self.outcomes, room * sizeof(LineOutcome))
         if more != NULL:
             self.outcomes = <LineOutcome*> more
+            more = realloc(self.sums, room * sizeof(Sums))
+        if more != NULL:
+            self.sums = <Sums*> more
             more = realloc(self.met, room * sizeof(uint32_t))
         if more == NULL:
             with gil:
@@ -537,7 +551,7 @@ cdef void copy_pieces(FanOut self) noexcept nogil:
     """Copies each piece to the outputs that keep it and need a copy: it is read while it is in the nearest cache."""
     cdef const Piece* piece
     cdef const uint32_t* keep_set
-    cdef Output* output
+    cdef uint8_t** place
     cdef uint32_t w, bits
     cdef size_t i
     for i in range(self.n_pieces):
@@ -546,7 +560,10 @@ cdef void copy_pieces(FanOut self) noexcept nogil:
         for w in range(self.set_words):
             bits = keep_set[w] & self.copied[w]
             while bits:
-                output = &self.outputs[w * 32 + lowest_bit(bits)]
+                place = &self.places[w * 32 + lowest_bit(bits)]
                 bits &= bits - 1
-                memcpy(output.p, piece.p, piece.n)
-                output.p += piece.n
+                memcpy(place[0], piece.p, piece.n)
+                place[0] += piece.n
+                # Nobody foresees a hundred places that are written in turns, but whoever writes them.
+                fetch_to_write(place[0] + 64)
+                fetch_to_write(place[0] + 128)
