@@ -61,6 +61,13 @@ class FanOut:
         self._core.decide(lines)
         return FannedOut(*self._core.gather())
 
+    @property
+    def cache_stat(self) -> dict[str, int]:
+        """What the caches hold now: `bytes`, and `resets`, how often they were emptied at their bound; `outcomes`, the
+        ways in which all sets together have decided."""
+        stat: dict[str, int] = self._core.cache_stat()
+        return stat
+
     def close(self) -> None:
         """The sets keep what they counted here."""
         for filter_set in self.filter_sets:

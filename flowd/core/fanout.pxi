@@ -239,6 +239,13 @@ cdef class FanOut:
             at = self.outputs[number].first_hit
             return [(self.hit_lines[at + i], self.hit_bytes[at + i]) for i in range(self.outputs[number].n_rules)]
 
+    def cache_stat(self):
+        """What the caches hold now: bytes, how often all classes were forgotten, and outcomes."""
+        with self.lock:
+            total = self.context.cache_bytes() + self.ids.bytes() + self.keep_sets.bytes()
+            total += self.outcomes_room * (sizeof(LineOutcome) + sizeof(Sums) + sizeof(uint32_t))
+            return {"bytes": total, "resets": self.context.resets, "outcomes": self.ids.size()}
+
     cdef object find_alike(self, made, uint32_t at):
         """What was made for an output that keeps the same lines as this one, or None."""
         for other, kept in made.get(self.tallies[at].likeness, ()):

@@ -41,6 +41,10 @@ cdef size_t OUTCOME_BYTES = 32 << 20
 # Anchored words on one subject: more are found by an index, fewer are compared one after the other.
 cdef uint32_t FEW_WORDS = 8
 
+# Rules of one step: so few are looked at one by one. A predicate may be used by a hundred filter sets, and finding the
+# step among its uses would take longer.
+cdef uint32_t FEW_RULES = 8
+
 # Expressions in one set of the linear engine: its compile time grows faster than their number, and a scan of a short
 # value costs some 50 ns a set.
 cdef uint32_t EXPRESSIONS_A_SET = 1000
