@@ -146,7 +146,7 @@ cdef class FanOut:
             PyBuffer_Release(&self.view)
 
     def choose(self, wanted):
-        """From the next batch on these outputs (by number, ascending) are decided and counted, and no others."""
+        """From the next batch on these outputs, by number, are decided and counted, in this order, and no others."""
         cdef uint32_t i
         cdef uint32_t number
         with self.lock:
