@@ -1,7 +1,7 @@
 # One input, many outputs: the lines of a batch are walked once, and every one of many filter sets decides them.
 #
 # A joint program holds the predicates of all sets, each once, and their sections one after the other. What all sets say
-# of a line is its *outcome*, interned: the decision table gives a line's outcome for the classes of its values. Each
+# of a line is its *outcome*, interned: a table of its own gives a line's outcome for the classes of its values. Each
 # outcome names the set of outputs that keep its lines. So a line costs the same for one output and for a hundred; what
 # grows with the outputs is done once for each outcome that a batch meets, and for what is kept, which is copied.
 
@@ -73,6 +73,8 @@ cdef class FanOut:
     cdef uint32_t* real_tuple        # a line's classes, while those of invalid values are covered
     cdef uint32_t* wanted
     cdef uint32_t n_wanted
+    cdef OutcomeTable known          # a line's classes → its outcome
+    cdef uint32_t* block_ids         # the outcomes of a block of lines, as far as that knows them
     cdef ClassStore ids              # of outcomes: for each output its rule, and its errors with its verdict
     cdef LineOutcome* outcomes
     cdef Sums* sums
@@ -132,6 +134,9 @@ cdef class FanOut:
         self.wanted = <uint32_t*> self.memory.take(self.n_outputs * sizeof(uint32_t))
         self.hit_lines = <uint64_t*> self.memory.take(n_hits * sizeof(uint64_t))
         self.hit_bytes = <uint64_t*> self.memory.take(n_hits * sizeof(uint64_t))
+        self.block_ids = <uint32_t*> self.memory.take(self.context.lines_a_block * sizeof(uint32_t))
+        if not self.known.start(program.n_fields, DECISION_BYTES):
+            raise MemoryError()
         self.ids.set_bound(OUTCOME_BYTES)
         self.keep_sets.set_bound(OUTCOME_BYTES)
         self.forget_outcomes()
@@ -242,7 +247,7 @@ cdef class FanOut:
     def cache_stat(self):
         """What the caches hold now: bytes, how often all classes were forgotten, and outcomes."""
         with self.lock:
-            total = self.context.cache_bytes() + self.ids.bytes() + self.keep_sets.bytes()
+            total = self.context.cache_bytes() + self.known.bytes() + self.ids.bytes() + self.keep_sets.bytes()
             total += self.outcomes_room * (sizeof(LineOutcome) + sizeof(Sums) + sizeof(uint32_t))
             return {"bytes": total, "resets": self.context.resets, "outcomes": self.ids.size()}
 
@@ -272,7 +277,7 @@ cdef class FanOut:
 
     cdef int forget_outcomes(self) except -1:
         """Forgets them all, and what names one; their hits must have been added up."""
-        forget_decisions(self.context)
+        self.known.clear()
         self.ids.clear()
         self.keep_sets.clear()
         self.n_met = 0
@@ -348,35 +353,30 @@ cdef class FanOut:
         cdef Plan plan = self.program.plan
         cdef uint32_t n_fields = self.program.n_fields
         cdef const Line* line
-        cdef const Decision* known
         cdef LineOutcome* outcome
         cdef const uint8_t* from_ = NULL
         cdef uint64_t resets
         cdef const Line* lines = self.context.lines
-        cdef const uint32_t* classes = self.context.block_classes
+        cdef const uint32_t* ids = self.block_ids
         cdef LineOutcome* outcomes = self.outcomes
         cdef uint32_t id, keep_set = KEPT_BY_NONE
         cdef size_t n, i
         plan.format = form
-        look_at_clock(self.context)
+        self.look_at_ends()
         while p < end:
             n = simd_level().scan_lines(plan, &p, end, self.context.lines, self.context.spans,
                                         self.context.lines_a_block)
-            self.find_block_classes(0, n, end)
+            self.find_block(0, n, end)
             for i in range(n):
                 line = &lines[i]
-                known = NULL
-                if line.form <= FORM_TEXT27:
-                    known = find_decision(self.context, classes + i * n_fields)
-                if known != NULL:
-                    id = known.rule
-                else:
+                id = ids[i] if line.form <= FORM_TEXT27 else NO_CLASS
+                if id == NO_CLASS:
                     resets = self.context.resets
                     id = self.decide_line(line, self.context.spans + i * n_fields, end, &plan)
                     outcomes = self.outcomes
                     if self.context.resets != resets:
                         # Class ids were given anew: those of the lines behind this one are to be found again.
-                        self.find_block_classes(i, n, end)
+                        self.find_block(i, n, end)
                 outcome = &outcomes[id]
                 if outcome.lines == 0:
                     self.met[self.n_met] = id
@@ -393,11 +393,19 @@ cdef class FanOut:
             self.add_piece(from_, end, keep_set)
         return 0
 
-    cdef void find_block_classes(self, size_t first, size_t n, const uint8_t* end) noexcept nogil:
-        """The classes of a block's lines from this one on, as far as the tables know them."""
+    cdef void look_at_ends(self) noexcept nogil:
+        """Once a batch: where a rule has ended since, what was decided is void."""
+        cdef uint32_t ended = self.context.n_ended
+        look_at_clock(self.context)
+        if self.context.n_ended != ended:
+            self.known.clear()
+
+    cdef void find_block(self, size_t first, size_t n, const uint8_t* end) noexcept nogil:
+        """The outcomes of a block's lines from this one on, as far as the tables know their values and their classes."""
         cdef size_t at = first * self.program.n_fields
         simd_level().find_classes(self.context.tables, self.context.missing, self.context.spans + at, n - first,
                                   self.program.n_fields, end, self.context.block_classes + at)
+        self.known.find(self.context.block_classes + at, n - first, self.block_ids + first)
 
     cdef int add_piece(self, const uint8_t* p, const uint8_t* end, uint32_t keep_set) except -1 nogil:
         cdef Piece* more
@@ -417,23 +425,18 @@ cdef class FanOut:
     cdef uint32_t decide_line(self, const Line* line, Span* values, const uint8_t* end,
                               const Plan* plan) except? 0xFFFFFFFF nogil:
         """The outcome of a line that the table does not know."""
-        cdef Decision decision
-        cdef const Decision* known
-        cdef uint32_t id
+        cdef uint32_t id, i
         if line.form > FORM_TEXT27 and not read_odd_line(self.context, line, values, plan):
             return self.decide_doubtful_line(line, values, end, plan)
         self.find_classes_of(values, end)
-        if self.program.n_fields:
-            known = self.context.decisions.find(self.real_tuple)
-            if known != NULL:
-                return known.rule
+        id = self.known.find_one(self.real_tuple)
+        if id != NO_CLASS:
+            return id
         spread_states(self.context)
-        for id in range(self.n_outputs):
-            self.note(id, self.decide_output(&self.outputs[id]))
+        for i in range(self.n_outputs):
+            self.note(i, self.decide_output(&self.outputs[i]))
         id = self.find_outcome()
-        if self.program.n_fields:
-            decision = plain_decision(id, c"K", 0)
-            self.context.decisions.insert(self.real_tuple, decision)
+        self.known.insert(self.real_tuple, id)
         return id
 
     cdef uint32_t decide_doubtful_line(self, const Line* line, Span* values, const uint8_t* end,
@@ -475,6 +478,7 @@ cdef class FanOut:
                         self.context.tuple_[f] = nothing
                 return 0
             forget_classes(self.context)
+            self.known.clear()
         with gil:
             raise MemoryError("a line's values find no room among the classes")
 
