@@ -30,9 +30,15 @@ cdef struct LineOutcome:             # what was decided like this in the batch u
     uint32_t keep_set
     bint is_odd                      # some output found it malformed, or met an error
 
-cdef struct Sums:                    # the same over all batches since the hits were last added up
+cdef struct Sums:                    # of an outcome over all batches since the hits were last added up
     uint64_t lines
     uint64_t bytes
+
+cdef struct KeepSum:                 # of all outcomes with a keep set, in the batch under way
+    uint64_t lines
+    uint64_t bytes
+    uint32_t first_copied            # where those of it that lines are copied to stand, in the list of them
+    uint32_t n_copied
 
 cdef struct Piece:                   # lines that follow each other in the input and are kept by the same outputs
     const uint8_t* p
@@ -69,7 +75,6 @@ cdef class FanOut:
     cdef readonly uint32_t n_outputs
     cdef uint32_t set_words          # of a keep set, as a row of bits
     cdef uint32_t* words             # a keep set or an outcome being made
-    cdef uint32_t* copied            # the outputs that lines are copied to, as a row of bits
     cdef uint32_t* real_tuple        # a line's classes, while those of invalid values are covered
     cdef uint32_t* wanted
     cdef uint32_t n_wanted
@@ -82,6 +87,13 @@ cdef class FanOut:
     cdef uint32_t outcomes_room      # in these three
     cdef uint32_t n_met
     cdef ClassStore keep_sets
+    cdef KeepSum* keep_sums
+    cdef uint32_t* met_sets          # the keep sets of the batch under way, but for the empty one
+    cdef uint32_t n_met_sets
+    cdef uint32_t sets_room          # in these two
+    cdef uint32_t* copied            # the outputs that lines are copied to, keep set by keep set
+    cdef size_t n_copied
+    cdef size_t copied_room
     cdef Piece* pieces
     cdef size_t n_pieces
     cdef size_t pieces_room
@@ -129,7 +141,6 @@ cdef class FanOut:
         self.places = <uint8_t**> self.memory.take(self.n_outputs * sizeof(uint8_t*))
         self.set_words = (self.n_outputs + 31) // 32
         self.words = <uint32_t*> self.memory.take((2 * self.n_outputs + self.set_words) * sizeof(uint32_t))
-        self.copied = <uint32_t*> self.memory.take(self.set_words * sizeof(uint32_t))
         self.real_tuple = <uint32_t*> self.memory.take(program.n_fields * sizeof(uint32_t))
         self.wanted = <uint32_t*> self.memory.take(self.n_outputs * sizeof(uint32_t))
         self.hit_lines = <uint64_t*> self.memory.take(n_hits * sizeof(uint64_t))
@@ -146,6 +157,9 @@ cdef class FanOut:
         free(self.outcomes)
         free(self.sums)
         free(self.met)
+        free(self.keep_sums)
+        free(self.met_sets)
+        free(self.copied)
         free(self.pieces)
         if self.is_held:
             PyBuffer_Release(&self.view)
@@ -204,7 +218,7 @@ cdef class FanOut:
         cdef size_t size = self.view.len
         if not self.is_held:
             raise ValueError("there is no batch to gather from: decide comes before")
-        memset(self.copied, 0, self.set_words * sizeof(uint32_t))
+        memset(self.places, 0, self.n_outputs * sizeof(uint8_t*))
         kept = []
         kept_lines = []
         malformed = []
@@ -222,7 +236,6 @@ cdef class FanOut:
                 if mine is None:
                     mine = PyBytes_FromStringAndSize(NULL, tally.kept_bytes)
                     self.places[at] = <uint8_t*> PyBytes_AS_STRING(mine)
-                    self.copied[at >> 5] |= <uint32_t> 1 << (at & 31)
                     made.setdefault(tally.likeness, []).append((at, mine))
             kept.append(mine)
             kept_lines.append(tally.kept_lines)
@@ -230,6 +243,7 @@ cdef class FanOut:
             errors.append(tally.errors)
         if made:
             with nogil:
+                self.list_copied()
                 copy_pieces(self)
         self.let_go()
         return kept, kept_lines, malformed, errors
@@ -261,8 +275,8 @@ cdef class FanOut:
     cdef bint keep_the_same(self, uint32_t one, uint32_t other) noexcept:
         cdef uint32_t i
         cdef const uint32_t* keep_set
-        for i in range(self.n_met):
-            keep_set = self.keep_sets.words(self.outcomes[self.met[i]].keep_set)
+        for i in range(self.n_met_sets):
+            keep_set = self.keep_sets.words(self.met_sets[i])
             if (keep_set[one >> 5] >> (one & 31) ^ keep_set[other >> 5] >> (other & 31)) & 1:
                 return False
         return True
@@ -281,6 +295,7 @@ cdef class FanOut:
         self.ids.clear()
         self.keep_sets.clear()
         self.n_met = 0
+        self.n_met_sets = 0
         self.malformed_id = NO_CLASS
         memset(self.words, 0, self.set_words * sizeof(uint32_t))
         if self.keep_sets.intern(self.words, self.set_words) != KEPT_BY_NONE:
@@ -307,36 +322,78 @@ cdef class FanOut:
 
     cdef void begin_batch(self) noexcept nogil:
         self.n_met = 0
+        self.n_met_sets = 0
         self.n_pieces = 0
         self.n_lines = 0
         memset(self.tallies, 0, self.n_outputs * sizeof(Tally))
 
     cdef void end_batch(self) noexcept nogil:
-        """What each outcome met becomes what each output kept."""
+        """What each outcome met becomes what each keep set, and then what each output kept."""
         cdef LineOutcome* outcome
+        cdef KeepSum* sum_
         cdef Tally* tally
         cdef const uint32_t* keep_set
         cdef uint32_t i, w, bits
         cdef uint64_t mark
         for i in range(self.n_met):
             outcome = &self.outcomes[self.met[i]]
-            keep_set = self.keep_sets.words(outcome.keep_set)
-            mark = (<uint64_t> outcome.keep_set + 1) * LIKENESS_FACTOR
+            if outcome.is_odd:
+                self.count_odd(self.met[i])
+            if outcome.keep_set != KEPT_BY_NONE:
+                sum_ = &self.keep_sums[outcome.keep_set]
+                if sum_.lines == 0:
+                    self.met_sets[self.n_met_sets] = outcome.keep_set
+                    self.n_met_sets += 1
+                sum_.lines += outcome.lines
+                sum_.bytes += outcome.bytes
+            self.sums[self.met[i]].lines += outcome.lines
+            self.sums[self.met[i]].bytes += outcome.bytes
+            outcome.lines = 0
+            outcome.bytes = 0
+        for i in range(self.n_met_sets):
+            sum_ = &self.keep_sums[self.met_sets[i]]
+            keep_set = self.keep_sets.words(self.met_sets[i])
+            mark = (<uint64_t> self.met_sets[i] + 1) * LIKENESS_FACTOR
             mark ^= mark >> 29
             for w in range(self.set_words):
                 bits = keep_set[w]
                 while bits:
                     tally = &self.tallies[w * 32 + lowest_bit(bits)]
                     bits &= bits - 1
-                    tally.kept_lines += outcome.lines
-                    tally.kept_bytes += outcome.bytes
-                    tally.likeness += mark * outcome.lines
-            if outcome.is_odd:
-                self.count_odd(self.met[i])
-            self.sums[self.met[i]].lines += outcome.lines
-            self.sums[self.met[i]].bytes += outcome.bytes
-            outcome.lines = 0
-            outcome.bytes = 0
+                    tally.kept_lines += sum_.lines
+                    tally.kept_bytes += sum_.bytes
+                    tally.likeness += mark
+            sum_.lines = 0
+            sum_.bytes = 0
+
+    cdef int list_copied(self) except -1 nogil:
+        """For each keep set of the batch the outputs that have a place to copy to."""
+        cdef KeepSum* sum_
+        cdef const uint32_t* keep_set
+        cdef uint32_t i, w, bits, at
+        cdef void* more
+        self.n_copied = 0
+        for i in range(self.n_met_sets):
+            if self.n_copied + self.n_outputs > self.copied_room:
+                more = realloc(self.copied, (self.copied_room * 2 + 16 * self.n_outputs) * sizeof(uint32_t))
+                if more == NULL:
+                    with gil:
+                        raise MemoryError()
+                self.copied = <uint32_t*> more
+                self.copied_room = self.copied_room * 2 + 16 * self.n_outputs
+            sum_ = &self.keep_sums[self.met_sets[i]]
+            keep_set = self.keep_sets.words(self.met_sets[i])
+            sum_.first_copied = self.n_copied
+            for w in range(self.set_words):
+                bits = keep_set[w]
+                while bits:
+                    at = w * 32 + lowest_bit(bits)
+                    bits &= bits - 1
+                    if self.places[at] != NULL:
+                        self.copied[self.n_copied] = at
+                        self.n_copied += 1
+            sum_.n_copied = self.n_copied - sum_.first_copied
+        return 0
 
     cdef void count_odd(self, uint32_t id) noexcept nogil:
         cdef const uint32_t* words = self.ids.words(id)
@@ -530,7 +587,11 @@ cdef class FanOut:
                 self.words[i >> 5] |= <uint32_t> 1 << (i & 31)
             if said >> 8 or (said & 0xFF) == c"M":
                 outcome.is_odd = True
+        self.make_room_for_set(self.keep_sets.size())
+        known = self.keep_sets.size()
         outcome.keep_set = self.keep_sets.intern(self.words, self.set_words)
+        if outcome.keep_set == known:
+            memset(&self.keep_sums[known], 0, sizeof(KeepSum))
         if outcome.keep_set == NO_CLASS:
             with gil:
                 raise MemoryError("the filters keep in more ways than can be kept")
@@ -557,24 +618,44 @@ cdef class FanOut:
         self.outcomes_room = room
         return 0
 
+    cdef int make_room_for_set(self, uint32_t id) except -1 nogil:
+        """Room for this keep set, and to note that it was met."""
+        cdef uint32_t room = self.sets_room
+        cdef void* more
+        if id < room:
+            return 0
+        room = room * 2 + 256
+        more = realloc(self.keep_sums, room * sizeof(KeepSum))
+        if more != NULL:
+            self.keep_sums = <KeepSum*> more
+            more = realloc(self.met_sets, room * sizeof(uint32_t))
+        if more == NULL:
+            with gil:
+                raise MemoryError()
+        self.met_sets = <uint32_t*> more
+        self.sets_room = room
+        return 0
+
 
 cdef void copy_pieces(FanOut self) noexcept nogil:
-    """Copies each piece to the outputs that keep it and need a copy: it is read while it is in the nearest cache."""
+    """Copies each piece to the outputs that keep it and have a place: it is read while it is in the nearest cache."""
     cdef const Piece* piece
-    cdef const uint32_t* keep_set
-    cdef uint8_t** place
-    cdef uint32_t w, bits
+    cdef const KeepSum* sum_
+    cdef const uint32_t* at
+    cdef const uint32_t* end
+    cdef uint8_t* place
     cdef size_t i
     for i in range(self.n_pieces):
         piece = &self.pieces[i]
-        keep_set = self.keep_sets.words(piece.keep_set)
-        for w in range(self.set_words):
-            bits = keep_set[w] & self.copied[w]
-            while bits:
-                place = &self.places[w * 32 + lowest_bit(bits)]
-                bits &= bits - 1
-                memcpy(place[0], piece.p, piece.n)
-                place[0] += piece.n
-                # Nobody foresees a hundred places that are written in turns, but whoever writes them.
-                fetch_to_write(place[0] + 64)
-                fetch_to_write(place[0] + 128)
+        sum_ = &self.keep_sums[piece.keep_set]
+        at = self.copied + sum_.first_copied
+        end = at + sum_.n_copied
+        while at < end:
+            place = self.places[at[0]]
+            memcpy(place, piece.p, piece.n)
+            place += piece.n
+            self.places[at[0]] = place
+            # Nobody foresees a hundred places that are written in turns, but whoever writes them.
+            fetch_to_write(place + 64)
+            fetch_to_write(place + 128)
+            at += 1
