@@ -27,6 +27,7 @@ PARTS = {
     "core": "core_filter",
     "rules": "core_rules",
     "conditions": "core_conditions",
+    "views": "core_views",
     "process": "process_peers",
     "compare": "compare",
     "relay": "relay_live",

@@ -52,12 +52,20 @@ class FanOut:
         """From the next batch on only these sets decide and count: numbers in `filter_sets`, each once."""
         self._core.choose(numbers)
 
-    def apply(self, lines: Buffer) -> FannedOut:
-        """What each chosen set's `apply_borrowing` would give for the lines.
+    def decide(self, lines: Buffer) -> int:
+        """Decides a batch for the chosen sets and copies nothing yet; returns how many lines it has.
 
-        Raises MemoryError where they would need more than the bounds allow: then nothing is counted, and each set has to
-        be asked by itself.
+        The lines are held until `gather`. Raises MemoryError where they would need more than the bounds allow: then
+        nothing is counted, and each set has to be asked by itself.
         """
+        return self._core.decide(lines)
+
+    def gather(self) -> FannedOut:
+        """What each chosen set keeps of the batch that was decided."""
+        return FannedOut(*self._core.gather())
+
+    def apply(self, lines: Buffer) -> FannedOut:
+        """What each chosen set's `apply_borrowing` gives for the lines. Raises what `decide` does."""
         self._core.decide(lines)
         return FannedOut(*self._core.gather())
 

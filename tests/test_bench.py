@@ -21,6 +21,7 @@ from settings import cut_batches  # noqa: E402
 ROWS = {
     "core": 7,
     "rules": 5,
+    "views": 16,
     "process": 4,
     "compare": 1,
     "relay": 4,
