@@ -1,7 +1,7 @@
 """Views in one pass: 1, 10 and 100 filter sets of five rules over the same lines, against one set by itself.
 
 Batches of 1 MiB in, for each view a buffer of what it keeps out. Of the realistic kind each view keeps a few per cent:
-one workload, or every sixth one namespace. Of the hostile kind each drops a fifth of its own choice, so that a hundred
+one workload, or every sixth one namespace, of those with at most a twentieth of the lines. Of the hostile kind each drops a fifth of its own choice, so that a hundred
 views copy eighty times what came. `decided` is the same without the copies: it is known of each view how many lines and
 bytes it keeps, and which.
 
@@ -38,15 +38,22 @@ PEER_STEP = 23
 ALONE_BATCHES = 4
 """So many batches show what a hundred views cost one by one: fifty times as much."""
 NAMELESS = {"-", "pvt", "pub"}
+MOST_SHARE = 0.05
+"""Of the lines, that a realistic view may keep."""
 DROPPED_SHARE = 0.1
 """Of the lines, by their source and again by their destination: hostile views keep four fifths."""
 
 
 class Names(NamedTuple):
-    """The workloads and namespaces of a corpus, the most frequent first, and how many of its ends they are."""
+    """The workloads and namespaces of a corpus, how many of its lines' ends they are, and of how many lines."""
 
     workloads: Counter[str]
     namespaces: Counter[str]
+    lines: int
+
+    def rare(self, known: Counter[str]) -> list[str]:
+        """Of these names those that few lines have, the most frequent first."""
+        return [name for name, count in known.most_common() if count <= MOST_SHARE * self.lines]
 
 
 def run(settings: Settings) -> list[Row]:
@@ -62,24 +69,26 @@ def run(settings: Settings) -> list[Row]:
 
 def read_names(batches: list[bytes]) -> Names:
     """The names in the first batches: of so many workloads that each view has one, where the corpus has them."""
-    names = Names(Counter(), Counter())
+    names = Names(Counter(), Counter(), 0)
     for batch in batches:
-        for record in decode_lines(batch):
+        records = decode_lines(batch)
+        for record in records:
             for end in ("source", "dest"):
                 names.workloads[record[f"{end}_name_aggr"]] += 1
                 names.namespaces[record[f"{end}_namespace"]] += 1
-        if len(names.workloads) >= MANY + len(NAMELESS):
+        names = names._replace(lines=names.lines + len(records))
+        if len(names.rare(names.workloads)) >= MANY + len(NAMELESS):
             break
-    for known in names:
-        for name in NAMELESS:
-            known.pop(name, None)
+    for name in NAMELESS:
+        names.workloads.pop(name, None)
+        names.namespaces.pop(name, None)
     return names
 
 
 def write_realistic(names: Names) -> Iterator[str]:
     """Texts of views that keep what one workload, or one namespace, sends or receives, but for three exceptions."""
-    workloads = cycle(name for name, _ in names.workloads.most_common())  # a small run knows fewer
-    namespaces = iter(name for name, _ in names.namespaces.most_common())
+    workloads = cycle(names.rare(names.workloads))  # a small run knows fewer
+    namespaces = iter(names.rare(names.namespaces))
     for number in range(MANY):
         own = next(namespaces, None) if number % 6 == 5 else None
         key, own = ("namespace", own) if own is not None else ("name_aggr", next(workloads))

@@ -424,6 +424,7 @@ cdef class FanOut:
             n = simd_level().scan_lines(plan, &p, end, self.context.lines, self.context.spans,
                                         self.context.lines_a_block)
             self.find_block(0, n, end)
+            self.make_room_for_pieces(n + 1)
             for i in range(n):
                 line = &lines[i]
                 id = ids[i] if line.form <= FORM_TEXT27 else NO_CLASS
@@ -464,19 +465,23 @@ cdef class FanOut:
                                   self.program.n_fields, end, self.context.block_classes + at)
         self.known.find(self.context.block_classes + at, n - first, self.block_ids + first)
 
-    cdef int add_piece(self, const uint8_t* p, const uint8_t* end, uint32_t keep_set) except -1 nogil:
-        cdef Piece* more
-        if self.n_pieces == self.pieces_room:
-            more = <Piece*> realloc(self.pieces, (self.pieces_room * 2 + 1024) * sizeof(Piece))
-            if more == NULL:
-                with gil:
-                    raise MemoryError()
-            self.pieces = more
-            self.pieces_room = self.pieces_room * 2 + 1024
-        self.pieces[self.n_pieces].p = p
-        self.pieces[self.n_pieces].n = end - p
-        self.pieces[self.n_pieces].keep_set = keep_set
+    cdef void add_piece(self, const uint8_t* p, const uint8_t* end, uint32_t keep_set) noexcept nogil:
+        cdef Piece* piece = &self.pieces[self.n_pieces]
+        piece.p = p
+        piece.n = end - p
+        piece.keep_set = keep_set
         self.n_pieces += 1
+
+    cdef int make_room_for_pieces(self, size_t n) except -1 nogil:
+        cdef Piece* more
+        if self.n_pieces + n <= self.pieces_room:
+            return 0
+        more = <Piece*> realloc(self.pieces, (self.pieces_room * 2 + 1024 + n) * sizeof(Piece))
+        if more == NULL:
+            with gil:
+                raise MemoryError()
+        self.pieces = more
+        self.pieces_room = self.pieces_room * 2 + 1024 + n
         return 0
 
     cdef uint32_t decide_line(self, const Line* line, Span* values, const uint8_t* end,

@@ -43,19 +43,23 @@ class OutcomeTable {
     // The outcomes of n lines, at most BLOCK: NONE where one is not known.
     static constexpr size_t BLOCK = 128;
     void find(const uint32_t *classes, size_t n, uint32_t *outcomes) const {
-        uint32_t places[BLOCK];
         if (slots_ == nullptr) {
             for (size_t i = 0; i < n; i++) outcomes[i] = NONE;
             return;
         }
-        for (size_t i = 0; i < n; i++) {
-            places[i] = place_of(classes + i * fields_);
-            __builtin_prefetch(slots_ + places[i] * stride_);
+        switch (fields_) {  // a known number of fields is a walk without loops
+            case 1: return find_all<1>(classes, n, outcomes);
+            case 2: return find_all<2>(classes, n, outcomes);
+            case 3: return find_all<3>(classes, n, outcomes);
+            case 4: return find_all<4>(classes, n, outcomes);
+            case 5: return find_all<5>(classes, n, outcomes);
+            case 6: return find_all<6>(classes, n, outcomes);
+            case 7: return find_all<7>(classes, n, outcomes);
+            default: return find_all<0>(classes, n, outcomes);
         }
-        for (size_t i = 0; i < n; i++) outcomes[i] = look_up(places[i], classes + i * fields_);
     }
     uint32_t find_one(const uint32_t *classes) const {
-        return slots_ == nullptr ? NONE : look_up(place_of(classes), classes);
+        return slots_ == nullptr ? NONE : look_up<0>(place_of<0>(classes), classes);
     }
 
     // The classes must all be known, and not be in the table.
@@ -79,25 +83,47 @@ class OutcomeTable {
   private:
     static constexpr size_t FIRST_SLOTS = 256;
 
+    // FIELDS is how many there are, or 0 where that is not known while compiling.
+    template <uint32_t FIELDS>
+    void find_all(const uint32_t *classes, size_t n, uint32_t *outcomes) const {
+        const uint32_t fields = FIELDS ? FIELDS : fields_;
+        uint32_t places[BLOCK];
+        for (size_t i = 0; i < n; i++) {
+            places[i] = place_of<FIELDS>(classes + i * fields);
+            __builtin_prefetch(slots_ + size_t(places[i]) * stride_of<FIELDS>());
+        }
+        for (size_t i = 0; i < n; i++) outcomes[i] = look_up<FIELDS>(places[i], classes + i * fields);
+    }
+
+    template <uint32_t FIELDS>
+    size_t stride_of() const {
+        return FIELDS ? 8 : stride_;
+    }
+
+    template <uint32_t FIELDS>
     uint32_t place_of(const uint32_t *classes) const {
+        const uint32_t fields = FIELDS ? FIELDS : fields_;
+        const uint64_t *factors = factors_.data();
         uint64_t hash = 0;
-        for (uint32_t f = 0; f < fields_; f++) hash += (classes[f] + uint64_t(1)) * factors_[f];
+        for (uint32_t f = 0; f < fields; f++) hash += (classes[f] + uint64_t(1)) * factors[f];
         return static_cast<uint32_t>(hash >> 32) & mask_;
     }
 
     // Only known classes are in the table, so a line with an unknown one is found nowhere.
+    template <uint32_t FIELDS>
     uint32_t look_up(uint32_t place, const uint32_t *classes) const {
+        const uint32_t fields = FIELDS ? FIELDS : fields_;
         for (;; place = (place + 1) & mask_) {
-            const uint32_t *slot = slots_ + size_t(place) * stride_;
+            const uint32_t *slot = slots_ + size_t(place) * stride_of<FIELDS>();
             if (slot[0] == NONE) return NONE;
             uint32_t differs = 0;
-            for (uint32_t f = 0; f < fields_; f++) differs |= slot[f + 1] ^ classes[f];
+            for (uint32_t f = 0; f < fields; f++) differs |= slot[f + 1] ^ classes[f];
             if (differs == 0) return slot[0];
         }
     }
 
     void put(const uint32_t *classes, uint32_t outcome) {
-        uint32_t place = place_of(classes);
+        uint32_t place = place_of<0>(classes);
         while (slots_[size_t(place) * stride_] != NONE) place = (place + 1) & mask_;
         uint32_t *slot = slots_ + size_t(place) * stride_;
         slot[0] = outcome;
