@@ -55,6 +55,7 @@ cdef extern from *:
     """
     void fetch_to_write(const void* p) nogil
     uint32_t lowest_bit "__builtin_ctz"(uint32_t bits) nogil
+    uint32_t count_bits "__builtin_popcount"(uint32_t bits) nogil
 
 
 cdef class FanOut:
@@ -77,6 +78,7 @@ cdef class FanOut:
     cdef uint32_t* words             # a keep set or an outcome being made
     cdef uint32_t* real_tuple        # a line's classes, while those of invalid values are covered
     cdef uint32_t* wanted
+    cdef uint32_t* wanted_set        # the same as a row of bits
     cdef uint32_t n_wanted
     cdef OutcomeTable known          # a line's classes → its outcome
     cdef uint32_t* block_ids         # the outcomes of a block of lines, as far as that knows them
@@ -143,6 +145,7 @@ cdef class FanOut:
         self.words = <uint32_t*> self.memory.take((2 * self.n_outputs + self.set_words) * sizeof(uint32_t))
         self.real_tuple = <uint32_t*> self.memory.take(program.n_fields * sizeof(uint32_t))
         self.wanted = <uint32_t*> self.memory.take(self.n_outputs * sizeof(uint32_t))
+        self.wanted_set = <uint32_t*> self.memory.take(self.set_words * sizeof(uint32_t))
         self.hit_lines = <uint64_t*> self.memory.take(n_hits * sizeof(uint64_t))
         self.hit_bytes = <uint64_t*> self.memory.take(n_hits * sizeof(uint64_t))
         self.block_ids = <uint32_t*> self.memory.take(self.context.lines_a_block * sizeof(uint32_t))
@@ -174,10 +177,12 @@ cdef class FanOut:
             for i in range(self.n_outputs):
                 self.outputs[i].is_wanted = False
             self.n_wanted = 0
+            memset(self.wanted_set, 0, self.set_words * sizeof(uint32_t))
             for number in wanted:
                 if number >= self.n_outputs or self.outputs[number].is_wanted:
                     raise ValueError(f"output {number} is none, or was named before")
                 self.outputs[number].is_wanted = True
+                self.wanted_set[number >> 5] |= <uint32_t> 1 << (number & 31)
                 self.wanted[self.n_wanted] = number
                 self.n_wanted += 1
 
@@ -328,13 +333,14 @@ cdef class FanOut:
         memset(self.tallies, 0, self.n_outputs * sizeof(Tally))
 
     cdef void end_batch(self) noexcept nogil:
-        """What each outcome met becomes what each keep set, and then what each output kept."""
+        """What each outcome met becomes what each keep set, and then what each output kept.
+
+        What most outputs keep is added to all, and taken from the others: numbers wrap around.
+        """
         cdef LineOutcome* outcome
         cdef KeepSum* sum_
-        cdef Tally* tally
-        cdef const uint32_t* keep_set
-        cdef uint32_t i, w, bits
-        cdef uint64_t mark
+        cdef Tally one, everyone
+        cdef uint32_t i
         for i in range(self.n_met):
             outcome = &self.outcomes[self.met[i]]
             if outcome.is_odd:
@@ -350,21 +356,42 @@ cdef class FanOut:
             self.sums[self.met[i]].bytes += outcome.bytes
             outcome.lines = 0
             outcome.bytes = 0
+        memset(&everyone, 0, sizeof(Tally))
         for i in range(self.n_met_sets):
             sum_ = &self.keep_sums[self.met_sets[i]]
-            keep_set = self.keep_sets.words(self.met_sets[i])
-            mark = (<uint64_t> self.met_sets[i] + 1) * LIKENESS_FACTOR
-            mark ^= mark >> 29
-            for w in range(self.set_words):
-                bits = keep_set[w]
-                while bits:
-                    tally = &self.tallies[w * 32 + lowest_bit(bits)]
-                    bits &= bits - 1
-                    tally.kept_lines += sum_.lines
-                    tally.kept_bytes += sum_.bytes
-                    tally.likeness += mark
+            one.kept_lines = sum_.lines
+            one.kept_bytes = sum_.bytes
+            one.likeness = (<uint64_t> self.met_sets[i] + 1) * LIKENESS_FACTOR
+            one.likeness ^= one.likeness >> 29
+            if self.is_kept_by_most(self.met_sets[i]):
+                add_tally(&everyone, &one)
+                one.kept_lines = -one.kept_lines
+                one.kept_bytes = -one.kept_bytes
+                one.likeness = -one.likeness
+                self.tally_each(self.met_sets[i], &one, False)
+            else:
+                self.tally_each(self.met_sets[i], &one, True)
             sum_.lines = 0
             sum_.bytes = 0
+        for i in range(self.n_wanted):
+            add_tally(&self.tallies[self.wanted[i]], &everyone)
+
+    cdef bint is_kept_by_most(self, uint32_t id) noexcept nogil:
+        cdef const uint32_t* keep_set = self.keep_sets.words(id)
+        cdef uint32_t w, n = 0
+        for w in range(self.set_words):
+            n += count_bits(keep_set[w])
+        return n > self.n_wanted // 2
+
+    cdef void tally_each(self, uint32_t id, const Tally* one, bint keeps) noexcept nogil:
+        """Adds to the tallies of the wanted outputs that keep the lines, or of those that do not."""
+        cdef const uint32_t* keep_set = self.keep_sets.words(id)
+        cdef uint32_t w, bits
+        for w in range(self.set_words):
+            bits = keep_set[w] if keeps else self.wanted_set[w] & ~keep_set[w]
+            while bits:
+                add_tally(&self.tallies[w * 32 + lowest_bit(bits)], one)
+                bits &= bits - 1
 
     cdef int list_copied(self) except -1 nogil:
         """For each keep set of the batch the outputs that have a place to copy to."""
@@ -640,6 +667,12 @@ cdef class FanOut:
         self.met_sets = <uint32_t*> more
         self.sets_room = room
         return 0
+
+
+cdef inline void add_tally(Tally* tally, const Tally* more) noexcept nogil:
+    tally.kept_lines += more.kept_lines
+    tally.kept_bytes += more.kept_bytes
+    tally.likeness += more.likeness
 
 
 cdef void copy_pieces(FanOut self) noexcept nogil:
