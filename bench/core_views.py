@@ -1,11 +1,12 @@
 """Views in one pass: 1, 10 and 100 filter sets of five rules over the same lines, against one set by itself.
 
 Batches of 1 MiB in, for each view a buffer of what it keeps out. Of the realistic kind each view keeps a few per cent:
-one workload, or every sixth one namespace, of those with at most a twentieth of the lines. Of the hostile kind each drops a fifth of its own choice, so that a hundred
-views copy eighty times what came. `decided` is the same without the copies: it is known of each view how many lines and
-bytes it keeps, and which.
+one workload, or every sixth one namespace, of those with at most a twentieth of the lines. Of the hostile kind each
+drops a fifth of its own choice, so that a hundred views copy eighty times what came. `decided` is the same without the
+copies: it is known of each view how many lines and bytes it keeps, and which.
 
-One set by itself is the mean of five of the views, each over all batches. Seconds are the thread's own on the processor.
+One set by itself is the mean of five of the views, each over all batches. Seconds are the thread's own on the
+processor.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Many filter sets over the same lines in one pass: each line is walked once, and every set decides it.
 
-What a line costs does not grow with the sets; what they keep is copied for each. Each set's `hits` count what is decided
-here. The daemon decides a stream's views so.
+What a line costs does not grow with the sets; what they keep is copied for each. Each set's `hits` count what is
+decided here. The daemon decides a stream's views so.
 """
 
 from __future__ import annotations

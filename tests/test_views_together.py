@@ -32,9 +32,7 @@ def say(name: str) -> bytes:
 
 
 def make_views(*texts: str) -> list[View]:
-    return [
-        View(f"view{number}", "flows", flowd.compile(text, dialect=None), 1) for number, text in enumerate(texts)
-    ]
+    return [View(f"view{number}", "flows", flowd.compile(text, dialect=None), 1) for number, text in enumerate(texts)]
 
 
 def decide(deciding: Together, views: list[View], lines: bytes) -> list[tuple[bytes, int]]:
@@ -98,7 +96,8 @@ def test_each_view_counts_its_hits_once_however_it_was_decided() -> None:
 
 def test_views_that_do_not_fit_together_are_decided_all_the_same() -> None:
     """Two languages, rules that let a sample go, and one alone of its kind."""
-    gentle = "<filter flows>\n@type flowd\n<exclude>\nkey source_namespace\nprefix ns\nsample 1/2\n</exclude>\n</filter>\n"
+    rule = "<exclude>\nkey source_namespace\nprefix ns\nsample 1/2\n</exclude>\n"
+    gentle = f"<filter flows>\n@type flowd\n{rule}</filter>\n"
     views = make_views(keep_only("ns0"), gentle, OTHER_LANGUAGE, keep_only("ns1"), OTHER_LANGUAGE.replace("1", "2"))
     deciding = Together(Counters())
     try:

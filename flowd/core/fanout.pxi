@@ -486,7 +486,7 @@ cdef class FanOut:
             self.known.clear()
 
     cdef void find_block(self, size_t first, size_t n, const uint8_t* end) noexcept nogil:
-        """The outcomes of a block's lines from this one on, as far as the tables know their values and their classes."""
+        """The outcomes of a block's lines from this one on, as far as the tables know values and classes."""
         cdef size_t at = first * self.program.n_fields
         simd_level().find_classes(self.context.tables, self.context.missing, self.context.spans + at, n - first,
                                   self.program.n_fields, end, self.context.block_classes + at)
