@@ -46,7 +46,7 @@ class FanOut:
         self._core = _core.FanOut(program, outputs)
         self._core.choose(range(len(outputs)))
         for number, filter_set in enumerate(self.filter_sets):
-            filter_set.join(self._core, number)
+            filter_set.evaluator.join(self._core, number)
 
     def choose(self, numbers: Sequence[int]) -> None:
         """From the next batch on only these sets decide and count: numbers in `filter_sets`, each once."""
@@ -79,7 +79,7 @@ class FanOut:
     def close(self) -> None:
         """The sets keep what they counted here."""
         for filter_set in self.filter_sets:
-            filter_set.leave(self._core)
+            filter_set.evaluator.leave(self._core)
 
 
 def can_join(filter_set: FilterSet) -> bool:

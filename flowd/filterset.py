@@ -146,14 +146,6 @@ class FilterSet:
         twin._evaluator = _core.Evaluator(self._compiled.program, os.cpu_count() or 1)
         return twin
 
-    def join(self, fan_out: _core.FanOut, number: int) -> None:
-        """What decides for this set, too, as its output of this number: `hits` count it (flowd.fanout)."""
-        self._evaluator.join(fan_out, number)
-
-    def leave(self, fan_out: _core.FanOut) -> None:
-        """It decides for this set no more; what it counted stays."""
-        self._evaluator.leave(fan_out)
-
     @property
     def hits(self) -> dict[str, Hits]:
         """For every rule and group that can decide, and `default`, what it has decided so far, in all threads."""
@@ -197,6 +189,11 @@ class FilterSet:
     def compiled(self) -> CompiledProgram:
         """The filters as the core has them, for those who run them otherwise than a set does."""
         return self._compiled
+
+    @property
+    def evaluator(self) -> _core.Evaluator:
+        """What runs the set and counts its hits, for those who run it otherwise, too (flowd.fanout)."""
+        return self._evaluator
 
     @property
     def cache_stat(self) -> dict[str, int]:

@@ -88,6 +88,19 @@ def test_any_number_of_sets(count: int) -> None:
     check_alike(fan_out, batch + b"no line of any form\n" + say("ns0", b',"a":"\\n"')[:-1])
 
 
+@pytest.mark.parametrize("count", [0, 1, 2, 6, 7, 8, 15, 16, 200])
+def test_any_number_of_fields(count: int) -> None:
+    fields = [f"k{number}" for number in range(count)]
+    sets = compile_all("", *(drop_only("a", field) for field in fields), "".join(map(drop_only, "ab", fields)))
+    lines = [
+        "{" + ",".join(f'"{field}":"{"ab"[number >> at % 6 & 1]}"' for at, field in enumerate(fields)) + "}\n"
+        for number in range(64)
+    ]
+    fan_out = FanOut([filter_set for filter_set in sets if is_strict(filter_set) == bool(count)])
+    for _ in range(2):
+        check_alike(fan_out, "".join(lines).encode() + b"x\n")
+
+
 def test_sets_that_keep_the_same_share_one_object_and_one_that_keeps_all_has_the_batch() -> None:
     texts = [keep_only("a"), keep_only("(?:a|z)"), drop_only("b"), drop_only("q"), keep_only("q")]
     batch = say("a") + say("b") + say("a")

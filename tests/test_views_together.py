@@ -94,6 +94,22 @@ def test_each_view_counts_its_hits_once_however_it_was_decided() -> None:
     assert views[1].filter_set.hits["default"].lines == 3 * batches
 
 
+def test_new_filters_decide_from_the_next_batch_on() -> None:
+    """As after a reload: the same names, other filter sets, of which some say what the old ones said."""
+    deciding = Together(Counters())
+    old = make_views(keep_only("ns0"), keep_only("ns1"), keep_only("ns2"))
+    new = make_views(keep_only("ns0"), keep_only("ns3"), keep_only("ns2"))
+    try:
+        decide_until(deciding, old, LINES, 3)
+        before = [view.filter_set.hits for view in old]
+        assert decide(deciding, new, LINES) == decide_alone(new, LINES)
+        assert [view.filter_set.hits for view in old] == before
+        decide_until(deciding, new, LINES, 3)
+        assert [view.filter_set.hits for view in old] == before
+    finally:
+        deciding.close()
+
+
 def test_views_that_do_not_fit_together_are_decided_all_the_same() -> None:
     """Two languages, rules that let a sample go, and one alone of its kind."""
     rule = "<exclude>\nkey source_namespace\nprefix ns\nsample 1/2\n</exclude>\n"
