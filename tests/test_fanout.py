@@ -185,9 +185,12 @@ def test_more_outcomes_than_can_be_kept_are_refused_and_nothing_is_counted() -> 
     with pytest.raises(MemoryError):
         fan_out.apply(b"".join(map(say, names)))
     assert [sum(hits.lines for hits in filter_set.hits.values()) for filter_set in sets] == [1] * len(sets)
-    for first in range(0, 4096, 1024):  # what was met before is forgotten between batches
-        batch = b"".join(map(say, names[first : first + 400]))
+    for first in range(0, 4096, 512):  # what was met before is forgotten between batches
+        batch = b"".join(map(say, names[first : first + 200]))
         assert fan_out.apply(batch).kept[::250] == [filter_set.filter(batch) for filter_set in few]
+    for name in "abc":  # and what was once too much is not forgotten again and again
+        fan_out.apply(say(name))
+    assert fan_out.cache_stat["outcomes"] == 3
 
 
 def test_a_rule_ends_for_one_set_and_not_for_the_others() -> None:

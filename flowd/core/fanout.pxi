@@ -197,7 +197,7 @@ cdef class FanOut:
         self.is_held = True
         self.lines = lines
         with self.lock:
-            if self.ids.bytes() > OUTCOME_BYTES // 2 or self.keep_sets.bytes() > OUTCOME_BYTES // 2:
+            if self.is_crowded():
                 self.add_up_hits()
                 self.forget_outcomes()
             try:
@@ -293,6 +293,14 @@ cdef class FanOut:
             self.lines = None
             PyBuffer_Release(&self.view)
         return 0
+
+    cdef bint is_crowded(self) noexcept nogil:
+        """Is it time to forget all outcomes, so that the next batch finds room? What is asked is not how much is
+        allocated, which stays, but how much is in use."""
+        cdef size_t outcome_bytes = 8 * <size_t> self.n_outputs + sizeof(LineOutcome) + sizeof(Sums) + 16
+        cdef size_t set_bytes = 4 * <size_t> self.set_words + sizeof(KeepSum) + 16
+        return (self.ids.size() * outcome_bytes > OUTCOME_BYTES // 2
+                or self.keep_sets.size() * set_bytes > OUTCOME_BYTES // 2)
 
     cdef int forget_outcomes(self) except -1:
         """Forgets them all, and what names one; their hits must have been added up."""

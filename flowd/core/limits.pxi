@@ -36,7 +36,7 @@ cdef size_t PAIR_BYTES = 64 << 20
 
 # Outcomes of many filter sets that decide together, 8 bytes for each set; at half of it all are forgotten before the
 # next batch.
-cdef size_t OUTCOME_BYTES = 32 << 20
+cdef size_t OUTCOME_BYTES = 16 << 20
 
 # Anchored words on one subject: more are found by an index, fewer are compared one after the other.
 cdef uint32_t FEW_WORDS = 8
