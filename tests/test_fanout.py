@@ -247,6 +247,11 @@ def test_misuse_is_told() -> None:
         core.decide(b"", "xml")
     with pytest.raises(TypeError):
         core.decide("text")
+    core.choose([0])
+    core.decide(say("a"))
+    core.choose([0])
+    with pytest.raises(ValueError, match="no batch"):
+        core.gather()
     program = flowd.compile(keep_only("a")).compiled.program
     with pytest.raises(ValueError, match="joint program"):
         _core.FanOut(program, [(2, 2, [0])])

@@ -77,6 +77,7 @@ cdef class FanOut:
     cdef uint32_t set_words          # of a keep set, as a row of bits
     cdef uint32_t* words             # a keep set or an outcome being made
     cdef uint32_t* real_tuple        # a line's classes, while those of invalid values are covered
+    cdef bint has_invalid            # some are
     cdef uint32_t* wanted
     cdef uint32_t* wanted_set        # the same as a row of bits
     cdef uint32_t n_wanted
@@ -171,6 +172,7 @@ cdef class FanOut:
         """From the next batch on these outputs, by number, are decided and counted, in this order, and no others."""
         cdef uint32_t i
         cdef uint32_t number
+        self.let_go()  # a batch that was decided and not gathered: it names outcomes
         with self.lock:
             self.add_up_hits()
             self.forget_outcomes()
@@ -569,10 +571,12 @@ cdef class FanOut:
         for tries in range(2):
             nothing = self.context.classes.intern(self.words, 0)
             if nothing != NO_CLASS and find_tuple(self.context, values, end):
+                self.has_invalid = False
                 for f in range(self.program.n_fields):
                     self.real_tuple[f] = self.context.tuple_[f]
                     if is_invalid(self.context, self.context.tuple_[f]):
                         self.context.tuple_[f] = nothing
+                        self.has_invalid = True
                 return 0
             forget_classes(self.context)
             self.known.clear()
@@ -581,7 +585,7 @@ cdef class FanOut:
 
     cdef Decision decide_output(self, const Output* output) noexcept nogil:
         """What a wanted output says of the line whose states are spread."""
-        if not output.is_wanted or self.reads_invalid(output):
+        if not output.is_wanted or (self.has_invalid and self.reads_invalid(output)):
             return plain_decision(DEFAULT_RULE, c"M", 0)
         return run_sections(self.context, output.first_section, output.end_section)
 
