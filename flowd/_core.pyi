@@ -82,6 +82,14 @@ class Comparer:
     def take(self) -> list[tuple[int, str, int, str, int, int, list[bytes]]]: ...
 
 @disjoint_base
+class Outcomes:
+    def __new__(cls, rules: Sequence[int]) -> Self: ...
+
+@disjoint_base
+class Pieces:
+    def __new__(cls, n_outputs: int) -> Self: ...
+
+@disjoint_base
 class FanOut:
     n_outputs: int
     def __new__(cls, program: Program, outputs: Sequence[tuple[int, int, Sequence[int]]]) -> Self: ...
