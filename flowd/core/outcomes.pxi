@@ -1,8 +1,8 @@
 # What many filter sets say of a line, all together: *outcomes*, interned, and the *keep sets* that they lead to.
 #
 # A line adds to the counts of its outcome, and to nothing else. When the batch is done these are added up by keep sets
-# and so by outputs: in time that goes by the outcomes met and not by lines. Each rule's hits are made of them when asked
-# for.
+# and so by outputs: in time that goes by the outcomes met, not by lines. Each rule's hits are made of them when
+# somebody asks.
 
 cdef struct LineOutcome:             # what was decided like this in the batch under way: all that each line touches
     uint64_t lines
@@ -43,7 +43,7 @@ cdef class Outcomes:
 
     1. Ids of outcomes and of keep sets are good until `forget`, and `forget` follows `add_up_hits`, always.
     2. Between two batches the counts of `outcomes` and of `keep_sums` are 0; `met` and `met_sets` name the last one's.
-    3. The arrays by id have room for one id more than was given.
+    3. An id has its place in the arrays before it is given.
     """
     cdef Memory memory
     cdef uint32_t n_outputs
