@@ -33,6 +33,7 @@ PARTS = {
     "conditions": "core_conditions",
     "compile": "compiling",
     "startup": "startup",
+    "views": "core_views",
     "process": "process_peers",
     "syslogs": "syslogs",
     "compare": "compare",

@@ -48,3 +48,6 @@ include "core/gentle.pxi"     # what becomes of a line under such rules
 include "core/batch.pxi"      # lines in, runs of kept lines out
 include "core/evaluator.pxi"  # batches in, kept lines and verdicts out
 include "core/compare.pxi"    # two filter sets over the same lines
+include "core/outcomes.pxi"   # what many filter sets say together
+include "core/pieces.pxi"     # the lines that several of them keep
+include "core/fanout.pxi"     # many filter sets over the same lines

@@ -191,6 +191,11 @@ class FilterSet:
         return self._compiled
 
     @property
+    def evaluator(self) -> _core.Evaluator:
+        """What runs the set and counts its hits, for those who run it otherwise, too (flowd.fanout)."""
+        return self._evaluator
+
+    @property
     def cache_stat(self) -> dict[str, int]:
         """What the caches hold now: `contexts`, `bytes`, and `resets`, how often they were emptied at their bound."""
         stat: dict[str, int] = self._evaluator.cache_stat()

@@ -24,7 +24,7 @@ class JointProgram:
     def __init__(self, old: FilterSet, new: FilterSet, *, few_lines: bool = False) -> None:
         self._old = old.compiled
         self._new = new.compiled
-        self._joint = None if few_lines else build_joint_program(old.text, new.text)
+        self._joint = None if few_lines else build_joint_program((old.text, new.text))[0]
         self._old_sections = len(old.text.filters)
 
     def comparer(self, examples: int) -> _core.Comparer:

@@ -92,9 +92,14 @@ def build_program(text: FilterText) -> CompiledProgram:
     return _Builder((text,)).build()
 
 
-def build_joint_program(old: FilterText, new: FilterText) -> _core.Program:
-    """Both texts as one program: the sections of `old`, then those of `new`; rules are counted likewise, from 1."""
-    return _Builder((old, new)).build().program
+def build_joint_program(texts: Sequence[FilterText]) -> tuple[_core.Program, tuple[tuple[int, ...], ...]]:
+    """All texts as one program, and for each text the program's numbers of the fields that it reads.
+
+    The sections stand text by text; rules are counted likewise, from 1: the default one, 0, is everyone's.
+    """
+    builder = _Builder(texts)
+    program = builder.build().program
+    return program, tuple(builder.fields_of(text) for text in texts)
 
 
 def _all_rules(texts: Sequence[FilterText]) -> Iterator[tuple[Step, Rule]]:
@@ -134,6 +139,9 @@ class _Builder:
         )
         subjects = tuple(predicate.subject for predicate in self.predicates)
         return CompiledProgram(program, rules, tuple(name for _, name in self.deciders), of_rule, subjects)
+
+    def fields_of(self, text: FilterText) -> tuple[int, ...]:
+        return tuple(sorted({self.fields[rule.condition.path[0]] for _, rule in _all_rules((text,))}))
 
     def make_step(self, step: Step, part: int) -> tuple[object, ...]:
         predicates = [self.predicate_ids[rule.condition] for rule in step.rules]

@@ -18,7 +18,7 @@ from typing import Any
 import zmq
 
 import flowd
-from flowd.client import request
+from flowd.client import Producer, request
 from flowd.errors import Unreachable
 from flowd.relay.config import Config, load_config
 from flowd.relay.daemon import Daemon
@@ -221,6 +221,21 @@ class Listener:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.socket.close()
+
+
+def with_views(directory: Path, **texts: str) -> dict[str, Any]:
+    """Settings with these views of flows, that are read when they are asked for."""
+    for name, text in texts.items():
+        (directory / name).write_text(text)
+    views = {name: {"stream": "flows", "path": str(directory / name)} for name in texts}
+    return {"views": views, "filters__watch": False}
+
+
+def feed(config: Config, *batches: bytes) -> None:
+    with Producer(config.endpoint("ingest"), timeout_s=DEADLINE_S) as producer:
+        for lines in batches:
+            producer.send(lines)
+            producer.flush()
 
 
 def batch(sequence: int, lines: bytes, stream: str = "flows", crc: int | None = None) -> Data:

@@ -26,6 +26,7 @@ ROWS = {
     "json": 1,
     "rules": 6,
     "conditions": 3,
+    "views": 16,
     "process": 4,
     "syslogs": 2,
     "compare": 1,

@@ -17,7 +17,7 @@ FLOORS = (
     ("flowd.patterns",),
     ("flowd.filters",),
     ("flowd.program", "flowd.gentle", "flowd.explanation", "flowd.filterset"),
-    ("flowd.joint", "flowd.comparison", "flowd.filter_tests", "flowd.conversion"),
+    ("flowd.joint", "flowd.fanout", "flowd.comparison", "flowd.filter_tests", "flowd.conversion"),
     ("flowd.wire", "flowd.records"),
     ("flowd.client", "flowd.aio"),
     ("flowd.relay",),

@@ -6,10 +6,21 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from relay_bed import DEADLINE_S, DROP_DEV, DROPPED, KEPT, DaemonProcess, Peer, running, wait_until
+from relay_bed import (
+    DEADLINE_S,
+    DROP_DEV,
+    DROPPED,
+    KEPT,
+    DaemonProcess,
+    Peer,
+    feed,
+    running,
+    wait_until,
+    with_views,
+)
 
 import flowd
-from flowd.client import Batch, Consumer, Producer, Subscriber, request
+from flowd.client import Batch, Consumer, Subscriber, request
 from flowd.relay.config import Config
 
 DROP_PROD, DROP_TEST = (DROP_DEV.replace("dev", name) for name in ("prod", "test"))
@@ -20,21 +31,6 @@ LINES = KEPT + DROPPED + TEST + OTHER
 
 def ask(config: Config, op: str, **arguments: Any) -> dict[str, Any]:
     return request(config.endpoint("admin"), op, DEADLINE_S, **arguments)
-
-
-def with_views(directory: Path, **texts: str) -> dict[str, Any]:
-    """Settings with these views of flows, that are read when they are asked for."""
-    for name, text in texts.items():
-        (directory / name).write_text(text)
-    views = {name: {"stream": "flows", "path": str(directory / name)} for name in texts}
-    return {"views": views, "filters__watch": False}
-
-
-def feed(config: Config, *batches: bytes) -> None:
-    with Producer(config.endpoint("ingest"), timeout_s=DEADLINE_S) as producer:
-        for lines in batches:
-            producer.send(lines)
-            producer.flush()
 
 
 def read(config: Config, stream: str = "flows", **wanted: Any) -> list[Batch]:

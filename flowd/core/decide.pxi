@@ -24,13 +24,21 @@ cdef void spread_states(Context self) noexcept nogil:
 cdef uint8_t first_not_no(Context self, const Step* step, uint32_t number, uint32_t* place) noexcept nogil:
     """The first rule of the step whose predicate does not say no: its state and place; STATE_NO where there is none.
 
-    Goes through what the classes list, which is short, instead of through the step's rules, which may be thousands.
+    Goes through what the classes list, which is short, instead of through the step's rules where they are many.
     """
     cdef uint32_t f, i, u, value_class, predicate
     cdef uint32_t best = step.n_rules
     cdef uint8_t state = STATE_NO
     cdef const uint32_t* words
     cdef const Use* use
+    if best <= FEW_RULES:
+        for i in range(best):
+            state = self.states[step.rules[i].predicate]
+            if state != STATE_NO:
+                place[0] = i
+                return state
+        place[0] = best
+        return STATE_NO
     for f in range(self.program.n_fields):
         value_class = self.tuple_[f]
         words = self.classes.words(value_class)

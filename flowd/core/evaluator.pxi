@@ -31,6 +31,8 @@ cdef class Evaluator:
     cdef readonly int contexts
     cdef list idle
     cdef list made
+    cdef dict shares                 # the fan-outs that decide for it, too: each with its number there
+    cdef list earlier                # what others decided, by rule
     cdef object slots
     cdef object lock
 
@@ -39,6 +41,8 @@ cdef class Evaluator:
         self.contexts = contexts
         self.idle = []
         self.made = []
+        self.shares = {}
+        self.earlier = [(0, 0)] * program.n_rules
         self.slots = threading.BoundedSemaphore(contexts)
         self.lock = threading.Lock()
 
@@ -175,14 +179,29 @@ cdef class Evaluator:
         """For each rule (lines, bytes) decided so far, by all threads, in batches that are done."""
         cdef Context context
         cdef uint32_t r
-        lines = [0] * self.program.n_rules
-        sizes = [0] * self.program.n_rules
         with self.lock:
+            lines = [count for count, _ in self.earlier]
+            sizes = [size for _, size in self.earlier]
+            for fan_out, number in self.shares.items():
+                for r, (count, size) in enumerate(fan_out.hits(number)):
+                    lines[r] += count
+                    sizes[r] += size
             for context in self.made:
                 for r in range(self.program.n_rules):
                     lines[r] += context.total_lines[r]
                     sizes[r] += context.total_bytes[r]
         return list(zip(lines, sizes))
+
+    def join(self, fan_out, uint32_t number):
+        """From now on this output of a FanOut decides for this set, too, and counts for it."""
+        with self.lock:
+            self.shares[fan_out] = number
+
+    def leave(self, fan_out):
+        """It decides no more; what it has counted stays."""
+        with self.lock:
+            hits = fan_out.hits(self.shares.pop(fan_out))
+            self.earlier = [(lines + more, size + most) for (lines, size), (more, most) in zip(self.earlier, hits)]
 
     def cache_stat(self):
         """What the caches hold now: contexts, bytes, and how often everything was forgotten."""

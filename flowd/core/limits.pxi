@@ -34,8 +34,16 @@ cdef uint32_t MOST_TURNS = 100_000
 # Pairs of decisions of two filter sets that are compared, 12 bytes each and as much again.
 cdef size_t PAIR_BYTES = 64 << 20
 
+# Outcomes of many filter sets that decide together, 8 bytes for each set; at half of it all are forgotten before the
+# next batch.
+cdef size_t OUTCOME_BYTES = 16 << 20
+
 # Anchored words on one subject: more are found by an index, fewer are compared one after the other.
 cdef uint32_t FEW_WORDS = 8
+
+# Rules of one step: so few are looked at one by one. A predicate may be used by a hundred filter sets, and finding the
+# step among its uses would take longer.
+cdef uint32_t FEW_RULES = 8
 
 # Expressions in one set of the linear engine: its compile time grows faster than their number, and a scan of a short
 # value costs some 50 ns a set.

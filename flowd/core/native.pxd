@@ -167,6 +167,16 @@ cdef extern from "decision_table.hpp" namespace "flowd" nogil:
         void insert(const uint32_t* classes, const Decision& decision)
         void clear()
 
+cdef extern from "outcome_table.hpp" namespace "flowd" nogil:
+    cdef cppclass OutcomeTable:
+        OutcomeTable() except +
+        bint start(uint32_t fields, size_t n)
+        size_t bytes()
+        void find(const uint32_t* classes, size_t n, uint32_t* outcomes)
+        uint32_t find_one(const uint32_t* classes)
+        void insert(const uint32_t* classes, uint32_t outcome)
+        void clear()
+
 cdef extern from "literal_index.hpp" namespace "flowd" nogil:
     cdef cppclass LiteralIndex:
         LiteralIndex() except +

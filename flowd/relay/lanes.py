@@ -211,3 +211,4 @@ class Lanes(threading.Thread):
             self._raw.socket.close()
         if self._remote is not None:
             self._remote.close(left_s)
+        self._live.close()

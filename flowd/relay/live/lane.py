@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import zmq
 
+from flowd.relay.deciding.together import Together
 from flowd.relay.deciding.views import Views, is_registered_name
 from flowd.relay.journal.store import Store
 from flowd.relay.journal.transaction import NewBatch, Placed
@@ -58,6 +59,7 @@ class LiveLane:
         self._store = store
         self._views = views
         self._counters = counters
+        self._together = Together(counters)
         self._places = {
             name: Place(row.next, row.lines, store.epoch_before(name)) for name, row in store.streams().items()
         }
@@ -96,12 +98,19 @@ class LiveLane:
         topic.place.lines = placed.lines_before + batch.kept_lines
         if topic.subscribers or self._unusual:
             self._send(topic, self._describe(batch, placed, topic.place), batch.kept)
-        for view in self._views.of_stream(batch.stream):
-            seen = self._topics.get(view.name)
-            if seen is None or not (seen.subscribers or self._unusual):
-                continue
-            applied = view.filter_set.apply(batch.kept)
-            self._send(seen, self._describe(batch, placed, topic.place, applied.kept_lines), applied.kept)
+        wanted = [
+            (view, seen)
+            for view in self._views.of_stream(batch.stream)
+            if (seen := self._topics.get(view.name)) is not None and (seen.subscribers or self._unusual)
+        ]
+        if wanted:
+            decided = self._together.apply(batch.stream, [view for view, _ in wanted], batch.kept)
+            for (_, seen), (kept, lines) in zip(wanted, decided, strict=True):
+                self._send(seen, self._describe(batch, placed, topic.place, lines), kept)
+
+    def close(self) -> None:
+        """Ends what compiles views; nothing is published afterwards."""
+        self._together.close()
 
     def beat(self, now_s: float) -> float:
         """Sends the heartbeats that are due; returns the seconds until the next ones are."""
