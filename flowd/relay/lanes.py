@@ -25,6 +25,9 @@ from flowd.wire.sockets import Wake
 
 RAW_DRAIN_S = 1.0
 """How long a draining daemon takes what raw senders go on sending: nothing tells them to stop."""
+LOOK_S = 0.002
+"""How often, while there is much to carry, it is looked who has subscribed, what other threads want done, and whether a
+heartbeat is due: each look costs a twentieth of what a batch does."""
 QUIET_MS = 50
 """A draining daemon has finished what it received when nothing came for so long."""
 
@@ -104,13 +107,13 @@ class Lanes(threading.Thread):
 
     def _carry(self) -> None:
         calm, all_ears = self._make_pollers()
+        look_s = wait_s = 0.0
         while not self.is_draining:
-            self.tasks.do_all()
             now_s = time.monotonic()
-            self._live.read_subscriptions()
-            self._descriptors.check(now_s)
-            wait_s = self._live.beat(now_s)
             is_busy = self._take_turn(now_s)
+            if not is_busy or now_s >= look_s:
+                look_s = now_s + LOOK_S
+                wait_s = self._look_around(now_s)
             if self._raw is not None:
                 is_busy |= self._raw.take_turn(now_s)
                 wait_s = min(wait_s, self._raw.wait_s(now_s))
@@ -120,6 +123,13 @@ class Lanes(threading.Thread):
                 wait_s = min(wait_s, self._tail.wait_s(now_s))
             if not is_busy:
                 self._wait(all_ears if self._carrier.has_room else calm, wait_s)
+
+    def _look_around(self, now_s: float) -> float:
+        """Does what is to be done beside carrying; returns the seconds until there is something of it again."""
+        self.tasks.do_all()
+        self._live.read_subscriptions()
+        self._descriptors.check(now_s)
+        return self._live.beat(now_s)
 
     def _make_pollers(self) -> tuple[zmq.Poller, zmq.Poller]:
         """One that hears the journal and subscriptions, for while there is no room for batches; and one for all."""

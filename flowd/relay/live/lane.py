@@ -19,6 +19,7 @@ from flowd.relay.live.remote import RemotePublisher
 from flowd.relay.metrics import Counters
 from flowd.wire import Buffer, EpochEnd, Heartbeat, Live, encode
 from flowd.wire.limits import HEARTBEAT_MS, is_stream_name
+from flowd.wire.sockets import DO_NOT_WAIT, has_message, send_frames
 
 TOPICS_MAX = 1024
 """Names heartbeats are sent for. Subscriptions to more are served, but hear nothing before the first batch."""
@@ -132,10 +133,9 @@ class LiveLane:
             for frame, is_new in self._remote.read_subscriptions():
                 self._count_subscription(frame, is_new)
         for _ in range(SUBSCRIPTIONS_READ):
-            try:
-                note = self._socket.recv(zmq.NOBLOCK)
-            except zmq.Again:
+            if not has_message(self._socket):
                 return
+            note = self._socket.recv(DO_NOT_WAIT)
             if note[:1] not in (b"\0", b"\1"):
                 self._counters.add("flowd_malformed_messages_total", lane="live", reason="subscription")
                 continue
@@ -213,6 +213,6 @@ class LiveLane:
         self._send_frames([topic.frame, *encode(beat)])
 
     def _send_frames(self, frames: Sequence[Buffer]) -> None:
-        self._socket.send_multipart(frames)
+        send_frames(self._socket, frames)
         if self._remote is not None:
             self._remote.send(frames)
