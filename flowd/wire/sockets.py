@@ -7,10 +7,10 @@ A socket made here belongs to one thread; `Wake` is how other threads reach that
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Sequence
 from contextlib import suppress
-from socket import socketpair
 
 import zmq
 
@@ -151,27 +151,20 @@ class Wake:
     """
 
     def __init__(self) -> None:
-        self._reader, self._writer = socketpair()
-        self._reader.setblocking(False)
-        self._writer.setblocking(False)
-
-    @property
-    def fd(self) -> int:
-        """The descriptor that becomes readable."""
-        return self._reader.fileno()
+        self.fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        """The descriptor that becomes readable; -1 once it is given back."""
 
     def ring(self) -> None:
-        """Makes the poll return. A full buffer means that it will anyway; a closed one that nobody polls any more."""
+        """Makes the poll return, where anybody polls still."""
         with suppress(OSError):
-            self._writer.send(b"\0")
+            os.eventfd_write(self.fd, 1)
 
     def clear(self) -> None:
         """Forgets the rings so far."""
         with suppress(BlockingIOError):
-            while self._reader.recv(4096):
-                pass
+            os.eventfd_read(self.fd)
 
     def close(self) -> None:
-        """Gives both descriptors back."""
-        self._reader.close()
-        self._writer.close()
+        """Gives the descriptor back."""
+        fd, self.fd = self.fd, -1
+        os.close(fd)
