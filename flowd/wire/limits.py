@@ -34,7 +34,7 @@ BATCH_DELAY_S = 0.05
 CREDIT_MESSAGES = 32
 """Batches a producer may have under way: half a socket's high-water mark, so that nothing is dropped on the way."""
 
-CREDIT_BYTES = 8 * BATCH_BYTES
+CREDIT_BYTES = 16 * BATCH_BYTES
 """Bytes a producer may have under way: enough to keep a daemon busy, little enough to resend."""
 
 HEARTBEAT_MS = 1000

@@ -35,7 +35,7 @@ GROUP_BYTES = 8 << 20
 GROUP_JOBS = 256
 GROUP_SHARE = 4
 """And no more than this part of what may be stored at all."""
-COMMIT_GAP_S = 0.001
+COMMIT_GAP_S = 0.002
 """How far apart commits are that do not wait for the disk: they are so short that each batch would have its own."""
 ENOUGH_BYTES = CREDIT_BYTES // 2
 """What is worth a commit before its time: half of what a producer may have under way, so that it sends the other half
