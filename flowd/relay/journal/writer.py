@@ -56,8 +56,9 @@ log = logging.getLogger(__name__)
 class Writer(threading.Thread):
     """Writes until `end`. `failure` is what ended it otherwise; `alarm` is called then.
 
-    `is_full` says that there is no room: who could refuse before deciding a batch, should. `heard` are woken after
-    each commit that has stored anything; `commits` counts them.
+    `is_full` says that there is no room: who could refuse before deciding a batch, should. `is_dozing` says that it
+    waits for more to be worth a commit. `heard` are woken after each commit that has stored anything; `commits` counts
+    them.
     """
 
     def __init__(
@@ -83,7 +84,7 @@ class Writer(threading.Thread):
         self._jobs: SimpleQueue[Job | None] = SimpleQueue()
         self._held: list[Job] = []
         self._handed_bytes = 0
-        self._is_dozing = False
+        self.is_dozing = False
         self._enough: SimpleQueue[None] = SimpleQueue()
         self._committer = Committer(store, settings, counters)
         self._group_bytes = max(1, min(GROUP_BYTES, settings.max_bytes // GROUP_SHARE))
@@ -102,8 +103,8 @@ class Writer(threading.Thread):
         job.term = job.outbox.known_refusals
         self._jobs.put(job)
         self._handed_bytes += job.size_bytes
-        if self._is_dozing and self._handed_bytes >= ENOUGH_BYTES:
-            self._is_dozing = False
+        if self.is_dozing and self._handed_bytes >= ENOUGH_BYTES:
+            self.is_dozing = False
             self._enough.put(None)
         if self.failure is not None:
             self._settle_all(FAILED)
@@ -115,6 +116,7 @@ class Writer(threading.Thread):
     def end(self) -> None:
         """Stores what was handed over, and ends the thread. The journal stays open."""
         self._jobs.put(None)
+        self._enough.put(None)
         if self.is_alive():
             self.join()
 
@@ -173,13 +175,13 @@ class Writer(threading.Thread):
         """Waits until the next commit is due, or enough has come for one. Each job that came would wake this thread
         only to be put beside the others, and take the GIL from the one that brings them."""
         left_s = self._commit_due_s - time.monotonic()
-        if left_s <= 0 or self._settings.sync == "commit" or self._is_ending:
+        if left_s <= 0 or self._settings.sync == "commit" or self._held or self._is_ending:
             return
-        self._is_dozing = True
+        self.is_dozing = True
         if self._handed_bytes < ENOUGH_BYTES:
             with suppress(Empty):
                 self._enough.get(timeout=left_s)
-        self._is_dozing = False
+        self.is_dozing = False
 
     @staticmethod
     def _is_behind_refused(job: Job) -> bool:

@@ -199,8 +199,12 @@ class LiveLane:
         )
 
     def _send(self, topic: Topic, header: Live, lines: Buffer) -> None:
-        # Copied, not lent: giving a lent payload back wakes a thread for each batch, which costs more than the copy.
-        self._send_frames([topic.frame, *encode(header, lines or None)])
+        # Copied, not lent: giving a lent payload back wakes a thread for each batch, which costs more than the copy. But
+        # a batch that is kept as it came is in a frame of ZeroMQ's own, which goes on as it is.
+        frames: list[Buffer | zmq.Frame] = [topic.frame, *encode(header, lines or None)]
+        if isinstance(lines, memoryview) and isinstance(lines.obj, zmq.Frame) and len(lines) == len(lines.obj) > 0:
+            frames[-1] = lines.obj
+        self._send_frames(frames)
 
     def _beat_topic(self, topic: Topic, now_s: float) -> None:
         topic.is_awaited = False
@@ -212,7 +216,7 @@ class LiveLane:
         beat = Heartbeat(self._store.epoch, topic.place.next, topic.place.lines, oldest, topic.place.before)
         self._send_frames([topic.frame, *encode(beat)])
 
-    def _send_frames(self, frames: Sequence[Buffer]) -> None:
+    def _send_frames(self, frames: Sequence[Buffer | zmq.Frame]) -> None:
         send_frames(self._socket, frames)
         if self._remote is not None:
             self._remote.send(frames)

@@ -77,7 +77,7 @@ class RemotePublisher:
         """Seconds until there is something to do again."""
         return RETRY_S if self._unbound else float("inf")
 
-    def send(self, frames: Sequence[Buffer]) -> None:
+    def send(self, frames: Sequence[Buffer | zmq.Frame]) -> None:
         """Publishes to those who are allowed to hear it now."""
         if self._unbound or not self._taken or not self._gate.is_alive():
             return
