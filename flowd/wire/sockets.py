@@ -156,7 +156,7 @@ class Wake:
 
     def ring(self) -> None:
         """Makes the poll return, where anybody polls still."""
-        with suppress(OSError):
+        with suppress(OSError, ValueError):  # ValueError: it was closed
             os.eventfd_write(self.fd, 1)
 
     def clear(self) -> None:

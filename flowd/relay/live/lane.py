@@ -199,8 +199,8 @@ class LiveLane:
         )
 
     def _send(self, topic: Topic, header: Live, lines: Buffer) -> None:
-        # Copied, not lent: giving a lent payload back wakes a thread for each batch, which costs more than the copy. But
-        # a batch that is kept as it came is in a frame of ZeroMQ's own, which goes on as it is.
+        # Copied, not lent: giving a lent payload back wakes a thread for each batch, which costs more than the copy.
+        # But a batch that is kept as it came is in a frame of ZeroMQ's own, which goes on as it is.
         frames: list[Buffer | zmq.Frame] = [topic.frame, *encode(header, lines or None)]
         if isinstance(lines, memoryview) and isinstance(lines.obj, zmq.Frame) and len(lines) == len(lines.obj) > 0:
             frames[-1] = lines.obj
