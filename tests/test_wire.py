@@ -318,6 +318,7 @@ def test_a_wake_counts_its_rings_as_one_and_survives_its_end() -> None:
     assert not poller.poll(0)
     wake.clear()
     wake.close()
+    wake.close()
     wake.ring()
     assert wake.fd == -1
 

@@ -165,6 +165,10 @@ class Wake:
             os.eventfd_read(self.fd)
 
     def close(self) -> None:
-        """Gives the descriptor back."""
+        """Gives the descriptor back, once."""
         fd, self.fd = self.fd, -1
-        os.close(fd)
+        if fd >= 0:
+            os.close(fd)
+
+    def __del__(self) -> None:
+        self.close()
