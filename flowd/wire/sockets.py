@@ -89,7 +89,7 @@ def open_socket(context: zmq.Context[zmq.Socket[bytes]], kind: int) -> zmq.Socke
 
 def has_message(socket: zmq.Socket[bytes]) -> bool:
     """Whether a message waits to be received. An answer of no costs a third of a receive that finds nothing."""
-    return bool(socket.getsockopt(_EVENTS) & _READABLE)
+    return bool(int(socket.getsockopt(_EVENTS)) & _READABLE)
 
 
 def send_frames(
@@ -150,9 +150,11 @@ class Wake:
     `ring` is one non-blocking write, safe in a signal's handler; rings that were not cleared yet count as one.
     """
 
+    fd = -1
+    """The descriptor that becomes readable; -1 once it is given back."""
+
     def __init__(self) -> None:
         self.fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
-        """The descriptor that becomes readable; -1 once it is given back."""
 
     def ring(self) -> None:
         """Makes the poll return, where anybody polls still."""
