@@ -79,6 +79,10 @@ class DaemonProcess:
         """What it answers to `flowd status`."""
         return request(self.endpoint("admin"), "status", ANSWER_S)
 
+    def journal(self) -> dict[str, Any]:
+        """What it answers about its journal, which is short however many rules there are."""
+        return request(self.endpoint("admin"), "journal", ANSWER_S, do="stat")
+
     def drain(self) -> list[str]:
         """SIGTERM, and the end waited for; returns its warnings. Raises FlowdError where it did not end with 0."""
         assert self._process is not None

@@ -23,6 +23,7 @@ from flowd.wire.sockets import open_socket
 
 MIB = 1 << 20
 TARGET = Target(figure=150.0, is_upper=True)
+MANY_TARGET = Target(figure=200.0, is_upper=True)
 CORPORA: tuple[tuple[str, Cardinality], ...] = (
     ("json", "low"),
     ("text24", "low"),
@@ -32,7 +33,6 @@ CORPORA: tuple[tuple[str, Cardinality], ...] = (
 HIGH_PART = 4
 """High cardinality is made slowly: this part of the bytes must do."""
 RULES = 1_000
-MANY_TARGET = Target(figure=200.0, is_upper=True)
 READ_BYTES = 4 << 20
 TIMEOUT_S = 60.0
 POLL_S = 0.1
@@ -80,15 +80,19 @@ def _run_filters(what: str, filters: Path, corpora: list[Corpus], target: Target
             ended.set()
             reader.join()
             subscriber.close()
+        kept_lines = daemon.journal()["streams"][STREAM]["lines"]
         memory = read_memory(daemon.process_id)
-    lines, size_bytes = sum(corpus.lines for corpus in corpora), sum(corpus.bytes for corpus in corpora)
+    sent = sum(corpus.lines for corpus in corpora)
+    sent_bytes = sum(corpus.bytes for corpus in corpora)
+    if not 0 < kept_lines <= sent:
+        raise FlowdError(f"the daemon kept {kept_lines} lines of {sent}")
     return Row(
         part="memory",
         what=f"the daemon's peak, {what}",
         unit="MiB",
         figure=spread([memory["VmHWM"] / MIB]),
         target=target,
-        note=f"{lines:,} lines, {size_bytes / MIB:,.0f} MiB, all acknowledged; "
+        note=f"{sent:,} lines, {sent_bytes / MIB:,.0f} MiB, {kept_lines:,} kept; "
         f"{at_start / MIB:.0f} MiB before the first line, {memory['RssAnon'] / MIB:.0f} MiB of its own at the end",
     )
 

@@ -26,7 +26,7 @@ from flowd.relay.journal.known import Known, read_boot_id, read_known
 from flowd.relay.journal.outbox import Outbox, Settled
 from flowd.relay.journal.store import Store
 from flowd.relay.journal.transaction import Retired, Transaction
-from flowd.relay.journal.writer import FAILED, GROUP_JOBS, NO_SPACE
+from flowd.relay.journal.writer import ENOUGH_BYTES, FAILED, GROUP_JOBS, NO_SPACE
 
 LINE = b"line\n"
 FULL = lmdb.DiskError("mdb_txn_commit: " + os.strerror(errno.ENOSPC))
@@ -98,6 +98,32 @@ def test_jobs_that_wait_are_one_commit_in_their_order(store: FailingStore, tmp_p
         assert bed.writer.commits == 1
         assert [job.placed.sequence for job in jobs if job.placed] == list(range(1, 21))
     assert read_stream(store) == [b"%d\n" % n for n in range(20)]
+
+
+def test_commits_that_do_not_wait_for_the_disk_wait_for_enough(
+    store: FailingStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writer, "COMMIT_GAP_S", 3600.0)
+    with WriterBed(store, tmp_path, sync="off") as bed:
+        bed.submit(LINE)
+        assert refusals(bed.settled(1)) == [""]  # nothing was committed lately: it waits for nothing
+        wait_until(lambda: bed.writer.is_dozing, "the writer to wait for more")
+        bed.submit(*[bytes(ENOUGH_BYTES // 4)] * 4)
+        assert refusals(bed.settled(4)) == [""] * 4
+        assert bed.writer.commits == 2
+        bed.submit(LINE)
+    assert refusals(bed.settled(1)) == [""]  # an end is not waited for either
+
+
+def test_commits_that_wait_for_the_disk_wait_for_nothing_else(
+    store: FailingStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writer, "COMMIT_GAP_S", 3600.0)
+    with WriterBed(store, tmp_path, sync="commit") as bed:
+        for number in range(3):
+            bed.submit(LINE)
+            assert refusals(bed.settled(1)) == [""]
+            assert bed.writer.commits == number + 1
 
 
 def test_a_group_has_so_many_jobs_and_bytes_at_most(store: FailingStore, tmp_path: Path) -> None:

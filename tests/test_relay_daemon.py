@@ -27,7 +27,7 @@ from relay_bed import (
     wait_until,
 )
 
-from flowd.client import Producer, Subscriber, request
+from flowd.client import Consumer, Producer, Subscriber, request
 from flowd.errors import EXIT_CONFIG, EXIT_DONE, EXIT_INTERRUPTED, FilterError, FlowdError
 from flowd.relay.admin import AdminLane
 from flowd.relay.config import load_config
@@ -237,6 +237,24 @@ def test_daemon_without_filters_keeps_everything(tmp_path: Path) -> None:
         peer.hello()
         peer.send(1, DROPPED)
         assert request(config.endpoint("admin"), "status")["streams"]["flows"]["kept_lines"] == 1
+
+
+def test_a_batch_that_is_kept_as_it_came_reaches_everyone(tmp_path: Path) -> None:
+    """It goes out in the frame that it came in, to several subscribers and to consumers of the journal."""
+    lines = [b"%d %s\n" % (n, b"x" * 200_000) for n in range(4)]
+    with (
+        running(tmp_path, filters__path=None) as (_, config),
+        Listener(config.endpoint("live")) as one,
+        Listener(config.endpoint("live")) as other,
+        Peer(config.endpoint("ingest")) as peer,
+    ):
+        peer.hello()
+        for number, line in enumerate(lines, 1):
+            peer.send(number, line)
+        for listener in (one, other):
+            assert [bytes(listener.hear_live().payload) for _ in lines] == lines
+        with Consumer(config.endpoint("consume"), start="oldest", timeout_s=DEADLINE_S) as consumer:
+            assert [bytes(next(consumer).lines) for _ in lines] == lines
 
 
 def test_more_endpoints_are_bound(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 
 import msgpack
 import pytest
+import zmq
 import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -33,7 +34,7 @@ from flowd.wire import (
 )
 from flowd.wire.headers import HEADERS
 from flowd.wire.limits import HEADER_MAX_BYTES, PAYLOAD_MAX_BYTES, SEQUENCE_MAX, is_stream_name
-from flowd.wire.sockets import check_endpoint
+from flowd.wire.sockets import DO_NOT_WAIT, Wake, check_endpoint, has_message, send_frames
 
 VECTORS = json.loads((Path(__file__).parent / "data" / "wire-vectors.json").read_text())["vectors"]
 ID = bytes(range(16))
@@ -303,3 +304,33 @@ for type_, nested in ((7, 4000), (64, 500_000), (65, 1_000_000)):
             assert error.reason == "header", error
 """
     subprocess.run([sys.executable, "-c", script], check=True, env={**os.environ, "PYTHONPATH": os.getcwd()})
+
+
+def test_a_wake_counts_its_rings_as_one_and_survives_its_end() -> None:
+    wake = Wake()
+    poller = zmq.Poller()
+    poller.register(wake.fd, zmq.POLLIN)
+    assert not poller.poll(0)
+    for _ in range(3):
+        wake.ring()
+    assert poller.poll(0)
+    wake.clear()
+    assert not poller.poll(0)
+    wake.clear()
+    wake.close()
+    wake.close()
+    wake.ring()
+    assert wake.fd == -1
+
+
+def test_frames_are_sent_as_one_message_and_seen_before_they_are_received() -> None:
+    with zmq.Context() as context, context.socket(zmq.PAIR) as one, context.socket(zmq.PAIR) as other:
+        one.bind("inproc://frames")
+        other.connect("inproc://frames")
+        assert not has_message(other)
+        send_frames(one, [b"head", bytearray(b"header"), zmq.Frame(b"lines")])
+        assert has_message(other)
+        assert other.recv_multipart(DO_NOT_WAIT) == [b"head", b"header", b"lines"]
+        assert not has_message(other)
+        send_frames(one, [b"alone"], DO_NOT_WAIT)
+        assert other.recv_multipart() == [b"alone"]

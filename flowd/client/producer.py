@@ -41,7 +41,7 @@ class Producer:
     `send` has taken survives the process, even kill -9, and reaches the daemon's journal exactly once, as soon as a
     producer is made with the same folder again. That one connects at once, and `flush` waits for the lines of earlier
     lives, too. A loss of power is not covered: nothing is forced to the disk. The folder is for one producer at a time,
-    and keeps its id unless an `id_file` does. It holds what is not acknowledged (2 MiB of credit, 1 MiB and one call's
+    and keeps its id unless an `id_file` does. It holds what is not acknowledged (4 MiB of credit, 1 MiB and one call's
     lines that wait for it, 256 KiB for each stream) and what was acknowledged lately, 8 MiB as a rule. Raises
     FlowdError for a folder that cannot be used, or is in use.
 

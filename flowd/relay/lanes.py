@@ -25,6 +25,9 @@ from flowd.wire.sockets import Wake
 
 RAW_DRAIN_S = 1.0
 """How long a draining daemon takes what raw senders go on sending: nothing tells them to stop."""
+LOOK_S = 0.002
+"""How often, while there is so much to carry that nothing is waited for, it is looked who has subscribed and whether a
+heartbeat is due: each look costs a twentieth of what a batch does."""
 QUIET_MS = 50
 """A draining daemon has finished what it received when nothing came for so long."""
 
@@ -66,6 +69,7 @@ class Lanes(threading.Thread):
         self._descriptors = descriptors
         self.tasks = Tasks(wake, self.is_alive)
         self._wake = wake
+        self._is_called = True
         self._drain_until_s: float | None = None
 
     @property
@@ -104,13 +108,16 @@ class Lanes(threading.Thread):
 
     def _carry(self) -> None:
         calm, all_ears = self._make_pollers()
+        beat_s = looked_s = 0.0
         while not self.is_draining:
             self.tasks.do_all()
             now_s = time.monotonic()
-            self._live.read_subscriptions()
-            self._descriptors.check(now_s)
-            wait_s = self._live.beat(now_s)
             is_busy = self._take_turn(now_s)
+            if self._is_called or now_s >= beat_s or (is_busy and now_s - looked_s >= LOOK_S):
+                self._is_called = self._remote is not None  # its publisher may have to be looked at after each batch
+                looked_s = now_s
+                beat_s = now_s + self._look_around(now_s)
+            wait_s = beat_s - now_s
             if self._raw is not None:
                 is_busy |= self._raw.take_turn(now_s)
                 wait_s = min(wait_s, self._raw.wait_s(now_s))
@@ -120,6 +127,12 @@ class Lanes(threading.Thread):
                 wait_s = min(wait_s, self._tail.wait_s(now_s))
             if not is_busy:
                 self._wait(all_ears if self._carrier.has_room else calm, wait_s)
+
+    def _look_around(self, now_s: float) -> float:
+        """Does what is to be done beside carrying; returns the seconds until the next heartbeat."""
+        self._live.read_subscriptions()
+        self._descriptors.check(now_s)
+        return self._live.beat(now_s)
 
     def _make_pollers(self) -> tuple[zmq.Poller, zmq.Poller]:
         """One that hears the journal and subscriptions, for while there is no room for batches; and one for all."""
@@ -135,8 +148,13 @@ class Lanes(threading.Thread):
         return calm, all_ears
 
     def _wait(self, poller: zmq.Poller, wait_s: float) -> None:
-        if self._wake.fd in dict(poller.poll(int(wait_s * 1000) + 1)):
+        """Waits until something comes. Where it is neither batches nor the journal, there is something to look at."""
+        ready = dict(poller.poll(int(wait_s * 1000) + 1))
+        is_rung = ready.pop(self._wake.fd, 0)
+        if is_rung:
             self._wake.clear()
+        ready.pop(self._router, 0)
+        self._is_called |= bool(ready)
 
     def _take_turn(self, now_s: float) -> bool:
         """Publishes and acknowledges what was stored, and takes the batches that wait, up to a turn's worth at each

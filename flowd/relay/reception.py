@@ -15,6 +15,7 @@ import zmq
 from flowd.errors import WireError
 from flowd.relay.metrics import Counters
 from flowd.wire import Buffer, Header, Message, encode, parse
+from flowd.wire.sockets import DO_NOT_WAIT, has_message, send_frames
 
 FRAMES_READ = 4
 """One more than a message can have: enough to see that there are too many; the others are dropped unread."""
@@ -78,11 +79,11 @@ class Reception:
         A large third frame is not copied.
         """
         for _ in range(DISCARDED_MAX):
-            try:
-                peer = self._socket.recv(zmq.NOBLOCK)
-            except zmq.Again:
+            if not has_message(self._socket):
                 return None
-            frames = self._read_frames()
+            first = self._socket.recv(DO_NOT_WAIT, copy=False)
+            peer = first.bytes
+            frames = self._read_frames(first)
             if self._offenders.is_ignored(peer, now_s):
                 self._counters.add("flowd_ignored_messages_total", lane=self._lane)
                 continue
@@ -110,7 +111,7 @@ class Reception:
     def send(self, peer: bytes, frames: Sequence[Buffer | zmq.Frame]) -> str:
         """Sends a message, without waiting: "" where it went, else why not: the peer is `gone`, or its queue `full`."""
         try:
-            self._socket.send_multipart([peer, *frames], zmq.NOBLOCK, copy=False)
+            send_frames(self._socket, [peer, *frames], DO_NOT_WAIT)
         except zmq.Again:
             return "full"
         except zmq.ZMQError as error:
@@ -119,13 +120,12 @@ class Reception:
             return "gone"
         return ""
 
-    def _read_frames(self) -> list[Buffer]:
+    def _read_frames(self, first: zmq.Frame) -> list[Buffer]:
+        """The frames that follow the first one."""
         frames: list[Buffer] = []
-        while self._socket.getsockopt(zmq.RCVMORE):
-            if len(frames) == 2:
-                frames.append(self._socket.recv(copy=False).buffer)
-            elif len(frames) < FRAMES_READ:
-                frames.append(self._socket.recv())
-            else:
-                self._socket.recv()
+        frame = first
+        while frame.more:
+            frame = self._socket.recv(DO_NOT_WAIT, copy=False)
+            if len(frames) < FRAMES_READ:
+                frames.append(frame.buffer if len(frames) == 2 else frame.bytes)
         return frames

@@ -34,8 +34,8 @@ BATCH_DELAY_S = 0.05
 CREDIT_MESSAGES = 32
 """Batches a producer may have under way: half a socket's high-water mark, so that nothing is dropped on the way."""
 
-CREDIT_BYTES = 8 * BATCH_BYTES
-"""Bytes a producer may have under way: enough to keep a daemon busy, little enough to resend."""
+CREDIT_BYTES = 16 * BATCH_BYTES
+"""Bytes a producer may have under way: half of them are stored by one commit while it sends the other half."""
 
 HEARTBEAT_MS = 1000
 """How often a view's heartbeat is published, and what WELCOME announces as `hb`."""

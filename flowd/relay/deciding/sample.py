@@ -22,6 +22,8 @@ FIRST_LINES = 8
 """Lines of a batch while there are few yet: a sample soon after the start."""
 WINDOW_BYTES = 16384
 """What is looked at to find a whole line; longer ones are not sampled."""
+NARROW_BYTES = 1024
+"""What is looked at first: most lines are far shorter than the longest."""
 
 
 class Sample:
@@ -65,11 +67,12 @@ class Sample:
 
 def _line_from(view: memoryview, at: int) -> bytes | None:
     """The line that begins after this byte, or the batch's first where that byte is in the last one."""
-    window = bytes(view[at : at + WINDOW_BYTES])
-    begin = window.find(b"\n") + 1
-    end = window.find(b"\n", begin) + 1 if begin else 0
-    if end:
-        return window[begin:end]
+    for window_bytes in (NARROW_BYTES, WINDOW_BYTES):
+        window = bytes(view[at : at + window_bytes])
+        begin = window.find(b"\n") + 1
+        end = window.find(b"\n", begin) + 1 if begin else 0
+        if end:
+            return window[begin:end]
     if at + len(window) < len(view):
         return None
     first = bytes(view[:WINDOW_BYTES])

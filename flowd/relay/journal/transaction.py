@@ -189,7 +189,8 @@ class Transaction:
                 self._raw.put(part_key(row.number, row.next, part), lines, db=self._lines)
         self._generation = max(self._generation, batch.generation)
         placed = Placed(row.next, row.lines)
-        self._rows[batch.stream] = row._replace(next=row.next + 1, lines=row.lines + batch.kept_lines)
+        lines_after = row.lines + batch.kept_lines
+        self._rows[batch.stream] = StreamRow(row.number, row.next + 1, lines_after, row.oldest, row.oldest_head)
         return placed
 
     def set_mark(self, producer: bytes, mark: Mark) -> None:
@@ -321,7 +322,7 @@ class Transaction:
         while oldest - oldest_head > departed:
             self._raw.delete(batch_key(row.number, oldest_head), db=self._heads)
             oldest_head += 1
-        self._rows[name] = row._replace(oldest=oldest, oldest_head=oldest_head)
+        self._rows[name] = StreamRow(row.number, row.next, row.lines, oldest, oldest_head)
         return head
 
     def _delete_parts(self, number: int, sequence: int) -> None:

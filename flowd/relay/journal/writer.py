@@ -28,14 +28,18 @@ from flowd.relay.journal.opening import JournalFailed, describe_store, hint_for
 from flowd.relay.journal.outbox import Job
 from flowd.relay.journal.store import Store
 from flowd.relay.metrics import Counters
+from flowd.wire.limits import CREDIT_BYTES
 
 GROUP_BYTES = 8 << 20
 """What one transaction stores at most: a ring finds room again only for what is small beside the map's slack."""
 GROUP_JOBS = 256
 GROUP_SHARE = 4
 """And no more than this part of what may be stored at all."""
-COMMIT_GAP_S = 0.001
+COMMIT_GAP_S = 0.002
 """How far apart commits are that do not wait for the disk: they are so short that each batch would have its own."""
+ENOUGH_BYTES = CREDIT_BYTES // 2
+"""What is worth a commit before its time: half of what a producer may have under way, so that it sends the other half
+meanwhile."""
 PROBE_LEAST_BYTES = 1 << 20
 RETRY_S = 1.0
 """How often a journal without room tries whether there is some again."""
@@ -52,8 +56,9 @@ log = logging.getLogger(__name__)
 class Writer(threading.Thread):
     """Writes until `end`. `failure` is what ended it otherwise; `alarm` is called then.
 
-    `is_full` says that there is no room: who could refuse before deciding a batch, should. `heard` are woken after
-    each commit that has stored anything; `commits` counts them.
+    `is_full` says that there is no room: who could refuse before deciding a batch, should. `is_dozing` says that it
+    waits for more to be worth a commit. `heard` are woken after each commit that has stored anything; `commits` counts
+    them.
     """
 
     def __init__(
@@ -78,6 +83,9 @@ class Writer(threading.Thread):
         self._alarm = alarm
         self._jobs: SimpleQueue[Job | None] = SimpleQueue()
         self._held: list[Job] = []
+        self._handed_bytes = 0
+        self.is_dozing = False
+        self._enough: SimpleQueue[None] = SimpleQueue()
         self._committer = Committer(store, settings, counters)
         self._group_bytes = max(1, min(GROUP_BYTES, settings.max_bytes // GROUP_SHARE))
         self._is_ending = False
@@ -94,6 +102,10 @@ class Writer(threading.Thread):
         """Hands over a job; its outbox is told what became of it. To be called by the outbox's owner; order is kept."""
         job.term = job.outbox.known_refusals
         self._jobs.put(job)
+        self._handed_bytes += job.size_bytes
+        if self.is_dozing and self._handed_bytes >= ENOUGH_BYTES:
+            self.is_dozing = False
+            self._enough.put(None)
         if self.failure is not None:
             self._settle_all(FAILED)
 
@@ -104,6 +116,7 @@ class Writer(threading.Thread):
     def end(self) -> None:
         """Stores what was handed over, and ends the thread. The journal stays open."""
         self._jobs.put(None)
+        self._enough.put(None)
         if self.is_alive():
             self.join()
 
@@ -119,6 +132,7 @@ class Writer(threading.Thread):
                 elif self._committer.is_age_due():
                     self._store_group([])
                 self._keep_up(time.monotonic())
+                self._doze()
             self._finish()
         except Exception as error:
             log.exception("journal: the thread that writes failed")
@@ -138,6 +152,7 @@ class Writer(threading.Thread):
         try:
             may_wait = not group or self.is_full
             job = self._jobs.get(timeout=self._wait_s()) if may_wait else self._jobs.get_nowait()
+            self._handed_bytes = 0
             while job is not None:
                 if self._is_behind_refused(job):
                     self._settle([job], NO_SPACE)
@@ -149,20 +164,24 @@ class Writer(threading.Thread):
                     size_bytes += job.size_bytes
                     if len(group) >= GROUP_JOBS:
                         break
-                job = self._next_job()
+                job = self._jobs.get_nowait()
             else:
                 self._is_ending = True
         except Empty:
             pass
         return group
 
-    def _next_job(self) -> Job | None:
-        """A job that waits, or comes before the next commit is due. Raises Empty."""
-        if self._settings.sync != "commit":
-            left_s = self._commit_due_s - time.monotonic()
-            if left_s > 0:
-                return self._jobs.get(timeout=left_s)
-        return self._jobs.get_nowait()
+    def _doze(self) -> None:
+        """Waits until the next commit is due, or enough has come for one. Each job that came would wake this thread
+        only to be put beside the others, and take the GIL from the one that brings them."""
+        left_s = self._commit_due_s - time.monotonic()
+        if left_s <= 0 or self._settings.sync == "commit" or self._held or self._is_ending:
+            return
+        self.is_dozing = True
+        if self._handed_bytes < ENOUGH_BYTES:
+            with suppress(Empty):
+                self._enough.get(timeout=left_s)
+        self.is_dozing = False
 
     @staticmethod
     def _is_behind_refused(job: Job) -> bool:

@@ -20,6 +20,7 @@ from flowd.relay.live.remote import RemotePublisher
 from flowd.relay.metrics import Counters
 from flowd.wire import Buffer, EpochEnd, Heartbeat, Live, encode
 from flowd.wire.limits import HEARTBEAT_MS, is_stream_name
+from flowd.wire.sockets import DO_NOT_WAIT, has_message, send_frames
 
 TOPICS_MAX = 1024
 """Names heartbeats are sent for. Subscriptions to more are served, but hear nothing before the first batch."""
@@ -141,10 +142,9 @@ class LiveLane:
             for frame, is_new in self._remote.read_subscriptions():
                 self._count_subscription(frame, is_new)
         for _ in range(SUBSCRIPTIONS_READ):
-            try:
-                note = self._socket.recv(zmq.NOBLOCK)
-            except zmq.Again:
+            if not has_message(self._socket):
                 return
+            note = self._socket.recv(DO_NOT_WAIT)
             if note[:1] not in (b"\0", b"\1"):
                 self._counters.add("flowd_malformed_messages_total", lane="live", reason="subscription")
                 continue
@@ -209,7 +209,11 @@ class LiveLane:
 
     def _send(self, topic: Topic, header: Live, lines: Buffer) -> None:
         # Copied, not lent: giving a lent payload back wakes a thread for each batch, which costs more than the copy.
-        self._send_frames([topic.frame, *encode(header, lines or None)])
+        # But a batch that is kept as it came is in a frame of ZeroMQ's own, which goes on as it is.
+        frames: list[Buffer | zmq.Frame] = [topic.frame, *encode(header, lines or None)]
+        if isinstance(lines, memoryview) and isinstance(lines.obj, zmq.Frame) and len(lines) == len(lines.obj) > 0:
+            frames[-1] = lines.obj
+        self._send_frames(frames)
 
     def _beat_topic(self, topic: Topic, now_s: float) -> None:
         topic.is_awaited = False
@@ -221,7 +225,7 @@ class LiveLane:
         beat = Heartbeat(self._store.epoch, topic.place.next, topic.place.lines, oldest, topic.place.before)
         self._send_frames([topic.frame, *encode(beat)])
 
-    def _send_frames(self, frames: Sequence[Buffer]) -> None:
-        self._socket.send_multipart(frames)
+    def _send_frames(self, frames: Sequence[Buffer | zmq.Frame]) -> None:
+        send_frames(self._socket, frames)
         if self._remote is not None:
             self._remote.send(frames)

@@ -21,7 +21,7 @@ from flowd.relay.tcp.allowed import CONSUME, AllowedKeys, Grant
 from flowd.relay.tcp.gate import Gate
 from flowd.wire import Buffer
 from flowd.wire.limits import is_stream_name
-from flowd.wire.sockets import allow_ipv6
+from flowd.wire.sockets import allow_ipv6, send_frames
 
 CHECK_S = 0.1
 """How long what a key may do is taken for granted: a revocation is seen at most so much later."""
@@ -77,7 +77,7 @@ class RemotePublisher:
         """Seconds until there is something to do again."""
         return RETRY_S if self._unbound else float("inf")
 
-    def send(self, frames: Sequence[Buffer]) -> None:
+    def send(self, frames: Sequence[Buffer | zmq.Frame]) -> None:
         """Publishes to those who are allowed to hear it now."""
         if self._unbound or not self._taken or not self._gate.is_alive():
             return
@@ -87,7 +87,7 @@ class RemotePublisher:
             if not all(self._may_hear(key, topics) for key, topics in self._topics.items()):
                 self._rebind()
                 return
-        self._socket.send_multipart(frames)
+        send_frames(self._socket, frames)
 
     def read_subscriptions(self) -> list[tuple[bytes, bool]]:
         """The topics that subscriptions came to (True) or went from since the last call."""

@@ -19,6 +19,7 @@ from flowd.relay.tcp.allowed import AllowedKeys, Grant
 from flowd.relay.tcp.gate import ROLE_OF_LANE, Gate
 from flowd.wire import Attach, Data, Err, Header, Hello, Message, Nak, View, parse
 from flowd.wire.limits import ID_BYTES
+from flowd.wire.sockets import DO_NOT_WAIT, has_message
 
 CHECK_S = 0.1
 """How long what a key may hear is taken for granted: a revocation is seen at most so much later."""
@@ -40,12 +41,11 @@ class GuardedReception(Reception):
     def receive(self, now_s: float) -> tuple[bytes, Message[Header]] | None:
         """The next message that waits and is allowed, or None."""
         for _ in range(DISCARDED_MAX):
-            try:
-                first = self._socket.recv(zmq.NOBLOCK, copy=False)
-            except zmq.Again:
+            if not has_message(self._socket):
                 return None
+            first = self._socket.recv(DO_NOT_WAIT, copy=False)
             peer = first.bytes
-            frames = self._read_frames()
+            frames = self._read_frames(first)
             grant = self._admit(first, peer)
             if grant is None:
                 continue
