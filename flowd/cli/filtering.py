@@ -5,19 +5,16 @@ Knows nothing of options and tables.
 
 from __future__ import annotations
 
-import json
 import os
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from flowd.cli.archives import BadArchive
 from flowd.cli.lines import Batch, Input, known_size, read_batches
 from flowd.cli.outcome import describe_os_error
 from flowd.cli.output import STDOUT, write_bytes, write_text
 from flowd.cli.progress import Progress
-from flowd.cli.stats import Totals
 from flowd.cli.talk import say_error, say_failure
 from flowd.errors import EXIT_IO, FlowdError
 from flowd.memory import keep_freed_memory
@@ -40,8 +37,7 @@ class MalformedLine(FlowdError):
     exit_code = EXIT_IO
 
 
-@dataclass(frozen=True, slots=True)
-class Wishes:
+class Wishes(NamedTuple):
     """How `flowd filter` was asked to go about it. With 0 `threads` their number is chosen by the work."""
 
     invert: bool = False
@@ -50,6 +46,15 @@ class Wishes:
     malformed: Literal["keep", "drop", "fail"] = "keep"
     as_json: bool = False
     quiet: bool = False
+
+
+class Totals:
+    """Everything that one run of `flowd filter` has filtered."""
+
+    __slots__ = ("bytes", "errors", "kept_bytes", "kept_lines", "lines", "malformed")
+
+    def __init__(self) -> None:
+        self.lines = self.bytes = self.kept_lines = self.kept_bytes = self.malformed = self.errors = 0
 
 
 class Filtering:
@@ -173,6 +178,8 @@ class Filtering:
 
     def _write_count(self, name: str, kept_lines: int) -> None:
         if self._wishes.as_json:
+            import json
+
             write_text(json.dumps({"file": name, "kept_lines": kept_lines}) + "\n")
         elif len(self._files) > 1:
             write_text(f"{name}:{kept_lines}\n")
