@@ -15,6 +15,8 @@ GZIP_MAGIC = b"\x1f\x8b"
 ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 ZSTD_SKIPPABLE = tuple(bytes((kind, 0x2A, 0x4D, 0x18)) for kind in range(0x50, 0x60))
 
+ARCHIVE_MARK_BYTES = 4
+"""So many first bytes tell what a file is."""
 PIECE_BYTES = 4096
 """How much of an archive is opened at a time. A zstd block of 4 bytes opens to 128 KiB at most, so this to 128 MiB."""
 ZSTD_WINDOW_BYTES = 128 << 20

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from fcntl import fcntl
 
-from flowd.cli.archives import Archive, find_archive
+from flowd.cli.archives import ARCHIVE_MARK_BYTES, Archive, find_archive
 
 BATCH_BYTES = 1 << 19
 """What is read at once: enough that a batch costs little beside its lines, and small enough for the cache."""
@@ -30,7 +30,7 @@ class Input:
         self.name = STDIN_NAME if name == STDIN else name
         self.read_bytes = 0
         """How far the file itself has been read: of an archive, its compressed bytes."""
-        self._fd = 0 if name == STDIN else os.open(name, os.O_RDONLY | os.O_CLOEXEC)
+        self.fd = 0 if name == STDIN else os.open(name, os.O_RDONLY | os.O_CLOEXEC)
         self._is_ours = name != STDIN
         self._archive: Archive | None = None
         self._is_begun = False
@@ -38,10 +38,10 @@ class Input:
         self.is_regular = stat.S_ISREG(mode)
         if stat.S_ISFIFO(mode):
             with suppress(OSError):  # only a matter of speed
-                fcntl(self._fd, F_SETPIPE_SZ, PIPE_BYTES)
+                fcntl(self.fd, F_SETPIPE_SZ, PIPE_BYTES)
         elif self.is_regular:
             with suppress(OSError):
-                os.posix_fadvise(self._fd, 0, 0, os.POSIX_FADV_SEQUENTIAL)
+                os.posix_fadvise(self.fd, 0, 0, os.POSIX_FADV_SEQUENTIAL)
 
     def readinto(self, room: memoryview) -> int:
         """Fills room with what is there, as soon as anything is; 0 at the end. Raises OSError and BadArchive."""
@@ -50,16 +50,35 @@ class Input:
         size = self._read_raw(room)
         if not self._is_begun:
             self._is_begun = True
-            kind = find_archive(bytes(room[: min(size, 4)]))
+            kind = find_archive(bytes(room[: min(size, ARCHIVE_MARK_BYTES)]))
             if kind:
                 self._archive = Archive(kind, self.name, bytes(room[:size]), self._read_some)
                 return self._archive.readinto(room)
         return size
 
+    def find_plain_start(self) -> int | None:
+        """Where the lines of a plain file begin, if it is one that can be read at any place; None of all else.
+
+        A file of no size may be one that the system makes as it is read.
+        """
+        if not self.is_regular or self._look().st_size == 0:
+            return None
+        try:
+            start = os.lseek(self.fd, 0, os.SEEK_CUR)
+            first = os.pread(self.fd, ARCHIVE_MARK_BYTES, start)
+        except OSError:
+            return None  # reading it in order says why
+        return None if find_archive(first) else start
+
+    def skip_to(self, place: int) -> None:
+        """Notes that everything before this offset has been read, by whom ever: so the next process finds it, too."""
+        self.read_bytes = place
+        os.lseek(self.fd, place, os.SEEK_SET)
+
     def close(self) -> None:
         """Gives the descriptor back."""
         if self._is_ours:
-            os.close(self._fd)
+            os.close(self.fd)
 
     def __enter__(self) -> Input:
         return self
@@ -69,13 +88,13 @@ class Input:
 
     def _look(self) -> os.stat_result:
         try:
-            return os.fstat(self._fd)
+            return os.fstat(self.fd)
         except OSError as error:
             raise OSError(error.errno, error.strerror, self.name) from None
 
     def _read_raw(self, room: memoryview) -> int:
         try:
-            size = os.readv(self._fd, (room,))
+            size = os.readv(self.fd, (room,))
         except OSError as error:
             raise OSError(error.errno, error.strerror, self.name) from None
         self.read_bytes += size
