@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 Format = Literal["auto", "json", "text24", "text27"]
 
-STRETCH_BYTES = 1 << 19
+STRETCH_BYTES = 1 << 20
 """How much of a file a thread reads and filters at once: little enough to stay in a core's own cache."""
 
 

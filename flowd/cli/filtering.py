@@ -14,6 +14,7 @@ from flowd.cli.archives import BadArchive
 from flowd.cli.lines import Batch, Input, known_size, read_batches
 from flowd.cli.outcome import describe_os_error
 from flowd.cli.output import STDOUT, write_bytes, write_text
+from flowd.cli.pipes import widen_pipe
 from flowd.cli.progress import Progress
 from flowd.cli.talk import say_error, say_failure
 from flowd.cli.whole_files import do_run, raise_errors
@@ -76,6 +77,7 @@ class Filtering:
     def run(self) -> None:
         """Filters every input. Raises MalformedLine, OutputFailed and BrokenPipeError."""
         keep_freed_memory()
+        widen_pipe(STDOUT)
         progress = Progress(self._size_bytes, is_shown=not self._wishes.quiet)
         try:
             for name in self._files:
@@ -94,7 +96,7 @@ class Filtering:
                 start = source.find_plain_start()
                 if start is not None and self._wishes.malformed != "fail":
                     self._filter_file(source, start, progress)
-                elif self._may_write_in_place():
+                elif self._may_write_in_place(source):
                     self._write_in_place(source, progress)
                 else:
                     self._filter_batches(source, progress)
@@ -130,14 +132,27 @@ class Filtering:
         source.skip_to(run.end)
         raise_errors(run, source.name)
 
-    def _may_write_in_place(self) -> bool:
-        """Lines can go from the input's buffer straight to the output where nothing else has to see them."""
+    def _may_write_in_place(self, source: Input) -> bool:
+        """Lines can go from the input's buffer straight to the output where nothing else has to see them.
+
+        An archive is never opened as fast as one thread filters.
+        """
         wishes = self._wishes
-        return self._threads == 1 and not wishes.count and wishes.malformed != "fail" and not self._is_line_open
+        if wishes.count or wishes.malformed == "fail" or self._is_line_open:
+            return False
+        return self._threads == 1 or source.is_archive()
+
+    def _read_batches(self, source: Input, under_way: int = 1) -> Iterator[Batch]:
+        """An archive is opened by a thread of its own, where there may be more than one and a core for it."""
+        if self._wishes.threads != 1 and source.is_archive() and len(os.sched_getaffinity(0)) > 1:
+            from flowd.cli.ahead import read_ahead
+
+            return read_ahead(source, under_way)
+        return read_batches(source, under_way)
 
     def _write_in_place(self, source: Input, progress: Progress) -> None:
         totals = self.totals
-        for batch in read_batches(source):
+        for batch in self._read_batches(source):
             written = self._filters.write(
                 STDOUT,
                 batch.lines,
@@ -171,7 +186,7 @@ class Filtering:
         """Each batch with what came of it, in order. A batch is valid until the next is asked for."""
         apply = self._apply
         if self._threads == 1:
-            for batch in read_batches(source):
+            for batch in self._read_batches(source):
                 yield batch, apply(batch)
                 batch.release()
             return
@@ -179,7 +194,8 @@ class Filtering:
             from concurrent.futures import ThreadPoolExecutor
 
             self._executor = ThreadPoolExecutor(self._threads, "flowd-filter")
-        yield from _apply_in_threads(source, self._executor, self._threads, apply)
+        batches = self._read_batches(source, self._threads + 2)
+        yield from _apply_in_threads(batches, self._executor, self._threads, apply)
 
     def _apply(self, batch: Batch) -> Applied:
         return self._filters.apply(
@@ -241,7 +257,7 @@ def choose_threads(size_bytes: int | None) -> int:
 
 
 def _apply_in_threads(
-    source: Input, executor: ThreadPoolExecutor, threads: int, apply: Callable[[Batch], Applied]
+    batches: Iterator[Batch], executor: ThreadPoolExecutor, threads: int, apply: Callable[[Batch], Applied]
 ) -> Iterator[tuple[Batch, Applied]]:
     """As many batches at once as there are threads, and one that is read meanwhile; given out in order."""
     under_way: deque[tuple[Batch, Future[Applied]]] = deque()
@@ -253,7 +269,7 @@ def _apply_in_threads(
             batch.release()
 
     try:
-        for batch in read_batches(source, threads + 2):
+        for batch in batches:
             under_way.append((batch, executor.submit(apply, batch)))
             # What a pipe has brought is given out before waiting for more.
             yield from finish(0 if batch.is_last_for_now else threads)

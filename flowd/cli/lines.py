@@ -10,17 +10,16 @@ import os
 import stat
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from fcntl import fcntl
+from queue import SimpleQueue
 
 from flowd.cli.archives import ARCHIVE_MARK_BYTES, Archive, find_archive
+from flowd.cli.pipes import widen_pipe
 
 BATCH_BYTES = 1 << 19
 """What is read at once: enough that a batch costs little beside its lines, and small enough for the cache."""
-PIPE_BYTES = 1 << 20
 RAW_BYTES = 1 << 18
 STDIN = "-"
 STDIN_NAME = "standard input"
-F_SETPIPE_SZ = 1031
 
 
 class Input:
@@ -33,28 +32,34 @@ class Input:
         self.fd = 0 if name == STDIN else os.open(name, os.O_RDONLY | os.O_CLOEXEC)
         self._is_ours = name != STDIN
         self._archive: Archive | None = None
-        self._is_begun = False
+        self._first: bytes | None = None
         mode = self._look().st_mode
         self.is_regular = stat.S_ISREG(mode)
-        if stat.S_ISFIFO(mode):
-            with suppress(OSError):  # only a matter of speed
-                fcntl(self.fd, F_SETPIPE_SZ, PIPE_BYTES)
-        elif self.is_regular:
+        widen_pipe(self.fd)
+        if self.is_regular:
             with suppress(OSError):
                 os.posix_fadvise(self.fd, 0, 0, os.POSIX_FADV_SEQUENTIAL)
 
     def readinto(self, room: memoryview) -> int:
         """Fills room with what is there, as soon as anything is; 0 at the end. Raises OSError and BadArchive."""
+        self.is_archive()
         if self._archive is not None:
             return self._archive.readinto(room)
-        size = self._read_raw(room)
-        if not self._is_begun:
-            self._is_begun = True
-            kind = find_archive(bytes(room[: min(size, ARCHIVE_MARK_BYTES)]))
-            if kind:
-                self._archive = Archive(kind, self.name, bytes(room[:size]), self._read_some)
-                return self._archive.readinto(room)
+        if not self._first:
+            return self._read_raw(room)
+        size = min(len(room), len(self._first))
+        room[:size] = self._first[:size]
+        self._first = self._first[size:]
         return size
+
+    def is_archive(self) -> bool:
+        """Whether it is compressed, by its first bytes: waits for them. Raises OSError."""
+        if self._first is None:
+            self._first = self._read_some()
+            kind = find_archive(self._first[:ARCHIVE_MARK_BYTES])
+            if kind:
+                self._archive = Archive(kind, self.name, self._first, self._read_some)
+        return self._archive is not None
 
     def find_plain_start(self) -> int | None:
         """Where the lines of a plain file begin, if it is one that can be read at any place; None of all else.
@@ -101,8 +106,12 @@ class Input:
         return size
 
     def _read_some(self) -> bytes:
-        room = bytearray(RAW_BYTES)
-        return bytes(room[: self._read_raw(memoryview(room))])
+        try:
+            some = os.read(self.fd, RAW_BYTES)
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, self.name) from None
+        self.read_bytes += len(some)
+        return some
 
 
 class Batch:
@@ -114,7 +123,7 @@ class Batch:
 
     __slots__ = ("_buffer", "_pool", "is_last_for_now", "lines")
 
-    def __init__(self, buffer: bytearray, size: int, pool: list[bytearray], is_last_for_now: bool) -> None:
+    def __init__(self, buffer: bytearray, size: int, pool: SimpleQueue[bytearray], is_last_for_now: bool) -> None:
         self.lines = memoryview(buffer)[:size]
         self.is_last_for_now = is_last_for_now
         self._buffer = buffer
@@ -123,16 +132,18 @@ class Batch:
     def release(self) -> None:
         """Gives the buffer back for another batch."""
         self.lines.release()
-        self._pool.append(self._buffer)
+        self._pool.put(self._buffer)
 
 
 def read_batches(source: Input, under_way: int = 1, size: int = BATCH_BYTES) -> Iterator[Batch]:
     """The source's lines in batches of about `size` bytes, as soon as whole lines have come.
 
-    At most `under_way` batches may be unreleased when the next is asked for. A line longer than a buffer grows it.
+    With more than `under_way` batches unreleased it waits for one. A line longer than a buffer grows it.
     """
-    pool = [bytearray(size) for _ in range(under_way + 1)]
-    buffer, filled = pool.pop(), 0
+    pool: SimpleQueue[bytearray] = SimpleQueue()
+    for _ in range(under_way + 1):
+        pool.put(bytearray(size))
+    buffer, filled = pool.get(), 0
     while True:
         if filled == len(buffer):
             buffer = buffer + bytes(len(buffer))
@@ -145,7 +156,7 @@ def read_batches(source: Input, under_way: int = 1, size: int = BATCH_BYTES) -> 
         filled += read
         if not end:
             continue
-        following, rest = pool.pop(), filled - end
+        following, rest = pool.get(), filled - end
         if rest >= len(following):
             following.extend(bytes(rest + size - len(following)))
         following[:rest] = buffer[end:filled]
