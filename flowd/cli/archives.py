@@ -63,10 +63,15 @@ class Archive:
         self._failure: BadArchive | None = None
 
     def readinto(self, room: memoryview) -> int:
-        """Fills the room as far as the archive goes; 0 at its end. Raises BadArchive when all before was given out."""
+        """Fills the room as far as what is there opens to, and at the end gives 0.
+
+        Waits for more of the archive only where that is nothing. Raises BadArchive when all before was given out.
+        """
         filled = 0
         while filled < len(room):
             if not self._opened:
+                if filled and not self._raw:
+                    break
                 self._open_more()
                 if not self._opened:
                     break

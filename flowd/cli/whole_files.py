@@ -1,7 +1,7 @@
-"""Plain files, filtered by the core from descriptor to descriptor: by this thread, or by several at once.
+"""Plain files, filtered by the core from descriptor to descriptor, by one thread or several at once.
 
-Each thread reads, filters and writes stretches of its own (flowd/core/file_run.pxi); here is who waits, who is told how
-far it is, and what becomes of errors.
+Each thread reads, filters and writes stretches of its own (flowd/core/file_run.pxi); here is who waits for them, who is
+told how far they are, and what becomes of errors.
 """
 
 from __future__ import annotations
@@ -17,23 +17,20 @@ from flowd.cli.output import OutputFailed
 if TYPE_CHECKING:
     from flowd._core import FileRun
 
-STRETCHES_AT_ONCE = 32
-"""So many are filtered before signals are looked at again and progress is shown: some 5 ms."""
+STRETCHES_AT_ONCE = 1 << 30
+"""As many as there are: nothing has to be done in between."""
 LOOK_S = 0.2
-"""How often the waiting thread shows progress while others work."""
-PATIENCE_S = 1.0
+"""How often the waiting thread shows progress while the others work."""
+PATIENCE_S = 0.2
 """How long an interrupted run waits for its threads: one may stand at a pipe that nobody reads."""
 
 
 def do_run(run: FileRun, threads: int, show: Callable[[], None]) -> None:
     """Runs it to its end. `show` is called again and again meanwhile.
 
-    Raises what a thread raised, and KeyboardInterrupt; what the file and the output said is in the run.
+    Raises what a thread raised, and KeyboardInterrupt; what the file and the output said is in the run. Even one thread
+    is none of this one's: a signal that comes just before a write to a full pipe would be seen after it only.
     """
-    if threads == 1:
-        while run.work(STRETCHES_AT_ONCE):
-            show()
-        return
     failures: list[BaseException] = []
 
     def work() -> None:

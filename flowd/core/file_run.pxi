@@ -15,7 +15,7 @@ cdef class FileRun:
     cdef bint drop_malformed
     cdef bint invert
     cdef readonly bint is_line_open
-    cdef readonly uint64_t end           # where the next byte of the file would be
+    cdef readonly uint64_t end           # behind the last line, in the file
     cdef readonly uint64_t lines
     cdef readonly uint64_t bytes
     cdef readonly uint64_t kept_lines
@@ -26,7 +26,7 @@ cdef class FileRun:
     cdef readonly int write_error        # of the sink
 
     def __cinit__(self, Evaluator evaluator not None, int source, int sink, uint64_t begin=0, form="auto",
-                  bint drop_malformed=False, bint invert=False, bint is_line_open=False, size_t stretch_bytes=1 << 18):
+                  bint drop_malformed=False, bint invert=False, bint is_line_open=False, size_t stretch_bytes=1 << 20):
         if stretch_bytes == 0:
             raise ValueError("stretch_bytes is 0; a stretch has at least a byte")
         self.form = format_number(form)
@@ -90,7 +90,8 @@ cdef int run_stretches(FileRun self, Context context, Stretch* stretch, uint64_t
 
 
 cdef void add_up(FileRun self, const Stretch* stretch, const Batch* batch) noexcept nogil:
-    self.end = stretch.end
+    if stretch.n:
+        self.end = stretch.end
     self.bytes += stretch.n
     self.lines += batch.n_lines
     self.kept_lines += batch.kept_lines
