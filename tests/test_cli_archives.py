@@ -48,7 +48,9 @@ def opened(path: str, size: int, *, is_ahead: bool) -> bytes:
 
 @given(
     kind=st.sampled_from(("gzip", "zstd")),
-    members=st.lists(st.sampled_from((b"", b"\n", KEPT, KEPT[:30], DROPPED * 900, b"x" * 5000)), min_size=1, max_size=5),
+    members=st.lists(
+        st.sampled_from((b"", b"\n", KEPT, KEPT[:30], DROPPED * 900, b"x" * 5000)), min_size=1, max_size=5
+    ),
     has_padding=st.booleans(),
     size=st.integers(1, 3000),
     is_ahead=st.booleans(),
@@ -92,9 +94,10 @@ def test_a_cut_archive_is_said_after_the_lines_before_the_cut(
     (tmp_path / "cut").write_bytes(archive[: len(archive) // 2])
     done = flowd("filter", "-f", filters, "--threads", threads, "cut", "-", lines=KEPT, cwd=tmp_path)
     assert done.returncode == 74
-    assert done.stderr == (
-        f"flowd: cut: a damaged {kind} archive: it ends in the middle\nhint: the lines before the damage were taken\n"
-    ).encode()
+    assert done.stderr.decode().splitlines() == [
+        f"flowd: cut: a damaged {kind} archive: it ends in the middle",
+        "hint: the lines before the damage were taken",
+    ]
     assert done.stdout.endswith(KEPT)
     assert FILTERS.filter(lines).startswith(done.stdout[: -len(KEPT) - 200])
     assert done.stdout.count(b"\n") > 100
@@ -105,7 +108,7 @@ def test_a_wrong_checksum_is_damage(tmp_path: Path, is_ahead: bool) -> None:
     archive = bytearray(gzip.compress(KEPT))
     archive[-8] ^= 1
     (tmp_path / "wrong").write_bytes(archive)
-    with pytest.raises(BadArchive, match="damaged gzip archive: .*check"):
+    with pytest.raises(BadArchive, match=r"damaged gzip archive: .*check"):
         opened(str(tmp_path / "wrong"), 100, is_ahead=is_ahead)
 
 

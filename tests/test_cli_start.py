@@ -1,4 +1,4 @@
-"""How soon `flowd` starts: what its commands do not load, and arguments that are read without click as click reads them."""
+"""How soon `flowd` starts: what its commands do not load, and arguments read without click as click reads them."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from flowd.cli.filter import command
 from flowd.cli.filter_arguments import CHOICES, DEFAULTS, FLAGS, OPTIONS, THREADS_MOST, read_arguments
 
 SLOW_TO_LOAD = {
-    "asyncio", "click", "concurrent.futures", "dataclasses", "difflib", "inspect", "lmdb", "logging", "msgpack", "msgspec",
-    "platform", "socket", "subprocess", "uuid", "yaml", "zlib_ng", "zmq", "zstandard",
+    "asyncio", "click", "concurrent.futures", "dataclasses", "difflib", "inspect", "lmdb", "logging", "msgpack",
+    "msgspec", "platform", "socket", "subprocess", "uuid", "yaml", "zlib_ng", "zmq", "zstandard",
 }  # fmt: skip
 """Each takes from one to thirty milliseconds, and neither `flowd --version` nor a plain `flowd filter` needs it."""
 
@@ -57,8 +57,8 @@ def test_filtering_loads_nothing_that_it_does_not_need(filters: Path, tmp_path: 
 def test_the_plain_reading_knows_every_option_that_click_knows() -> None:
     options = [each for each in command.params if isinstance(each, click.Option)]
     names = {name: each.name for each in options for name in each.opts}
-    assert {**FLAGS, **OPTIONS} == names
-    assert {name for name in FLAGS.values()} == {each.name for each in options if each.is_flag}
+    assert names == {**FLAGS, **OPTIONS}
+    assert set(FLAGS.values()) == {each.name for each in options if each.is_flag}
     assert {each.name: tuple(each.type.choices) for each in options if isinstance(each.type, click.Choice)} == CHOICES
     context = command.make_context("filter", ["-f", "x"])
     assert context.params == {**DEFAULTS, "path": "x", "files": ()}
@@ -94,7 +94,9 @@ def test_what_the_environment_sets_is_left_to_click(variable: str) -> None:
 
 
 def test_bytes_that_are_no_text_name_files_either_way(filters: Path, tmp_path: Path) -> None:
-    name = (tmp_path.as_posix() + "/fl\udcffws.log").encode("utf-8", "surrogateescape").decode("utf-8", "surrogateescape")
+    name = (
+        (tmp_path.as_posix() + "/fl\udcffws.log").encode("utf-8", "surrogateescape").decode("utf-8", "surrogateescape")
+    )
     Path(name).write_bytes(text_line("shop"))
     assert flowd("filter", "-f", filters, name).stdout == text_line("shop")
     assert flowd("filter", "-f", filters, name, extra={"FLOWD_STREAM": "flows"}).stdout == text_line("shop")

@@ -1,4 +1,4 @@
-"""Plain files, filtered from descriptor to descriptor: whatever the stretches and threads, what comes out is the same."""
+"""Plain files, filtered from descriptor to descriptor: whatever the stretches and threads, the same comes out."""
 
 from __future__ import annotations
 
@@ -7,12 +7,10 @@ import errno
 import fcntl
 import mmap
 import os
-import resource
 import select
 import signal
 import subprocess
 import threading
-import time
 from pathlib import Path
 
 import pytest
@@ -58,7 +56,8 @@ def some_lines(number: int) -> bytes:
 
 
 LINES = st.lists(
-    st.sampled_from((KEPT, DROPPED, b"\n", b"no record\n", KEPT[:-1] + b"\r\n", b"x" * 700 + b"\n", b"{}\n")), max_size=30
+    st.sampled_from((KEPT, DROPPED, b"\n", b"no record\n", KEPT[:-1] + b"\r\n", b"x" * 700 + b"\n", b"{}\n")),
+    max_size=30,
 )
 
 
@@ -184,7 +183,7 @@ def test_a_file_that_cannot_be_read_further_gives_the_lines_before(tmp_path: Pat
     assert os.pread(sink, 2 * PAGE, 0) == FILTERS.filter(whole)
     os.close(sink)
     assert (run.read_error, run.lines) == (errno.EIO, whole.count(b"\n"))
-    with pytest.raises(OSError, match="Input/output error: 'mapped.log'"):
+    with pytest.raises(OSError, match=r"Input/output error: 'mapped\.log'"):
         raise_errors(run, "mapped.log")
 
 
@@ -232,8 +231,8 @@ def test_a_redirected_file_is_read_from_where_it_stands_to_its_end(filters: Path
     content = many.read_bytes()
     with many.open("rb", buffering=0) as given:
         given.seek(len(DROPPED))
-        done = subprocess.run([*FLOWD, "filter", "-f", str(filters)], stdin=given, capture_output=True, env=environment(),
-                              check=True)  # fmt: skip
+        command = [*FLOWD, "filter", "-f", str(filters)]
+        done = subprocess.run(command, stdin=given, capture_output=True, env=environment(), check=True)
         assert given.tell() == len(content)
     assert done.stdout == FILTERS.filter(content[len(DROPPED) :])
 

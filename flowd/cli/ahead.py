@@ -15,7 +15,7 @@ PATIENCE_S = 1.0
 
 
 def read_ahead(source: Input, under_way: int = 1) -> Iterator[Batch]:
-    """What `read_batches` gives, and raises; at most `under_way` batches may be unreleased when the next is asked for."""
+    """What `read_batches` gives, and raises. At most `under_way` may be unreleased when the next is asked for."""
     ready: SimpleQueue[Batch | BaseException | None] = SimpleQueue()
     has_ended = Event()
 

@@ -17,7 +17,7 @@ ZSTD_SKIPPABLE = tuple(bytes((kind, 0x2A, 0x4D, 0x18)) for kind in range(0x50, 0
 ARCHIVE_MARK_BYTES = 4
 """So many first bytes tell what a file is."""
 PIECE_BYTES = {"gzip": 1 << 16, "zstd": 1 << 12}
-"""How much of an archive is opened at a time: to 128 MiB at most. A byte of gzip opens to 1,032 at most, and a zstd block
+"""How much of an archive is opened at a time: to 128 MiB at most. A byte of gzip opens to 1,032 at most, a zstd block
 of 4 bytes to 128 KiB. Larger pieces are opened no faster."""
 ZSTD_WINDOW_BYTES = 128 << 20
 """What `zstd --long` makes by default; an archive that asks for more is refused before memory is taken."""
@@ -122,7 +122,7 @@ def _opener_maker(kind: str) -> tuple[Callable[[], Opener], tuple[type[Exception
     if kind == "gzip":
         from zlib_ng import zlib_ng
 
-        return lambda: zlib_ng.decompressobj(wbits=31), (zlib_ng.error,)
+        return lambda: zlib_ng.decompressobj(wbits=31), (zlib_ng.error,)  # type: ignore[return-value]
     import zstandard
 
     return (

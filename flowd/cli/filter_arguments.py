@@ -1,7 +1,7 @@
 """The arguments of `flowd filter`, read without click where they are as most are.
 
-Loading click takes longer than filtering a small file. What is read here means what click would make of it, which a test
-compares; whatever is unusual, wrong or set by the environment is left to click, and so is every word about it.
+Loading click takes longer than filtering a small file. What is read here means what click would make of it, which a
+test compares; whatever is unusual, wrong or set by the environment is left to click, and so is every word about it.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal
 
 from flowd.cli.archives import BadArchive
 from flowd.cli.lines import Batch, Input, known_size, read_batches
@@ -39,15 +39,27 @@ class MalformedLine(FlowdError):
     exit_code = EXIT_IO
 
 
-class Wishes(NamedTuple):
+class Wishes:
     """How `flowd filter` was asked to go about it. With 0 `threads` their number is chosen by the work."""
 
-    invert: bool = False
-    count: bool = False
-    threads: int = 0
-    malformed: Literal["keep", "drop", "fail"] = "keep"
-    as_json: bool = False
-    quiet: bool = False
+    __slots__ = ("as_json", "count", "invert", "malformed", "quiet", "threads")
+
+    def __init__(
+        self,
+        *,
+        invert: bool = False,
+        count: bool = False,
+        threads: int = 0,
+        malformed: Literal["keep", "drop", "fail"] = "keep",
+        as_json: bool = False,
+        quiet: bool = False,
+    ) -> None:
+        self.invert = invert
+        self.count = count
+        self.threads = threads
+        self.malformed = malformed
+        self.as_json = as_json
+        self.quiet = quiet
 
 
 class Totals:

@@ -4,9 +4,9 @@
 cdef class FileRun:
     """One pass over a file: `FileRun(evaluator, source, sink, begin, ...)`; `work` does it, in each of the threads.
 
-    Both descriptors are borrowed. `sink` -1 writes nothing. `begin` is the offset of the first line; `is_line_open` says
-    that what was written before lacks its newline, which is put in if anything is kept, and is true afterwards if that
-    is so again. Read the figures when all threads are done.
+    Both descriptors are borrowed. `sink` -1 writes nothing. `begin` is the offset of the first line. `is_line_open`
+    says that what was written before lacks its newline, which is put in if anything is kept; afterwards it says so of
+    what this run has written. Read the figures when all threads are done.
     """
     cdef Evaluator evaluator
     cdef StretchedFile* file
