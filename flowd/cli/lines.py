@@ -1,7 +1,7 @@
 """Input: files, standard input and archives, as batches of whole lines in buffers that are used again.
 
-Files are read, not mapped: a mapped log that is truncated under its reader ends the process with SIGBUS, and one that is
-written anew may change between the decision on a line and its writing.
+Files are read, not mapped: a mapped log that is truncated under its reader ends the process with SIGBUS, and one that
+is written anew may change between the decision on a line and its writing.
 """
 
 from __future__ import annotations
