@@ -73,6 +73,33 @@ class Evaluator:
     def trace(self, line: bytes, form: str = "auto") -> tuple[Any, ...]: ...
 
 @disjoint_base
+class FileRun:
+    is_line_open: bool
+    end: int
+    lines: int
+    bytes: int
+    kept_lines: int
+    kept_bytes: int
+    malformed: int
+    errors: int
+    read_error: int
+    write_error: int
+    def __new__(
+        cls,
+        evaluator: Evaluator,
+        source: int,
+        sink: int,
+        begin: int = 0,
+        form: str = "auto",
+        drop_malformed: bool = False,
+        invert: bool = False,
+        is_line_open: bool = False,
+        stretch_bytes: int = ...,
+    ) -> Self: ...
+    def work(self, most: int) -> bool: ...
+    def stop(self) -> None: ...
+
+@disjoint_base
 class Turns: ...
 
 @disjoint_base

@@ -9,6 +9,8 @@ import threading  # no-cython-lint
 
 from cpython.buffer cimport Py_buffer, PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer  # no-cython-lint
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize  # no-cython-lint
+from cpython.exc cimport PyErr_CheckSignals  # no-cython-lint
+from libc.errno cimport EAGAIN, EINTR, errno  # no-cython-lint
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t  # no-cython-lint
 from libc.stdlib cimport calloc, free, malloc, realloc  # no-cython-lint
 from libc.string cimport memchr, memcmp, memcpy, memset  # no-cython-lint
@@ -29,6 +31,16 @@ cdef extern from "sys/uio.h" nogil:
         size_t iov_len
     ssize_t writev(int fd, const iovec* pieces, int n)
 
+cdef extern from "unistd.h" nogil:
+    ssize_t write(int fd, const void* p, size_t n)
+
+cdef extern from "poll.h" nogil:
+    struct pollfd:
+        int fd
+        short events
+    short POLLOUT
+    int poll(pollfd* watched, size_t n, int timeout_ms)
+
 from flowd.core.native cimport *
 from flowd.core.oniguruma cimport *
 from flowd.core.vectorscan cimport *
@@ -47,6 +59,7 @@ include "core/decide.pxi"     # classes → decision: the filters' steps
 include "core/gentle.pxi"     # what becomes of a line under such rules
 include "core/batch.pxi"      # lines in, runs of kept lines out
 include "core/evaluator.pxi"  # batches in, kept lines and verdicts out
+include "core/file_run.pxi"   # a file in, kept lines to a descriptor, by any number of threads
 include "core/compare.pxi"    # two filter sets over the same lines
 include "core/outcomes.pxi"   # what many filter sets say together
 include "core/pieces.pxi"     # the lines that several of them keep

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 Format = Literal["auto", "json", "text24", "text27"]
 
+STRETCH_BYTES = 1 << 20
+"""How much of a file a thread reads and filters at once: little enough to stay in a core's own cache."""
+
 
 class Hits(NamedTuple):
     """Lines, and their bytes with newlines, that a rule has decided."""
@@ -127,6 +130,35 @@ class FilterSet:
         """
         drop_malformed = {"keep": False, "drop": True}[malformed]
         return Written(*self._evaluator.write(fd, lines, format or self._format, drop_malformed, invert))
+
+    def run_over(
+        self,
+        source: int,
+        sink: int,
+        start: int = 0,
+        *,
+        format: Format | None = None,
+        malformed: Literal["keep", "drop"] = "keep",
+        invert: bool = False,
+        is_line_open: bool = False,
+        stretch_bytes: int = STRETCH_BYTES,
+    ) -> _core.FileRun:
+        """A run over a file from the offset `start`, kept lines written to the descriptor `sink` (-1: to nobody).
+
+        Call its `work` in each of the threads that are to do it. `is_line_open` says that the last line written before
+        has no newline: one is put in if anything is kept.
+        """
+        return _core.FileRun(
+            self._evaluator,
+            source,
+            sink,
+            start,
+            format or self._format,
+            malformed == "drop",
+            invert,
+            is_line_open,
+            stretch_bytes,
+        )
 
     def explain(self, line: Buffer | str, *, format: Format | None = None) -> Explanation:
         """The verdict on one line, what decided it, and everything that was looked at. Counts nothing."""

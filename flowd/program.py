@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 from flowd import _core
@@ -54,15 +53,24 @@ class CompiledRule(NamedTuple):
     until_ns: int = 0
 
 
-@dataclass(slots=True)
 class _Predicate:
     """A condition as the core takes it: a pattern, or the arguments of a test that looks at the value itself."""
 
-    subject: int
-    engine: Engine
-    pattern: CompiledPattern | None = None
-    test: str = ""
-    arguments: tuple[object, ...] = ()
+    __slots__ = ("arguments", "engine", "pattern", "subject", "test")
+
+    def __init__(
+        self,
+        subject: int,
+        engine: Engine,
+        pattern: CompiledPattern | None = None,
+        test: str = "",
+        arguments: tuple[object, ...] = (),
+    ) -> None:
+        self.subject = subject
+        self.engine: Engine = engine
+        self.pattern = pattern
+        self.test = test
+        self.arguments = arguments
 
 
 class CompiledProgram(NamedTuple):

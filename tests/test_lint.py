@@ -203,7 +203,7 @@ def test_errors_are_not_silenced(tmp_path: Path) -> None:
 
 
 def test_a_thousand_rules_are_looked_at_soon() -> None:
-    from flowd.filters.lint import lint_text
+    from flowd.filters.lint.texts import lint_text
 
     rules = "".join(rule("exclude", "dest_name", f"equals name-{number}") for number in range(10_000))
     text = flowd.compile(own(rules), dialect=None).text

@@ -11,7 +11,7 @@ from typing import Any
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from flowd.filters.lint import lint_text
+from flowd.filters.lint.texts import lint_text
 from flowd.filters.model import Condition, Expression, Filter, FilterText, Rule, Step
 from flowd.filterset import FilterSet
 

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 import flowd
 from flowd import _core
-from flowd.filters.lint import lint_streams, lint_text
 from flowd.filters.lint.impossible import takes_no_text
+from flowd.filters.lint.texts import lint_streams, lint_text
 from flowd.filters.load import open_text
 from flowd.filters.model import Condition
 from flowd.filterset import FilterSet

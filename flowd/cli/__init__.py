@@ -10,6 +10,10 @@ import os
 import sys
 from collections.abc import Sequence
 
+TYPE_CHECKING = False  # typing takes longer to import than all that `flowd --version` needs
+if TYPE_CHECKING:
+    from typing import Any
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs `flowd ARGUMENTS` (by default the process's own) and returns the exit code."""
@@ -21,12 +25,34 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return run_to_exit_code(print_version)
     # Loading a command makes some ten thousand objects that all stay: looking for garbage among them takes 3 ms.
     gc.set_threshold(100_000)
+    if given[:1] == ["filter"]:
+        code = _filter(given)
+        if arguments is None:
+            _leave_at_once(code)
+        return code
     from flowd.cli.root import run_command
 
-    code = run_command(given)
-    if arguments is None and given[:1] == ["filter"]:
-        _leave_at_once(code)
-    return code
+    return run_command(given)
+
+
+def _filter(given: list[str]) -> int:
+    """Runs `flowd filter` without click, where its arguments can be read without it."""
+    from flowd.cli.filter_arguments import read_arguments
+
+    asked = read_arguments(given[1:], os.environ)
+    if asked is None:
+        from flowd.cli.root import run_command
+
+        return run_command(given)
+    from flowd.cli.outcome import run_to_exit_code
+
+    return run_to_exit_code(lambda: _filter_files(asked))
+
+
+def _filter_files(asked: dict[str, Any]) -> int:
+    from flowd.cli.filter_job import filter_files
+
+    return filter_files(**asked)
 
 
 def _leave_at_once(code: int) -> None:

@@ -5,7 +5,6 @@ Bounded: a piece of an archive opens to a bounded size however it was made.
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Callable
 from typing import Protocol
 
@@ -15,8 +14,11 @@ GZIP_MAGIC = b"\x1f\x8b"
 ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 ZSTD_SKIPPABLE = tuple(bytes((kind, 0x2A, 0x4D, 0x18)) for kind in range(0x50, 0x60))
 
-PIECE_BYTES = 4096
-"""How much of an archive is opened at a time. A zstd block of 4 bytes opens to 128 KiB at most, so this to 128 MiB."""
+ARCHIVE_MARK_BYTES = 4
+"""So many first bytes tell what a file is."""
+PIECE_BYTES = {"gzip": 1 << 16, "zstd": 1 << 12}
+"""How much of an archive is opened at a time: to 128 MiB at most. A byte of gzip opens to 1,032 at most, a zstd block
+of 4 bytes to 128 KiB. Larger pieces are opened no faster."""
 ZSTD_WINDOW_BYTES = 128 << 20
 """What `zstd --long` makes by default; an archive that asks for more is refused before memory is taken."""
 
@@ -28,7 +30,7 @@ class BadArchive(FlowdError):
 
 
 class Opener(Protocol):
-    """What zlib and zstandard call a decompression object: one gzip member, one zstd frame."""
+    """What zlib-ng and zstandard call a decompression object: one gzip member, one zstd frame."""
 
     @property
     def eof(self) -> bool: ...
@@ -54,16 +56,22 @@ class Archive:
         self._name = name
         self._raw = memoryview(first)
         self._read = read
+        self._piece_bytes = PIECE_BYTES[kind]
         self._new_opener, self._errors = _opener_maker(kind)
         self._opener: Opener | None = self._new_opener()
         self._opened = memoryview(b"")
         self._failure: BadArchive | None = None
 
     def readinto(self, room: memoryview) -> int:
-        """Fills the room as far as the archive goes; 0 at its end. Raises BadArchive when all before was given out."""
+        """Fills the room as far as what is there opens to, and at the end gives 0.
+
+        Waits for more of the archive only where that is nothing. Raises BadArchive when all before was given out.
+        """
         filled = 0
         while filled < len(room):
             if not self._opened:
+                if filled and not self._raw:
+                    break
                 self._open_more()
                 if not self._opened:
                     break
@@ -88,7 +96,7 @@ class Archive:
                 if self._skip_padding():
                     continue
                 self._opener = self._new_opener()
-            piece, self._raw = bytes(self._raw[:PIECE_BYTES]), self._raw[PIECE_BYTES:]
+            piece, self._raw = bytes(self._raw[: self._piece_bytes]), self._raw[self._piece_bytes :]
             try:
                 self._opened = memoryview(self._opener.decompress(piece))
             except self._errors as error:
@@ -112,7 +120,9 @@ class Archive:
 
 def _opener_maker(kind: str) -> tuple[Callable[[], Opener], tuple[type[Exception], ...]]:
     if kind == "gzip":
-        return lambda: zlib.decompressobj(wbits=31), (zlib.error,)
+        from zlib_ng import zlib_ng
+
+        return lambda: zlib_ng.decompressobj(wbits=31), (zlib_ng.error,)  # type: ignore[return-value]
     import zstandard
 
     return (

@@ -140,7 +140,7 @@ def check_path(
     """
     from time import time_ns
 
-    from flowd.filters.lint import lint_streams, lint_values
+    from flowd.filters.lint.texts import lint_streams, lint_values
     from flowd.filters.load import open_path
     from flowd.filters.schema import STREAMS as KNOWN_STREAMS
     from flowd.filterset import FilterSet

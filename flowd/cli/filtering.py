@@ -5,20 +5,19 @@ Knows nothing of options and tables.
 
 from __future__ import annotations
 
-import json
 import os
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from flowd.cli.archives import BadArchive
 from flowd.cli.lines import Batch, Input, known_size, read_batches
 from flowd.cli.outcome import describe_os_error
 from flowd.cli.output import STDOUT, write_bytes, write_text
+from flowd.cli.pipes import widen_pipe
 from flowd.cli.progress import Progress
-from flowd.cli.stats import Totals
 from flowd.cli.talk import say_error, say_failure
+from flowd.cli.whole_files import do_run, raise_errors
 from flowd.errors import EXIT_IO, FlowdError
 from flowd.memory import keep_freed_memory
 
@@ -31,7 +30,7 @@ if TYPE_CHECKING:
 MUCH_BYTES = 64 << 20
 """Less than this is filtered before a second thread has paid for itself."""
 THREADS_MAX = 4
-"""More threads than these wait for the one that reads and writes."""
+"""More are used when asked for only: a filter is not to take all of a node."""
 
 
 class MalformedLine(FlowdError):
@@ -40,16 +39,36 @@ class MalformedLine(FlowdError):
     exit_code = EXIT_IO
 
 
-@dataclass(frozen=True, slots=True)
 class Wishes:
     """How `flowd filter` was asked to go about it. With 0 `threads` their number is chosen by the work."""
 
-    invert: bool = False
-    count: bool = False
-    threads: int = 0
-    malformed: Literal["keep", "drop", "fail"] = "keep"
-    as_json: bool = False
-    quiet: bool = False
+    __slots__ = ("as_json", "count", "invert", "malformed", "quiet", "threads")
+
+    def __init__(
+        self,
+        *,
+        invert: bool = False,
+        count: bool = False,
+        threads: int = 0,
+        malformed: Literal["keep", "drop", "fail"] = "keep",
+        as_json: bool = False,
+        quiet: bool = False,
+    ) -> None:
+        self.invert = invert
+        self.count = count
+        self.threads = threads
+        self.malformed = malformed
+        self.as_json = as_json
+        self.quiet = quiet
+
+
+class Totals:
+    """Everything that one run of `flowd filter` has filtered."""
+
+    __slots__ = ("bytes", "errors", "kept_bytes", "kept_lines", "lines", "malformed")
+
+    def __init__(self) -> None:
+        self.lines = self.bytes = self.kept_lines = self.kept_bytes = self.malformed = self.errors = 0
 
 
 class Filtering:
@@ -63,42 +82,36 @@ class Filtering:
         self._files = files
         self._size_bytes = known_size(files)
         self._threads = wishes.threads or choose_threads(self._size_bytes)
+        self._executor: ThreadPoolExecutor | None = None
         self._is_line_open = False
         self._read_bytes = 0
 
     def run(self) -> None:
         """Filters every input. Raises MalformedLine, OutputFailed and BrokenPipeError."""
         keep_freed_memory()
+        widen_pipe(STDOUT)
         progress = Progress(self._size_bytes, is_shown=not self._wishes.quiet)
-        executor = None
-        if self._threads > 1:
-            from concurrent.futures import ThreadPoolExecutor
-
-            executor = ThreadPoolExecutor(self._threads, "flowd-filter")
         try:
             for name in self._files:
-                self._run_one(name, executor, progress)
+                kept_before = self.totals.kept_lines
+                self._run_one(name, progress)
+                if self._wishes.count:
+                    self._write_count(name, self.totals.kept_lines - kept_before)
         finally:
             progress.clear()
-            if executor is not None:
-                executor.shutdown(cancel_futures=True)
+            if self._executor is not None:
+                self._executor.shutdown(cancel_futures=True)
 
-    def _run_one(self, name: str, executor: ThreadPoolExecutor | None, progress: Progress) -> None:
-        kept_before, lines_before = self.totals.kept_lines, self.totals.lines
+    def _run_one(self, name: str, progress: Progress) -> None:
         try:
             with Input(name) as source:
-                if self._may_write_in_place(executor):
+                start = source.find_plain_start()
+                if start is not None and self._wishes.malformed != "fail":
+                    self._filter_file(source, start, progress)
+                elif self._may_write_in_place(source):
                     self._write_in_place(source, progress)
-                    return
-                is_first = True
-                for batch, applied in self._apply_all(source, executor):
-                    if self._wishes.malformed == "fail" and applied.malformed:
-                        self._stop_at_malformed(source.name, batch, self.totals.lines - lines_before)
-                    self._account(batch, applied)
-                    self._write(applied.kept, is_first)
-                    is_first = is_first and not applied.kept
-                    progress.show(self._read_bytes + source.read_bytes)
-                self._read_bytes += source.read_bytes
+                else:
+                    self._filter_batches(source, progress)
         except BrokenPipeError:
             raise
         except BadArchive as error:
@@ -107,17 +120,51 @@ class Filtering:
         except OSError as error:
             self.has_failed = True
             say_error(describe_os_error(error))
-        if self._wishes.count:
-            self._write_count(name, self.totals.kept_lines - kept_before)
 
-    def _may_write_in_place(self, executor: ThreadPoolExecutor | None) -> bool:
-        """Lines can go from the input's buffer straight to the output where nothing else has to see them."""
+    def _filter_file(self, source: Input, start: int, progress: Progress) -> None:
+        """A plain file, by as many threads as are wanted: nothing of it passes through here."""
+        run = self._filters.run_over(
+            source.fd,
+            -1 if self._wishes.count else STDOUT,
+            start,
+            malformed="drop" if self._wishes.malformed == "drop" else "keep",
+            invert=self._wishes.invert,
+            is_line_open=self._is_line_open,
+        )
+        do_run(run, self._threads, lambda: progress.show(self._read_bytes + run.end))
+        totals = self.totals
+        totals.lines += run.lines
+        totals.bytes += run.bytes
+        totals.kept_lines += run.kept_lines
+        totals.kept_bytes += run.kept_bytes
+        totals.malformed += run.malformed
+        totals.errors += run.errors
+        self._is_line_open = run.is_line_open
+        self._read_bytes += run.end
+        source.skip_to(run.end)
+        raise_errors(run, source.name)
+
+    def _may_write_in_place(self, source: Input) -> bool:
+        """Lines can go from the input's buffer straight to the output where nothing else has to see them.
+
+        An archive is never opened as fast as one thread filters.
+        """
         wishes = self._wishes
-        return executor is None and not wishes.count and wishes.malformed != "fail" and not self._is_line_open
+        if wishes.count or wishes.malformed == "fail" or self._is_line_open:
+            return False
+        return self._threads == 1 or source.is_archive()
+
+    def _read_batches(self, source: Input, under_way: int = 1) -> Iterator[Batch]:
+        """An archive is opened by a thread of its own, where there may be more than one and a core for it."""
+        if self._wishes.threads != 1 and source.is_archive() and len(os.sched_getaffinity(0)) > 1:
+            from flowd.cli.ahead import read_ahead
+
+            return read_ahead(source, under_way)
+        return read_batches(source, under_way)
 
     def _write_in_place(self, source: Input, progress: Progress) -> None:
         totals = self.totals
-        for batch in read_batches(source):
+        for batch in self._read_batches(source):
             written = self._filters.write(
                 STDOUT,
                 batch.lines,
@@ -136,15 +183,31 @@ class Filtering:
             progress.show(self._read_bytes + source.read_bytes)
         self._read_bytes += source.read_bytes
 
-    def _apply_all(self, source: Input, executor: ThreadPoolExecutor | None) -> Iterator[tuple[Batch, Applied]]:
+    def _filter_batches(self, source: Input, progress: Progress) -> None:
+        lines_before, is_first = self.totals.lines, True
+        for batch, applied in self._apply_all(source):
+            if self._wishes.malformed == "fail" and applied.malformed:
+                self._stop_at_malformed(source.name, batch, self.totals.lines - lines_before)
+            self._account(batch, applied)
+            self._write(applied.kept, is_first)
+            is_first = is_first and not applied.kept
+            progress.show(self._read_bytes + source.read_bytes)
+        self._read_bytes += source.read_bytes
+
+    def _apply_all(self, source: Input) -> Iterator[tuple[Batch, Applied]]:
         """Each batch with what came of it, in order. A batch is valid until the next is asked for."""
         apply = self._apply
-        if executor is None:
-            for batch in read_batches(source):
+        if self._threads == 1:
+            for batch in self._read_batches(source):
                 yield batch, apply(batch)
                 batch.release()
             return
-        yield from _apply_in_threads(source, executor, self._threads, apply)
+        if self._executor is None:
+            from concurrent.futures import ThreadPoolExecutor
+
+            self._executor = ThreadPoolExecutor(self._threads, "flowd-filter")
+        batches = self._read_batches(source, self._threads + 2)
+        yield from _apply_in_threads(batches, self._executor, self._threads, apply)
 
     def _apply(self, batch: Batch) -> Applied:
         return self._filters.apply(
@@ -173,6 +236,8 @@ class Filtering:
 
     def _write_count(self, name: str, kept_lines: int) -> None:
         if self._wishes.as_json:
+            import json
+
             write_text(json.dumps({"file": name, "kept_lines": kept_lines}) + "\n")
         elif len(self._files) > 1:
             write_text(f"{name}:{kept_lines}\n")
@@ -204,7 +269,7 @@ def choose_threads(size_bytes: int | None) -> int:
 
 
 def _apply_in_threads(
-    source: Input, executor: ThreadPoolExecutor, threads: int, apply: Callable[[Batch], Applied]
+    batches: Iterator[Batch], executor: ThreadPoolExecutor, threads: int, apply: Callable[[Batch], Applied]
 ) -> Iterator[tuple[Batch, Applied]]:
     """As many batches at once as there are threads, and one that is read meanwhile; given out in order."""
     under_way: deque[tuple[Batch, Future[Applied]]] = deque()
@@ -216,7 +281,7 @@ def _apply_in_threads(
             batch.release()
 
     try:
-        for batch in read_batches(source, threads + 2):
+        for batch in batches:
             under_way.append((batch, executor.submit(apply, batch)))
             # What a pipe has brought is given out before waiting for more.
             yield from finish(0 if batch.is_last_for_now else threads)

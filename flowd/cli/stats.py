@@ -2,27 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import json
 from typing import TYPE_CHECKING, Any
 
 from flowd.cli.table import render_table, shorten, show_bytes, show_count, show_share
+from flowd.cli.talk import say
 
 if TYPE_CHECKING:
+    from flowd.cli.filtering import Totals
     from flowd.filterset import FilterSet
 
 PATTERN_WIDTH = 40
 
 
-@dataclass(slots=True)
-class Totals:
-    """Everything that one run of `flowd filter` has filtered."""
-
-    lines: int = 0
-    bytes: int = 0
-    kept_lines: int = 0
-    kept_bytes: int = 0
-    malformed: int = 0
-    errors: int = 0
+def show_stats(filters: FilterSet, totals: Totals, *, as_json: bool) -> None:
+    """Says the numbers on standard error."""
+    described = describe_stats(filters, totals)
+    say(json.dumps(described) if as_json else render_stats(described).rstrip("\n"))
 
 
 def describe_stats(filters: FilterSet, totals: Totals) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import platform
+import sys
 
 from flowd._version import __version__
 from flowd.cli.output import write_text
@@ -15,5 +15,5 @@ def print_version() -> int:
 
     engines = ", ".join(f"{name.capitalize()} {version}" for name, version in _core.engine_versions().items())
     level, _ = _core.simd()
-    write_text(f"flowd {__version__}\nengines: {engines}\nSIMD: {level}\nPython {platform.python_version()}\n")
+    write_text(f"flowd {__version__}\nengines: {engines}\nSIMD: {level}\nPython {sys.version.split()[0]}\n")
     return EXIT_DONE

@@ -128,7 +128,7 @@ cdef inline void count_hit(Context self, uint32_t rule, uint64_t line_bytes) noe
     self.hit_bytes[rule] += line_bytes
 
 
-cdef void add_up_hits(Context self) noexcept:
+cdef void add_up_hits(Context self) noexcept nogil:
     """The batch is done: its counts join the totals, in time that goes by the rules it met."""
     cdef uint32_t i, rule
     for i in range(self.n_hit_rules):
@@ -137,6 +137,15 @@ cdef void add_up_hits(Context self) noexcept:
         self.total_bytes[rule] += self.hit_bytes[rule]
         self.hit_lines[rule] = 0
         self.hit_bytes[rule] = 0
+    self.n_hit_rules = 0
+
+
+cdef void forget_hits(Context self) noexcept nogil:
+    """The batch was for nothing: its counts are no part of the totals."""
+    cdef uint32_t i
+    for i in range(self.n_hit_rules):
+        self.hit_lines[self.hit_rules[i]] = 0
+        self.hit_bytes[self.hit_rules[i]] = 0
     self.n_hit_rules = 0
 
 

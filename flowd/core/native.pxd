@@ -228,3 +228,17 @@ cdef extern from "labels.hpp" namespace "flowd" nogil:
 
 cdef extern from "sampling.hpp" namespace "flowd" nogil:
     bint is_in_sample(const uint8_t* p, size_t n, uint64_t seed, uint32_t one_in)
+
+cdef extern from "stretches.hpp" namespace "flowd" nogil:
+    struct Stretch:
+        const uint8_t* lines
+        size_t n
+        uint64_t end
+        int error
+    cppclass StretchedFile:
+        StretchedFile(int fd, uint64_t begin, size_t stretch_bytes)
+        int take(Stretch* stretch)
+        bint wait_for_turn(const Stretch& stretch)
+        void finish(const Stretch& stretch)
+        void stop()
+    void free_room(Stretch* stretch)

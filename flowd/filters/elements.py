@@ -5,7 +5,6 @@ Plain data between the grammar (`fluentd_syntax`) and the meaning (`fluentd`).
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from enum import Enum
 from typing import NamedTuple
 
@@ -33,16 +32,18 @@ class Parameter(NamedTuple):
     order: int
 
 
-@dataclass(slots=True)
 class Element:
     """A section `<name argument>`; repeated parameters keep the last one's value."""
 
-    name: str
-    argument: Value
-    place: Place
-    order: int
-    parameters: dict[str, Parameter] = field(default_factory=dict)
-    children: list[Element] = field(default_factory=list)
+    __slots__ = ("argument", "children", "name", "order", "parameters", "place")
+
+    def __init__(self, name: str, argument: Value, place: Place, order: int) -> None:
+        self.name = name
+        self.argument = argument
+        self.place = place
+        self.order = order
+        self.parameters: dict[str, Parameter] = {}
+        self.children: list[Element] = []
 
     def children_named(self, *names: str) -> list[Element]:
         """The sections directly inside, of these names, as they were written."""

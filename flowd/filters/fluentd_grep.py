@@ -7,7 +7,6 @@ match, one of the `<or>` regexps must, not all of the `<and>` excludes may, and 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
 from flowd.filters.accessor import AccessorError, parse_accessor
@@ -42,13 +41,13 @@ class _Written(NamedTuple):
     order: int
 
 
-@dataclass(slots=True)
 class _Buckets:
     """The four maps, by key text; the first of two with the same key stays."""
 
-    conditions: dict[_Bucket, dict[str, _Written]] = field(
-        default_factory=lambda: {bucket: {} for bucket, _ in _BUCKETS}
-    )
+    __slots__ = ("conditions",)
+
+    def __init__(self) -> None:
+        self.conditions: dict[_Bucket, dict[str, _Written]] = {bucket: {} for bucket, _ in _BUCKETS}
 
     def add(self, bucket: _Bucket, written: _Written) -> bool:
         """Add a condition; False if its key is taken."""

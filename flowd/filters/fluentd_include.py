@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass, field
 from glob import glob
 
 from flowd.filters.files import read_text_file
@@ -74,16 +73,18 @@ def _path_of_file_uri(rest: str) -> str:
     return rest
 
 
-@dataclass(slots=True)
 class Reading:
     """What all files of one text share: the report, the running number of things, and what was included so far."""
 
-    report: Report
-    comparisons: bool = False
-    order: int = 0
-    open_files: list[str] = field(default_factory=list)
-    includes: int = 0
-    included_chars: int = 0
+    __slots__ = ("comparisons", "included_chars", "includes", "open_files", "order", "report")
+
+    def __init__(self, report: Report, comparisons: bool = False) -> None:
+        self.report = report
+        self.comparisons = comparisons
+        self.order = 0
+        self.open_files: list[str] = []
+        self.includes = 0
+        self.included_chars = 0
 
     def next_order(self) -> int:
         """The next running number."""

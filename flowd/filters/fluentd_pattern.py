@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 _SHORTEST_OPTIONS = 3  # `/` and at most two letters: a slash further left is no closing one
 
 
@@ -16,15 +14,15 @@ class RubyPatternError(ValueError):
         self.hint = hint
 
 
-@dataclass(frozen=True, slots=True)
 class RubyPattern:
     """A regular expression in Ruby's syntax that compiles. Making one raises RubyPatternError."""
 
-    source: str
-    ignore_case: bool = False
-    dotall: bool = False
+    __slots__ = ("dotall", "ignore_case", "source")
 
-    def __post_init__(self) -> None:
+    def __init__(self, source: str, ignore_case: bool = False, dotall: bool = False) -> None:
+        self.source = source
+        self.ignore_case = ignore_case
+        self.dotall = dotall
         from flowd.patterns import PatternError, compile_pattern
 
         try:
