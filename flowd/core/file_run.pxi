@@ -104,19 +104,20 @@ cdef void add_up(FileRun self, const Stretch* stretch, const Batch* batch) noexc
 cdef int write_kept(FileRun self, Context context, const Batch* batch) except -1 nogil:
     """Writes all that is kept; 0 where the sink failed, with `write_error` set."""
     cdef const Run* last = &context.runs[batch.n_runs - 1]
-    cdef size_t done, i
+    cdef size_t done, n, i
     if self.is_line_open and not write_all(self, <const uint8_t*> b"\n", 1):
         return 0
     done = write_runs(context, batch, self.sink)
     if done < batch.kept_bytes:  # a full pipe, a signal, an error: what is left goes run by run, and says why
         for i in range(batch.n_runs):
-            if done >= context.runs[i].n:
-                done -= context.runs[i].n
+            n = context.runs[i].end - context.runs[i].p
+            if done >= n:
+                done -= n
                 continue
-            if not write_all(self, context.runs[i].p + done, context.runs[i].n - done):
+            if not write_all(self, context.runs[i].p + done, n - done):
                 return 0
             done = 0
-    self.is_line_open = last.p[last.n - 1] != c"\n"
+    self.is_line_open = (last.end - 1)[0] != c"\n"
     return 1
 
 
