@@ -19,6 +19,7 @@ from settings import NAMESPACE_FILTER, Corpus, Settings
 
 from flowd.client import Producer, Subscriber
 from flowd.corpus import Cardinality
+from flowd.errors import FlowdError
 from flowd.wire.sockets import open_socket
 
 MIB = 1 << 20
