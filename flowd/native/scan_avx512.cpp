@@ -116,19 +116,27 @@ struct ShortLine {
     }
 };
 
-// Packs a block's marks by the register's own instruction.
-static inline unsigned put_marks(const Block &block, const uint8_t *, uint64_t bits, unsigned from, uint8_t *chars, uint16_t *places) {
+// Packs a block's marks by the register's own instruction. Most blocks have few: short stores seldom touch two cache lines.
+static inline unsigned put_marks(const Block &block, const uint8_t *, uint64_t bits, unsigned from, uint8_t *chars,
+                                 uint16_t *places) {
     const unsigned n = static_cast<unsigned>(_mm_popcnt_u64(bits));
     const __m512i packed = _mm512_maskz_compress_epi8(bits, ShortLine::numbers(0));
-    const __m512i base = _mm512_set1_epi16(static_cast<short>(from));
-    _mm512_storeu_si512(chars, _mm512_maskz_compress_epi8(bits, block.bytes));
-    // Halves by shuffles: the cast to one warns in some compilers.
-    const __m256i low = __builtin_shufflevector(packed, packed, 0, 1, 2, 3);
-    _mm512_storeu_si512(places, _mm512_add_epi16(_mm512_cvtepu8_epi16(low), base));
-    if (__builtin_expect(n > 32, 0)) {
-        const __m256i high = __builtin_shufflevector(packed, packed, 4, 5, 6, 7);
-        _mm512_storeu_si512(places + 32, _mm512_add_epi16(_mm512_cvtepu8_epi16(high), base));
+    const __m512i packed_chars = _mm512_maskz_compress_epi8(bits, block.bytes);
+    // Parts by shuffles: the casts to them warn in some compilers.
+    if (__builtin_expect(n <= 16, 1)) {
+        const __m128i few = __builtin_shufflevector(packed, packed, 0, 1);
+        const __m128i few_chars = __builtin_shufflevector(packed_chars, packed_chars, 0, 1);
+        _mm_storeu_si128(reinterpret_cast<__m128i *>(chars), few_chars);
+        _mm256_storeu_si256(reinterpret_cast<__m256i *>(places),
+                            _mm256_add_epi16(_mm256_cvtepu8_epi16(few), _mm256_set1_epi16(static_cast<short>(from))));
+        return n;
     }
+    const __m512i base = _mm512_set1_epi16(static_cast<short>(from));
+    const __m256i low = __builtin_shufflevector(packed, packed, 0, 1, 2, 3);
+    const __m256i high = __builtin_shufflevector(packed, packed, 4, 5, 6, 7);
+    _mm512_storeu_si512(chars, packed_chars);
+    _mm512_storeu_si512(places, _mm512_add_epi16(_mm512_cvtepu8_epi16(low), base));
+    _mm512_storeu_si512(places + 32, _mm512_add_epi16(_mm512_cvtepu8_epi16(high), base));
     return n;
 }
 
