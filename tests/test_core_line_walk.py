@@ -119,6 +119,8 @@ def json_lines(*keys: str) -> Iterator[Case]:
         f'{{"\\u{ord(keys[0][0]):04x}{keys[0][1:]}":"drop"}}',
     ):
         yield Case(line.encode() + b"\n", judge(line, *keys))
+    for size in range(65_300, 65_620, 9):  # places up to here are said in sixteen bits
+        yield Case(f'{{"a":"{"x" * size}",{key}:"drop"}}\n'.encode(), "D")
     for line in (
         f'{{"a":,{key}:"drop"}}',
         f'{{"a":1,{key}:"drop",}}',

@@ -69,8 +69,7 @@ struct KeySteps {
 };
 
 // What gives a line its structure, in the line's order. Lines with more of it, and longer ones, are for the exact way.
-constexpr unsigned MOST_STRUCTURE = 1024;
-constexpr size_t LONGEST_WALK = (size_t(1) << 16) - 128;  // what a place can say, and a block more
+constexpr unsigned MOST_STRUCTURE = 1024;  // blocks of 64 as well, so that sixteen bits say a place
 
 struct JsonStructure {
     alignas(64) uint8_t chars[MOST_STRUCTURE + 64];  // a block's are written before they are counted
@@ -226,6 +225,9 @@ static inline bool read_structure(const Needles &needles, const KeySteps &steps,
     return true;
 }
 
+// How far ahead of a block the next ones are asked for: a line's length, as lines are.
+constexpr size_t FETCH_JSON_AHEAD = 1536;
+
 // Walks one line that begins with `{`. Returns its end where it is as collectors write it, else null.
 static inline const uint8_t *scan_json(const Needles &needles, const KeySteps &steps, const Plan &plan, const uint8_t *line,
                                        const uint8_t *end, JsonStructure &structure, Span *values) {
@@ -235,6 +237,7 @@ static inline const uint8_t *scan_json(const Needles &needles, const KeySteps &s
     const uint8_t *p = line;
     for (;; p += 64) {
         const uint8_t *bytes = tail.block_at(p, end);
+        __builtin_prefetch(p + FETCH_JSON_AHEAD);
         const Block block = Block::load(bytes);
         const unsigned from = static_cast<unsigned>(p - line);
         if (__builtin_expect(block.has_special(needles) || state.escaped, 0))
@@ -242,9 +245,10 @@ static inline const uint8_t *scan_json(const Needles &needles, const KeySteps &s
         else
             newline = list_structure<false>(needles, block, bytes, from, state, structure, n);
         if (newline < 64) break;
-        if (n > MOST_STRUCTURE || from > LONGEST_WALK) return nullptr;
+        // Both at once: neither the marks nor, with the next one, the blocks are as many as that.
+        if (__builtin_expect((n | (from / 64 + 1)) >= MOST_STRUCTURE, 0)) return nullptr;
     }
-    if (n > MOST_STRUCTURE || state.odd || state.inside) return nullptr;
+    if (n >= MOST_STRUCTURE || state.odd || state.inside) return nullptr;
     structure.n = n;
     const uint8_t *line_end = p + newline;
     const uint8_t *behind = line + structure.places()[n - 1] + 1;
