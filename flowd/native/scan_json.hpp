@@ -245,8 +245,7 @@ static inline const uint8_t *scan_json(const Needles &needles, const KeySteps &s
         else
             newline = list_structure<false>(needles, block, bytes, from, state, structure, n);
         if (newline < 64) break;
-        // Both at once: neither the marks nor, with the next one, the blocks are as many as that.
-        if (__builtin_expect((n | (from / 64 + 1)) >= MOST_STRUCTURE, 0)) return nullptr;
+        if (__builtin_expect(n >= MOST_STRUCTURE || from >= 64 * (MOST_STRUCTURE - 1), 0)) return nullptr;
     }
     if (n >= MOST_STRUCTURE || state.odd || state.inside) return nullptr;
     structure.n = n;
