@@ -67,6 +67,20 @@ def started(
                 pipe.close()
 
 
+def follow_peak_bytes(child: subprocess.Popen[bytes]) -> int:
+    """The most memory that a process held, as it was last seen before its end, which is waited for.
+
+    What `wait4` says of a child holds that of the parent from which it was forked, too.
+    """
+    peak = 0
+    status = Path(f"/proc/{child.pid}/status")
+    while child.poll() is None:
+        for line in status.read_text().splitlines():
+            if line.startswith("VmHWM:"):  # one that has ended has none
+                peak = max(peak, int(line.split()[1]) * 1024)
+    return peak
+
+
 def wait_until(condition: Callable[[], object], what: str) -> None:
     """Waits for a condition; fails with `what` when it does not come."""
     deadline_s = time.monotonic() + DEADLINE_S

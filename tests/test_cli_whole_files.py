@@ -10,7 +10,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from cli_bed import DEADLINE_S, DEV_FILTER, FLOWD, environment, flowd, started, text_line
+from cli_bed import DEADLINE_S, DEV_FILTER, FLOWD, environment, flowd, follow_peak_bytes, started, text_line
 
 import flowd as library
 
@@ -104,10 +104,10 @@ def test_the_pipe_behind_it_is_made_wide(filters: Path) -> None:
 def peak_bytes(*command: str | Path) -> int:
     """The most memory that a process held."""
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, env=environment()) as child:
-        _, status, used = os.wait4(child.pid, 0)
-        child.returncode = os.waitstatus_to_exitcode(status)
+        peak = follow_peak_bytes(child)
     assert child.returncode == 0
-    return used.ru_maxrss * 1024
+    assert peak
+    return peak
 
 
 def test_memory_does_not_grow_with_the_file(filters: Path, many: Path, tmp_path: Path) -> None:
