@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import click
 import pytest
-from cli_bed import DEV_FILTER, environment, flowd, text_line
+from cli_bed import DEV_FILTER, ROOT, environment, flowd, text_line
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -100,3 +101,11 @@ def test_bytes_that_are_no_text_name_files_either_way(filters: Path, tmp_path: P
     Path(name).write_bytes(text_line("shop"))
     assert flowd("filter", "-f", filters, name).stdout == text_line("shop")
     assert flowd("filter", "-f", filters, name, extra={"FLOWD_STREAM": "flows"}).stdout == text_line("shop")
+
+
+@pytest.mark.parametrize("arguments", [["--version"], ["filter", "-f", "flow.conf"], ["check", "flow.conf"]])
+def test_a_core_that_is_not_built_is_said(filters: Path, tmp_path: Path, arguments: list[str]) -> None:
+    shutil.copytree(ROOT / "flowd", tmp_path / "flowd", ignore=shutil.ignore_patterns("*.so", "__pycache__"))
+    done = flowd(*arguments, cwd=filters.parent, extra={"PYTHONPATH": str(tmp_path)})
+    assert (done.returncode, done.stdout) == (78, b"")
+    assert done.stderr == b"flowd: flowd's native core is not built\nhint: run `make build` in the checkout\n"

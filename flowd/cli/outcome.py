@@ -28,7 +28,7 @@ def run_to_exit_code(command: Callable[[], int | None]) -> int:
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
     except ImportError as error:
-        if error.name != "flowd._core" and "flowd._core" not in str(error) and "native core" not in str(error):
+        if not any(words in str(error) for words in ("flowd._core", "'_core' from 'flowd'", "native core")):
             raise
         say_error("flowd's native core is not built", NOT_BUILT_HINT)
         return EXIT_CONFIG
