@@ -1,4 +1,4 @@
-"""What the relay's speed depends on, one thing at a time: batch size, subscribers, workers that decide, the lane, CURVE.
+"""What the relay's speed depends on, one thing at a time: batch size, subscribers, workers, the lane, CURVE.
 
     python bench/run.py --only relay-grid    # is in no run that does not ask for it
 
@@ -87,20 +87,20 @@ def run(settings: Settings) -> list[Row]:
     batches, subscribers, consumers, workers = FULL if settings.scale.is_quotable else QUICK
     sizes = [Case(f"live, batches of {size >> 10} KiB", size) for size in batches]
     many = [Case(f"live, {number} subscriber{'s' if number > 1 else ''}", readers=number) for number in subscribers]
-    shown = {number: f"{number or 'no'} worker{'s' if number != 1 else ''}" for number in workers}
-    decided = [Case(f"live, {word}", workers=number) for number, word in shown.items()]
+    decided = [Case(f"live, {number or 'no'} worker{'s' * (number != 1)}", workers=number) for number in workers]
     heavy = [
-        Case(f"live, {HARD_RULES:,} rules on new values, {word}", workers=number, rules=HARD_RULES, field=FIELDS["high"])
-        for number, word in shown.items()
+        case._replace(what=f"{case.what}, {HARD_RULES:,} rules on new values", rules=HARD_RULES, field=FIELDS["high"])
+        for case in decided
     ]
     secure = [Case("live, ipc"), Case("live, tcp with CURVE", is_secure=True)]
     reading = [Case(f"consume, {number} consumer{'s' if number > 1 else ''}", readers=number) for number in consumers]
     reading.append(Case("consume, 1 consumer, tcp with CURVE", is_secure=True))
     corpus = settings.corpus_of("text24", min(CORPUS_BYTES, settings.scale.relay_batches * BATCH_BYTES // PART))
     rows = []
-    for cases, way in ((sizes, _live_way), (many, _live_way), (decided, _live_way), (secure, _live_way), (reading, _consume_way)):
-        rows += _measure(settings, corpus, cases, way)
-    return rows + _measure(settings, settings.corpus_of("text24", corpus.bytes, "high"), heavy, _live_way)
+    for cases in (sizes, many, secure, decided):
+        rows += _measure(settings, corpus, cases, _live_way)
+    rows += _measure(settings, settings.corpus_of("text24", corpus.bytes, "high"), heavy, _live_way)
+    return rows + _measure(settings, corpus, reading, _consume_way)
 
 
 def _measure(settings: Settings, corpus: Corpus, cases: list[Case], way: Way) -> list[Row]:

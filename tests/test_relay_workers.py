@@ -81,7 +81,7 @@ def pool(workers: int) -> Iterator[Pool]:
 
 
 def uneven(random: Random, first: int, count: int) -> list[bytes]:
-    """Batches of numbered lines, most of one line and some of many: the one before a small one is often decided later."""
+    """Batches of numbered lines, most of one line and some of many: many are decided before the one before them."""
     batches = []
     for _ in range(count):
         size = random.choice((1, 1, 1, 50, 6_000))
@@ -204,9 +204,8 @@ def test_what_is_dropped_is_dropped_and_counted(tmp_path: Path, workers: int) ->
 
 
 def test_each_producer_and_stream_keeps_its_order(tmp_path: Path, workers: int) -> None:
-    texts = {
-        (producer, stream): numbered(1, 40_000, f"{producer}-{stream}") for producer in "abc" for stream in ("flows", "dns")
-    }
+    names = [(producer, stream) for producer in "abc" for stream in ("flows", "dns")]
+    texts = {(producer, stream): numbered(1, 40_000, f"{producer}-{stream}") for producer, stream in names}
     with running(tmp_path, runtime__workers=workers) as (_, config):
 
         def produce(name: str) -> None:

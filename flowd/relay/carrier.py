@@ -148,7 +148,7 @@ class Carrier:
 
         Raises what ended the journal, where that was not its order, and what deciding raised.
         """
-        is_busy = self._take_decided()
+        is_busy = self._workers is not None and self._take_decided()
         while (settled := self._outbox.take()) is not None:
             is_busy = True
             entry = settled.job

@@ -17,7 +17,7 @@ SOCKETS = ("ingest", "live", "consume", "admin")
 CURVE_HINT = "give server_secret_file and allowed_keys_dir under [curve]; `flowd keys new` makes keys"
 NAME_HINT = "1 to 128 of the characters A-Z a-z 0-9 . _ -"
 WORKERS_MAX = 16
-"""What one thread can receive, hand over and store keeps a few busy; each may hold tables of some MiB for each stream."""
+"""What one thread can receive and hand over keeps a few busy; each may hold tables of some MiB for each stream."""
 JOURNAL_LEAST_BYTES = 1 << 20
 """Less holds no batch for long enough that anybody could read it."""
 JOURNAL_MOST_BYTES = 1 << 43
