@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -191,6 +192,20 @@ def test_batches_are_acknowledged_and_stored_in_order(tmp_path: Path, workers: i
         assert [bytes(one.lines) for one in stored(config)] == batches
         found = status(config)
         assert (found["workers"], found["streams"]["flows"]["lines"]) == (workers, b"".join(batches).count(b"\n"))
+
+
+def test_all_workers_may_use_a_streams_filters_at_once(tmp_path: Path) -> None:
+    number = 2 + (os.cpu_count() or 1)
+    with running(tmp_path, runtime__workers=number) as (daemon, config), Peer(config.endpoint("ingest")) as peer:
+        peer.hello()
+        assert isinstance(peer.send(1, KEPT, "dns"), Ack)
+        for op, arguments in (("reload", {"force": True}), ("bypass", {"on": True})):
+            (tmp_path / "flow").write_text(DROP_PROD)
+            sets = [stream.filter_set for stream in daemon._streams.all()]
+            assert [filters.evaluator.contexts for filters in sets] == [number + 1] * 2
+            request(config.endpoint("admin"), op, DEADLINE_S, **arguments)
+        sets = [stream.filter_set for stream in daemon._streams.all()]
+        assert [filters.evaluator.contexts for filters in sets] == [number + 1] * 2
 
 
 def test_what_is_dropped_is_dropped_and_counted(tmp_path: Path, workers: int) -> None:
