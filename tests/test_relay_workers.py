@@ -23,6 +23,7 @@ from flowd.errors import EXIT_DONE, EXIT_INTERRUPTED, EXIT_NO
 from flowd.filterset import FilterSet
 from flowd.relay.carrier import UNDER_WAY_BYTES
 from flowd.relay.config import Config, load_config
+from flowd.relay.config.checks import WORKERS_MAX
 from flowd.relay.daemon import Daemon
 from flowd.relay.deciding.workers import Work, Workers
 from flowd.wire import Ack, Nak
@@ -195,17 +196,19 @@ def test_batches_are_acknowledged_and_stored_in_order(tmp_path: Path, workers: i
 
 
 def test_all_workers_may_use_a_streams_filters_at_once(tmp_path: Path) -> None:
-    number = 2 + (os.cpu_count() or 1)
+    cores = os.cpu_count() or 1
+    number = min(WORKERS_MAX, cores + 2)
+    least = [max(number + 1, cores)] * 2
     with running(tmp_path, runtime__workers=number) as (daemon, config), Peer(config.endpoint("ingest")) as peer:
         peer.hello()
         assert isinstance(peer.send(1, KEPT, "dns"), Ack)
         for op, arguments in (("reload", {"force": True}), ("bypass", {"on": True})):
             (tmp_path / "flow").write_text(DROP_PROD)
             sets = [stream.filter_set for stream in daemon._streams.all()]
-            assert [filters.evaluator.contexts for filters in sets] == [number + 1] * 2
+            assert [filters.evaluator.contexts for filters in sets] == least
             request(config.endpoint("admin"), op, DEADLINE_S, **arguments)
         sets = [stream.filter_set for stream in daemon._streams.all()]
-        assert [filters.evaluator.contexts for filters in sets] == [number + 1] * 2
+        assert [filters.evaluator.contexts for filters in sets] == least
 
 
 def test_what_is_dropped_is_dropped_and_counted(tmp_path: Path, workers: int) -> None:
