@@ -1,4 +1,4 @@
-"""What the relay's speed depends on, one thing at a time: batch size, subscribers, the lane, CURVE.
+"""What the relay's speed depends on, one thing at a time: batch size, subscribers, workers, the lane, CURVE.
 
     python bench/run.py --only relay-grid    # is in no run that does not ask for it
 
@@ -36,6 +36,7 @@ RING_BYTES = 256 << 20
 CORPUS_BYTES = 32 << 20
 PART = 8
 """Of what the relay's part sends: there are many rows here."""
+HARD_RULES = 1_000
 LANES = ("ingest", "live", "consume")
 ANY_PORT = "tcp://127.0.0.1:*"
 
@@ -47,18 +48,22 @@ class Case(NamedTuple):
     batch_bytes: int = BATCH_BYTES
     readers: int = 1
     is_secure: bool = False
+    workers: int = 0
+    rules: int = 1
+    field: str = FIELDS["low"]
 
 
 class Grid(NamedTuple):
-    """What is varied: bytes of batches, numbers of subscribers and of consumers."""
+    """What is varied: bytes of batches, numbers of subscribers, of consumers, and of workers that decide."""
 
     batches: tuple[int, ...]
     subscribers: tuple[int, ...]
     consumers: tuple[int, ...]
+    workers: tuple[int, ...]
 
 
-FULL = Grid((BATCH_BYTES, 64 << 10, 16 << 10, 4 << 10), (1, 4, 16, 100), (1, 4, 16))
-QUICK = Grid((BATCH_BYTES, 4 << 10), (1, 16), (1,))
+FULL = Grid((BATCH_BYTES, 64 << 10, 16 << 10, 4 << 10), (1, 4, 16, 100), (1, 4, 16), (0, 1, 2, 4))
+QUICK = Grid((BATCH_BYTES, 4 << 10), (1, 16), (1,), (0, 2))
 
 
 class Reached(NamedTuple):
@@ -77,18 +82,25 @@ Way = Callable[[Case, Corpus, int], AbstractContextManager[Once]]
 
 
 def run(settings: Settings) -> list[Row]:
-    """Rows of the live lane by size, subscribers and security, and of the consume lane by readers and security."""
-    batches, subscribers, consumers = FULL if settings.scale.is_quotable else QUICK
+    """Rows of the live lane by size, subscribers, workers and security, and of the consume lane by readers and
+    security."""
+    batches, subscribers, consumers, workers = FULL if settings.scale.is_quotable else QUICK
     sizes = [Case(f"live, batches of {size >> 10} KiB", size) for size in batches]
     many = [Case(f"live, {number} subscriber{'s' if number > 1 else ''}", readers=number) for number in subscribers]
+    decided = [Case(f"live, {number or 'no'} worker{'s' * (number != 1)}", workers=number) for number in workers]
+    heavy = [
+        case._replace(what=f"{case.what}, {HARD_RULES:,} rules on new values", rules=HARD_RULES, field=FIELDS["high"])
+        for case in decided
+    ]
     secure = [Case("live, ipc"), Case("live, tcp with CURVE", is_secure=True)]
     reading = [Case(f"consume, {number} consumer{'s' if number > 1 else ''}", readers=number) for number in consumers]
     reading.append(Case("consume, 1 consumer, tcp with CURVE", is_secure=True))
     corpus = settings.corpus_of("text24", min(CORPUS_BYTES, settings.scale.relay_batches * BATCH_BYTES // PART))
     rows = []
-    for cases, way in ((sizes, _live_way), (many, _live_way), (secure, _live_way), (reading, _consume_way)):
-        rows += _measure(settings, corpus, cases, way)
-    return rows
+    for cases in (sizes, many, secure, decided):
+        rows += _measure(settings, corpus, cases, _live_way)
+    rows += _measure(settings, settings.corpus_of("text24", corpus.bytes, "high"), heavy, _live_way)
+    return rows + _measure(settings, corpus, reading, _consume_way)
 
 
 def _measure(settings: Settings, corpus: Corpus, cases: list[Case], way: Way) -> list[Row]:
@@ -180,8 +192,9 @@ def _serving(case: Case) -> Iterator[Reached]:
     with tempfile.TemporaryDirectory(prefix="flowd-bench-") as name:
         folder = Path(name)
         filters = folder / "rule.conf"
-        filters.write_text(write_rules(1, FIELDS["low"]))
+        filters.write_text(write_rules(case.rules, case.field))
         keys, config = _make_keys(folder) if case.is_secure else (None, "")
+        config += f"[runtime]\nworkers = {case.workers}\n"
         journal: dict[str, int | str] = {"sync": "off", "max_bytes": RING_BYTES}
         with DaemonProcess(filters, journal, config) as daemon:
             if keys is None:

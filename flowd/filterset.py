@@ -171,11 +171,12 @@ class FilterSet:
         traced = self._evaluator.trace(one.removesuffix(b"\n"), format or self._format)
         return explain_line(self._text, self._compiled, traced, now_ns)
 
-    def twin(self) -> FilterSet:
-        """The same filters with counters and caches of their own: nothing is read or compiled again."""
+    def twin(self, threads: int = 0) -> FilterSet:
+        """The same filters with counters and caches of their own: nothing is read or compiled again. So many threads
+        may use it at once, or as many as there are cores where those are more; others wait for them."""
         twin = FilterSet.__new__(FilterSet)
         twin._text, twin._format, twin._compiled = self._text, self._format, self._compiled
-        twin._evaluator = _core.Evaluator(self._compiled.program, os.cpu_count() or 1)
+        twin._evaluator = _core.Evaluator(self._compiled.program, max(threads, os.cpu_count() or 1))
         return twin
 
     @property

@@ -25,6 +25,8 @@ from flowd.relay.daemon import Daemon
 from flowd.wire import Data, Header, Hello, Live, Message, checksum, encode, parse
 
 DEADLINE_S = 20.0
+WORKERS = int(os.environ.get("FLOWD_TEST_WORKERS", "0"))
+"""Workers that decide in a daemon whose test does not say how many: so all tests can be run with some."""
 DROP_DEV = """\
 <filter flows>
   @type grep
@@ -70,6 +72,7 @@ def settings(directory: Path, **overrides: Any) -> dict[str, Any]:
         "runtime.dir": str(directory / "run"),
         "runtime.state_dir": str(directory / "state"),
         "runtime.drain_s": 5,
+        "runtime.workers": WORKERS,
         "filters.path": str(filters),
         **given,
     }

@@ -17,11 +17,13 @@ from pathlib import Path
 from typing import Any
 
 import zmq
+from relay_bed import WORKERS
 
 import flowd
 from flowd.relay.carrier import Carrier
 from flowd.relay.config import Filters, Journal
 from flowd.relay.deciding.reload import Reloader
+from flowd.relay.deciding.workers import Workers
 from flowd.relay.health import Health
 from flowd.relay.journal.opening import open_journal
 from flowd.relay.journal.outbox import Outbox
@@ -233,7 +235,8 @@ class Rig:
         self.streams = Reloader(Filters(str(filters) if filters else None), Counters(), self.health).streams
         self.context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         live = LiveLane(self.context.socket(zmq.XPUB), self.store, self.streams.views, self.counters)
-        self.carrier = Carrier(live, self.writer, Outbox(self.wake))
+        workers = Workers(WORKERS, self.wake) if WORKERS else None
+        self.carrier = Carrier(live, self.writer, Outbox(self.wake), workers)
         with self.store.read() as reading:
             places = reading.places()
         self.source = TailSource(globs, places, self.wake, self.source_counters)
@@ -251,6 +254,7 @@ class Rig:
         """What the daemon's thread does, of which this is a part."""
         poller = zmq.Poller()
         poller.register(self.wake.fd, zmq.POLLIN)
+        self.carrier.start()
         while not (self.is_ending and self.lane.is_idle):
             now_s = time.monotonic()
             is_busy = self.carrier.settle()
@@ -266,6 +270,7 @@ class Rig:
         self.is_ending = True
         self.wake.ring()
         self.thread.join()
+        self.carrier.end()
         self.writer.end()
         self.context.destroy(linger=0)
         self.store.close()

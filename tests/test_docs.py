@@ -148,12 +148,13 @@ def code_of(document: Path) -> list[str]:
 
 
 def known_variables() -> set[str]:
-    """The variables that the sources name, and those that click makes of options."""
+    """The variables that the sources and the tests' beds name, and those that click makes of options."""
     import click
 
     from flowd.cli.root import COMMANDS, root
 
     sources = [ROOT / "setup.py", *(ROOT / "flowd").rglob("*.py"), *(ROOT / "flowd" / "native").glob("*.cpp")]
+    sources += (ROOT / "tests").glob("*_bed.py")
     named = {m["name"] for source in sources for m in _VARIABLE.finditer(source.read_text())}
     context = click.Context(root)
     for name in COMMANDS:

@@ -168,10 +168,10 @@ def test_flag_goes_before_environment_before_file_before_default(tmp_path: Path)
 
 def test_every_variable_is_read(tmp_path: Path) -> None:
     given = {"FLOWD_RUNTIME_DIR": "/r", "FLOWD_STATE_DIR": "/s", "FLOWD_DRAIN_S": "5"}
-    given["FLOWD_FILTERS_PATH"] = str(tmp_path)
+    given |= {"FLOWD_FILTERS_PATH": str(tmp_path), "FLOWD_WORKERS": "3"}
     config = load_config(None, None, given)
     assert given.keys() == ENVIRONMENT.keys()
-    assert (config.runtime, config.filters.path) == (Runtime("/r", "/s", 5.0), str(tmp_path))
+    assert (config.runtime, config.filters.path) == (Runtime("/r", "/s", 5.0, 3), str(tmp_path))
 
 
 def test_all_problems_are_told_at_once_with_their_places(tmp_path: Path) -> None:
@@ -253,6 +253,28 @@ def test_wrong_flag_and_variable_are_named() -> None:
         ("--runtime-dir", f"ipc://{long}/ingest.sock:"),
         ("environment variable FLOWD_FILTERS_PATH", "filters"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("workers", "message"),
+    [
+        ("17", "workers = 17 is out of range"),
+        ("-1", "runtime.workers: '-1' is no whole number; write 2"),
+        ("two", "runtime.workers: 'two' is no whole number; write 2"),
+        ("²", "runtime.workers: '²' is no whole number; write 2"),
+        (-1, "workers = -1 is out of range"),
+    ],
+)
+def test_number_of_workers_is_checked(workers: str | int, message: str) -> None:
+    found = problems_of(None, {"runtime.workers": workers})
+    assert [(file, text) for file, _, text, _ in found] == [("--workers", message)]
+
+
+def test_workers_are_none_by_default_and_sixteen_at_most(tmp_path: Path) -> None:
+    assert load_config(None, None, {}).runtime.workers == 0
+    path = write(tmp_path, "[runtime]\nworkers = 16\n")
+    assert load_config(path, None, {}).runtime.workers == 16
+    assert load_config(path, {"runtime.workers": "2"}, {"FLOWD_WORKERS": "3"}).runtime.workers == 2
 
 
 def test_missing_file_is_file_not_found(tmp_path: Path) -> None:

@@ -29,6 +29,7 @@ BY_CONFIGURATION = None
 @option("--runtime-dir", metavar="DIR", envvar=BY_CONFIGURATION, help="Where the sockets are made.")
 @option("--state-dir", metavar="DIR", envvar=BY_CONFIGURATION, help="Where lasting state is kept.")
 @option("--drain-s", metavar="TIME", envvar=BY_CONFIGURATION, help="How long an end may take, as 30 or 5m.")
+@option("--workers", metavar="N", envvar=BY_CONFIGURATION, help="Threads that decide; 0: the one that receives.")
 @option("--check", is_flag=True, help="Validate the configuration and the filters, and end.")
 @option(
     "--log-level", type=click.Choice(("debug", "info", "warning", "error")), default="info", help="How much to say."
@@ -41,13 +42,15 @@ def command(
     runtime_dir: str | None,
     state_dir: str | None,
     drain_s: str | None,
+    workers: str | None,
     check: bool,
     log_level: str,
 ) -> int:
     """Run the daemon: take lines from producers, filter them, and publish what is kept.
 
-    A flag goes before the environment (FLOWD_RUNTIME_DIR, FLOWD_STATE_DIR, FLOWD_FILTERS_PATH, FLOWD_DRAIN_S), that
-    before the configuration file, that before the default. SIGTERM drains and ends; a second one ends at once.
+    A flag goes before the environment (FLOWD_RUNTIME_DIR, FLOWD_STATE_DIR, FLOWD_FILTERS_PATH, FLOWD_DRAIN_S,
+    FLOWD_WORKERS), that before the configuration file, that before the default. SIGTERM drains and ends; a second one
+    ends at once.
     """
     from flowd.relay.config import load_config
 
@@ -55,6 +58,7 @@ def command(
         "runtime.dir": runtime_dir,
         "runtime.state_dir": state_dir,
         "runtime.drain_s": drain_s,
+        "runtime.workers": workers,
         "filters.path": path,
         "filters.dialect": dialect,
         "filters.skip_unsupported": skip_unsupported or None,

@@ -1,24 +1,28 @@
 """The one way of all lines: decided, stored, published, and then acknowledged to whoever brought them.
 
-A batch is decided here and handed to the journal; when it is stored, it has its sequence, goes out on the live lane,
-and its origin is told. Belongs to the thread that carries lines.
+A batch is decided here, or by workers where there are some, and handed to the journal; when it is stored, it has its
+sequence, goes out on the live lane, and its origin is told. Belongs to the thread that carries lines.
 """
 
 from __future__ import annotations
 
 import itertools
 import time
-from typing import Protocol, cast
+from typing import TYPE_CHECKING, Protocol, cast
 
 from flowd.relay.deciding.streams import Stream
+from flowd.relay.deciding.workers import Work, Workers
 from flowd.relay.journal.outbox import Outbox
 from flowd.relay.journal.transaction import NewBatch, Placed, Transaction
 from flowd.relay.journal.writer import FAILED, Writer
 from flowd.relay.live.lane import LiveLane
 from flowd.wire import Buffer
 
+if TYPE_CHECKING:
+    from flowd.filterset import Borrowed
+
 UNDER_WAY_BYTES = 16 << 20
-"""Decided and not stored yet: two groups of the journal, so that it never waits. No more is received meanwhile."""
+"""Received and not stored yet: two groups of the journal, so that it never waits. No more is received meanwhile."""
 ENTRY_BYTES = 512
 """What a batch of which nothing is kept counts as: its head is stored, too."""
 
@@ -34,8 +38,8 @@ class Origin(Protocol):
 
 
 class Entry:
-    """A decided batch on its way into the journal, numbered in the `order` of deciding. `placed` is where it came to
-    stand, once it is stored.
+    """A batch on its way into the journal, numbered in the `order` in which it was taken. `batch` and `lines`, their
+    number, are there once it is decided; `placed` is where it came to stand, once it is stored.
 
     A subclass writes what belongs into the same transaction.
     """
@@ -60,11 +64,25 @@ class Entry:
         self.placed = transaction.append(self.batch)
 
 
-class Carrier:
-    """See the module. `outbox` has its wake in the poller of the thread that carries lines."""
+class _Taken(Work):
+    """A batch that is with the workers, and what is to be known when it comes back."""
 
-    def __init__(self, live: LiveLane, writer: Writer, outbox: Outbox) -> None:
+    __slots__ = ("crc", "entry", "stream")
+
+    def __init__(self, stream: Stream, lines: Buffer, entry: Entry, crc: int | None) -> None:
+        super().__init__(stream.filter_set, lines)
+        self.stream = stream
+        self.entry = entry
+        self.crc = crc
+
+
+class Carrier:
+    """See the module. `outbox`, and `workers` where others decide, have their wake in the poller of the thread that
+    carries lines. Whoever changes what decides calls `finish_deciding` before."""
+
+    def __init__(self, live: LiveLane, writer: Writer, outbox: Outbox, workers: Workers | None = None) -> None:
         self.under_way_bytes = 0
+        self._workers = workers
         self._live = live
         self._writer = writer
         self._outbox = outbox
@@ -85,11 +103,80 @@ class Carrier:
         """Whether the journal has no room, so that nothing more should be decided."""
         return self._writer.is_full
 
-    def carry(self, stream: Stream, lines: Buffer, entry: Entry, crc: int | None = None) -> int:
-        """Decides a batch and hands it to the journal. Returns how many lines it had. `crc` is the lines' checksum
-        where it is known."""
+    @property
+    def moved_s(self) -> float:
+        """When deciding last moved on, by the steady clock, where others decide. Any thread may ask."""
+        return time.monotonic() if self._workers is None else self._workers.moved_s
+
+    def start(self) -> None:
+        """Batches may be carried from now on."""
+        if self._workers is not None:
+            self._workers.start()
+
+    def end(self) -> None:
+        """Nothing is carried any more; what workers still have is left."""
+        if self._workers is not None:
+            self._workers.end()
+
+    def carry(self, stream: Stream, lines: Buffer, entry: Entry, crc: int | None = None) -> None:
+        """Decides a batch and hands it to the journal, now or soon, in the order of these calls. `crc` is the lines'
+        checksum where it is known; their buffer must not change any more."""
         self._writer.give_way()
-        applied = stream.filter_set.apply_borrowing(lines)
+        entry.order = next(self._orders)
+        entry.outbox = self._outbox
+        entry.term = self._outbox.known_refusals  # what is refused from here on, this batch must not overtake
+        if self._workers is None:
+            self._store(stream, lines, entry, crc, stream.filter_set.apply_borrowing(lines))
+            return
+        entry.size_bytes = len(lines) + ENTRY_BYTES
+        self.under_way_bytes += entry.size_bytes
+        self._workers.submit(_Taken(stream, lines, entry, crc))
+        self._take_decided()
+
+    def finish_deciding(self) -> None:
+        """Waits until all that was carried is decided, so that the filters can be changed between two batches."""
+        self._take_decided(is_patient=True)
+
+    def resubmit(self, entry: Entry) -> None:
+        """Hands a decided batch to the journal again: it is not decided, and not counted, a second time."""
+        entry.term = self._outbox.known_refusals
+        self._submit(entry)
+
+    def settle(self) -> bool:
+        """Takes what workers have decided, and what the journal is done with: stored batches are published. False where
+        there was nothing.
+
+        Raises what ended the journal, where that was not its order, and what deciding raised.
+        """
+        is_busy = self._workers is not None and self._take_decided()
+        while (settled := self._outbox.take()) is not None:
+            is_busy = True
+            entry = settled.job
+            assert isinstance(entry, Entry)
+            self.under_way_bytes -= entry.size_bytes
+            if not settled.refusal:
+                self._live.publish(entry.batch, entry.placed)
+                entry.origin.stored(entry)
+            elif settled.refusal != FAILED:
+                entry.origin.refused(entry)
+        if self._writer.failure is not None:
+            raise self._writer.failure
+        return is_busy
+
+    def _take_decided(self, *, is_patient: bool = False) -> bool:
+        """Hands what workers have decided to the journal; False where there was nothing."""
+        if self._workers is None:
+            return False
+        is_busy = False
+        while (taken := self._workers.take(is_patient=is_patient)) is not None:
+            assert isinstance(taken, _Taken)
+            is_busy = True
+            self.under_way_bytes -= taken.entry.size_bytes
+            self._store(taken.stream, taken.lines, taken.entry, taken.crc, taken.decided)
+        return is_busy
+
+    def _store(self, stream: Stream, lines: Buffer, entry: Entry, crc: int | None, applied: Borrowed) -> None:
+        """Counts a decided batch and hands it to the journal. The stream's filters are those that have decided it."""
         kept = cast(Buffer, applied.kept)
         stream.account(len(lines), len(kept), applied)
         stream.sample.add_from(lines, applied.lines)
@@ -104,36 +191,12 @@ class Carrier:
             crc if kept is lines else None,
         )
         entry.lines = applied.lines
-        entry.order = next(self._orders)
-        entry.outbox = self._outbox
         entry.size_bytes = len(kept) + ENTRY_BYTES
-        self.resubmit(entry)
-        return applied.lines
+        self._submit(entry)
 
-    def resubmit(self, entry: Entry) -> None:
-        """Hands a decided batch to the journal again: it is not decided, and not counted, a second time."""
+    def _submit(self, entry: Entry) -> None:
         self.under_way_bytes += entry.size_bytes
-        self._writer.submit(entry)
-
-    def settle(self) -> bool:
-        """Takes what the journal is done with: stored batches are published. False where there was nothing.
-
-        Raises what ended the journal, where that was not its order.
-        """
-        is_busy = False
-        while (settled := self._outbox.take()) is not None:
-            is_busy = True
-            entry = settled.job
-            assert isinstance(entry, Entry)
-            self.under_way_bytes -= entry.size_bytes
-            if not settled.refusal:
-                self._live.publish(entry.batch, entry.placed)
-                entry.origin.stored(entry)
-            elif settled.refusal != FAILED:
-                entry.origin.refused(entry)
-        if self._writer.failure is not None:
-            raise self._writer.failure
-        return is_busy
+        self._writer.submit(entry, entry.term)
 
 
 def retry_refused(carrier: Carrier, refused: list[Entry]) -> None:

@@ -29,6 +29,7 @@ from flowd.relay.consume.starts import Starts
 from flowd.relay.deciding.inquiry import Inquiry
 from flowd.relay.deciding.reload import Reloader
 from flowd.relay.deciding.streams import FIRST_STREAM
+from flowd.relay.deciding.workers import Workers
 from flowd.relay.descriptors import DescriptorWatch, raise_limit
 from flowd.relay.directories import RUNTIME_MODE, STATE_MODE, DirectoryLock, file_mode
 from flowd.relay.health import Health
@@ -77,7 +78,8 @@ class Daemon:
         self._reload_counters = Counters()
         self._journal_counters = Counters()
         self._consume_counters = Counters()
-        self._reloader = Reloader(config.filters, self._reload_counters, self._condition, config.views)
+        threads = config.runtime.workers + 1  # whoever asks to have a line explained is one more
+        self._reloader = Reloader(config.filters, self._reload_counters, self._condition, config.views, threads)
         self._streams = self._reloader.streams
         self._streams.get(FIRST_STREAM)
         self._bound: list[Path] = []
@@ -225,7 +227,8 @@ class Daemon:
             self._bind(publisher, config.endpoint("live"), *filterfalse(is_tcp, config.live.bind))
         self._live = LiveLane(publisher, self._store, self._streams.views, self._counters)
         self._live.open_topic(FIRST_STREAM)
-        carrier = Carrier(self._live, self._writer, Outbox(self._wake))
+        workers = Workers(config.runtime.workers, self._wake) if config.runtime.workers else None
+        carrier = Carrier(self._live, self._writer, Outbox(self._wake), workers)
         self._ingest = Ingest(self._streams, carrier, self._store, self._counters)
         raw = self._open_raw(carrier)
         if config.has_tcp:

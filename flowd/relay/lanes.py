@@ -74,8 +74,9 @@ class Lanes(threading.Thread):
 
     @property
     def turned_s(self) -> float:
-        """When the loop last moved on, by the steady clock: at least once a second, even where nothing comes."""
-        return max(front.moved_s for front in self._fronts)
+        """When the loop, and deciding, last moved on, by the steady clock: at least once a second, even where nothing
+        comes."""
+        return min(max(front.moved_s for front in self._fronts), self._carrier.moved_s)
 
     @property
     def is_draining(self) -> bool:
@@ -96,6 +97,7 @@ class Lanes(threading.Thread):
     def run(self) -> None:
         """The loop."""
         try:
+            self._carrier.start()
             self._carry()
             self._finish()
         except FlowdError as error:  # said where it was met
@@ -110,7 +112,9 @@ class Lanes(threading.Thread):
         calm, all_ears = self._make_pollers()
         beat_s = looked_s = 0.0
         while not self.is_draining:
-            self.tasks.do_all()
+            if self.tasks:
+                self._carrier.finish_deciding()
+                self.tasks.do_all()
             now_s = time.monotonic()
             is_busy = self._take_turn(now_s)
             if self._is_called or now_s >= beat_s or (is_busy and now_s - looked_s >= LOOK_S):
@@ -222,6 +226,7 @@ class Lanes(threading.Thread):
         log.warning("drain: %s", what)
 
     def _close(self) -> None:
+        self._carrier.end()
         left_s = 0.0 if self._drain_until_s is None else max(0.0, self._drain_until_s - time.monotonic())
         for socket in (self._router, self._publisher):
             socket.close(linger=int(left_s * 1000))

@@ -34,6 +34,7 @@ def describe_daemon(config: Config, epoch: bytes, began_ns: int) -> dict[str, An
         "runtime_dir": config.runtime.dir,
         "state_dir": config.runtime.state_dir,
         "drain_s": config.runtime.drain_s,
+        "workers": config.runtime.workers,
         "filters": config.filters.path or "",
     }
 

@@ -37,6 +37,10 @@ class Tasks:
                 if not self._is_alive() and not done.done():
                     raise FlowdError("the daemon has ended", hint="start it again") from None
 
+    def __len__(self) -> int:
+        """How many wait."""
+        return len(self._waiting)
+
     def do_all(self) -> None:
         """Does what waits."""
         while self._waiting:

@@ -109,7 +109,9 @@ class Daemon(Actor):
         path = folder / "flowd.toml"
         path.write_text(config)
         directories = ["--runtime-dir", str(self.run_dir), "--state-dir", str(folder / "state")]
+        workers = os.environ.get("FLOWD_TEST_WORKERS", "0")
         command = [sys.executable, "-m", "flowd", "run", "-c", str(path), *directories, "--log-level", "warning"]
+        command += ["--workers", workers]
         super().__init__("daemon", command, folder / "daemon.said")
         self.starts_s: list[float] = []
 

@@ -16,6 +16,8 @@ SOCKETS = ("ingest", "live", "consume", "admin")
 """The lanes that have a socket in the runtime directory."""
 CURVE_HINT = "give server_secret_file and allowed_keys_dir under [curve]; `flowd keys new` makes keys"
 NAME_HINT = "1 to 128 of the characters A-Z a-z 0-9 . _ -"
+WORKERS_MAX = 16
+"""What one thread can receive and hand over keeps a few busy; each may hold tables of some MiB for each stream."""
 JOURNAL_LEAST_BYTES = 1 << 20
 """Less holds no batch for long enough that anybody could read it."""
 JOURNAL_MOST_BYTES = 1 << 43
@@ -36,6 +38,9 @@ def check_config(config: Config, add: Add) -> None:
     _check_journal(config, add)
     if config.runtime.drain_s < 0:
         add("runtime.drain_s", f"drain_s = {config.runtime.drain_s:g} is negative", "write 30 or 5m")
+    if not 0 <= config.runtime.workers <= WORKERS_MAX:
+        hint = f"write 0 to {WORKERS_MAX}; with 0 the thread that receives decides"
+        add("runtime.workers", f"workers = {config.runtime.workers} is out of range", hint)
     path = config.filters.path
     if path is not None and not os.path.exists(path):
         add("filters.path", f"filters path {path!r} does not exist", "give a file or a folder")

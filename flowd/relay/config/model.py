@@ -13,11 +13,15 @@ Sync = Literal["commit", "interval", "off"]
 
 
 class Runtime(msgspec.Struct, frozen=True):
-    """Where the daemon lives: its sockets in `dir`, its lasting state in `state_dir`; `drain_s` bounds its ending."""
+    """Where the daemon lives: its sockets in `dir`, its lasting state in `state_dir`; `drain_s` bounds its ending.
+
+    So many `workers` decide batches; with 0 the thread that receives them does.
+    """
 
     dir: str
     state_dir: str
     drain_s: float = 30.0
+    workers: int = 0
 
 
 class Filters(msgspec.Struct, frozen=True):

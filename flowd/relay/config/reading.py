@@ -26,6 +26,7 @@ ENVIRONMENT = {
     "FLOWD_RUNTIME_DIR": "runtime.dir",
     "FLOWD_STATE_DIR": "runtime.state_dir",
     "FLOWD_DRAIN_S": "runtime.drain_s",
+    "FLOWD_WORKERS": "runtime.workers",
     "FLOWD_FILTERS_PATH": "filters.path",
 }
 """Which variable sets which key."""
@@ -195,7 +196,15 @@ def _convert_value(name: str, value: Any, kind: Any) -> Any:
         return parse_size(value)
     if isinstance(value, str) and kind is bool:
         raise ValueError(f"{value!r} is no truth value; write true or false")
+    if isinstance(value, str) and kind is int:
+        return _parse_number(value)
     return msgspec.convert(value, kind)
+
+
+def _parse_number(text: str) -> int:
+    if not (text.isascii() and text.isdecimal()):
+        raise ValueError(f"{text!r} is no whole number; write 2")
+    return int(text)
 
 
 def _place_of(error: tomllib.TOMLDecodeError, text: str) -> tuple[int, int]:

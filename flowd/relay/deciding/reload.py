@@ -36,14 +36,21 @@ log = logging.getLogger(__name__)
 
 class Reloader(threading.Thread):
     """Reloads when `ask`ed, and by itself where the filters are watched. `reload` and `bypass` may be called by any
-    thread; `ask` is safe in a signal's handler. Reads the filters when it is made: raises OSError and FilterError."""
+    thread; `ask` is safe in a signal's handler. Reads the filters when it is made: raises OSError and FilterError. So
+    many `threads` may use a stream's filters at once."""
 
     def __init__(
-        self, filters: Filters, counters: Counters, health: Health, views: Mapping[str, View] | None = None
+        self,
+        filters: Filters,
+        counters: Counters,
+        health: Health,
+        views: Mapping[str, View] | None = None,
+        threads: int = 0,
     ) -> None:
         super().__init__(name="flowd-reload", daemon=True)
         self._filters = filters
         self._views = dict(views or {})
+        self._threads = threads
         self._counters = counters
         self._health = health
         paths = [path for path in (filters.path, *(view.path for view in self._views.values())) if path is not None]
@@ -195,7 +202,7 @@ class Reloader(threading.Thread):
         """The filters, and the state of their files, which was the same before and after reading."""
         for _ in range(READINGS_MAX):
             state = self._state()
-            rulebook = read_rulebook(self._filters, self._views)
+            rulebook = read_rulebook(self._filters, self._views, self._threads)
             if self._files is not None and self._files.includes != rulebook.includes:
                 self._files.includes = rulebook.includes  # they belong to the state, too
             elif self._state() == state:

@@ -30,9 +30,10 @@ class _ViewText(NamedTuple):
 
 class Rulebook:
     """One reading of the filters, those of the configured views among them. A set is compiled when it is first asked
-    for; one thread at a time may ask."""
+    for; one thread at a time may ask. So many `threads` may then use one set at once."""
 
-    def __init__(self, text: OpenText, views: Mapping[str, _ViewText] | None = None) -> None:
+    def __init__(self, text: OpenText, views: Mapping[str, _ViewText] | None = None, threads: int = 0) -> None:
+        self._threads = threads
         self._text = text
         self._views = dict(views or {})
         self._sets: dict[str, FilterSet] = {}
@@ -48,7 +49,11 @@ class Rulebook:
         found = self._sets.get(stream)
         if found is None:
             found = self._sets[stream] = FilterSet(self._text.resolve(stream))
-        return found.twin()
+        return found.twin(self._threads)
+
+    def keep_everything(self, stream: str) -> FilterSet:
+        """The filter set of a stream that is not filtered at all."""
+        return FilterSet(open_text("").resolve(stream)).twin(self._threads)
 
     def compile_views(self, generation: int) -> list[View]:
         """The configured views, to decide as this generation. Raises FilterError."""
@@ -67,19 +72,14 @@ class Rulebook:
         return [(view.name, view.filter_set.text) for view in self.compile_views(0)]
 
 
-def read_rulebook(filters: Filters, views: Mapping[str, config.View] | None = None) -> Rulebook:
+def read_rulebook(filters: Filters, views: Mapping[str, config.View] | None = None, threads: int = 0) -> Rulebook:
     """Reads the configured filters and views; without filters everything is kept. Raises OSError and FilterError."""
     text = open_text("") if filters.path is None else open_path(filters.path, filters.dialect, filters.skip_unsupported)
     texts = {
         name: _ViewText(view.stream, open_path(view.path, view.dialect, filters.skip_unsupported))
         for name, view in (views or {}).items()
     }
-    return Rulebook(text, texts)
-
-
-def keep_everything(stream: str) -> FilterSet:
-    """The filter set of a stream that is not filtered at all."""
-    return FilterSet(open_text("").resolve(stream))
+    return Rulebook(text, texts, threads)
 
 
 def key_deciders(filter_set: FilterSet) -> dict[str, RuleKey]:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from flowd.program import SAMPLED
 from flowd.relay.deciding.dropped import DroppedSample
-from flowd.relay.deciding.rulebook import Rulebook, RuleKey, keep_everything, key_deciders
+from flowd.relay.deciding.rulebook import Rulebook, RuleKey, key_deciders
 from flowd.relay.deciding.sample import Sample
 from flowd.relay.deciding.views import Views
 
@@ -174,7 +174,8 @@ class Streams:
         """
         stream = self._streams.get(name)
         if stream is None and len(self._streams) < STREAMS_MAX and self.views.find(name) is None:
-            stream = Stream(name, self.rulebook.compile(name), self.generation, _bypass_set(name, self.is_bypassed))
+            bypass = self.rulebook.keep_everything(name) if self.is_bypassed else None
+            stream = Stream(name, self.rulebook.compile(name), self.generation, bypass)
             self._streams[name] = stream
         return stream
 
@@ -187,7 +188,10 @@ class Streams:
 
         Nothing has changed where it raises what compiling raises (for a stream that is too new to be compiled aside).
         """
-        sets = {name: (rulebook.compile(name), _bypass_set(name, is_bypassed)) for name in self._streams}
+        sets = {
+            name: (rulebook.compile(name), rulebook.keep_everything(name) if is_bypassed else None)
+            for name in self._streams
+        }
         views = rulebook.compile_views(self.generation + 1)
         self.rulebook = rulebook
         self.is_bypassed = is_bypassed
@@ -196,7 +200,3 @@ class Streams:
             self._streams[name].decide_by(loaded, self.generation, bypass)
         self.views.configure(views)
         return self.generation
-
-
-def _bypass_set(stream: str, is_bypassed: bool) -> FilterSet | None:
-    return keep_everything(stream) if is_bypassed else None

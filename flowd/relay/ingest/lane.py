@@ -56,13 +56,14 @@ class Misplaced(Exception):
 class ProducerEntry(Entry):
     """A producer's batch: its mark moves in the same transaction."""
 
-    __slots__ = ("crc", "incarnation", "mark", "sequence")
+    __slots__ = ("crc", "incarnation", "mark", "sequence", "told_lines")
 
     def __init__(self, origin: Origin, mark: Mark, data: Data) -> None:
         super().__init__(origin)
         self.mark = mark
         self.sequence = data.s
         self.crc = data.crc
+        self.told_lines = data.n
         self.incarnation = mark.incarnation
 
     def write(self, transaction: Transaction) -> None:
@@ -125,6 +126,8 @@ class Ingest:
     def stored(self, entry: Entry) -> None:
         """A batch is in the journal: its producer is owed an acknowledgement."""
         assert isinstance(entry, ProducerEntry)
+        if entry.lines != entry.told_lines:
+            self._counters.add("flowd_miscounted_batches_total")
         mark = entry.mark
         mark.last = max(mark.last, entry.sequence)
         self.owed[mark.owner] = self._acknowledge(mark)
@@ -136,7 +139,7 @@ class Ingest:
         mark.taken = min(mark.taken, entry.sequence - 1)
         if not any(kept < entry.sequence for kept in mark.refused):
             self.owed[mark.owner] = self._refuse_at(entry.sequence, "no_space", retry=NO_SPACE_RETRY_MS)
-        if self._refused_bytes + entry.size_bytes <= REFUSED_MAX_BYTES:
+        if entry.sequence not in mark.refused and self._refused_bytes + entry.size_bytes <= REFUSED_MAX_BYTES:
             self._refused_bytes += entry.size_bytes
             mark.refused[entry.sequence] = entry
 
@@ -215,8 +218,7 @@ class Ingest:
         if stream is None:
             return self._refuse(data, "stream", reason="too_many_streams")
         crc = data.crc if lines is message.payload else None
-        if self._carrier.carry(stream, lines, ProducerEntry(self, mark, data), crc) != data.n:
-            self._counters.add("flowd_miscounted_batches_total")
+        self._carrier.carry(stream, lines, ProducerEntry(self, mark, data), crc)
         mark.taken = data.s
         return None
 

@@ -98,9 +98,10 @@ class Writer(threading.Thread):
         self._known_due_s = 0.0
         self._known_failed = False
 
-    def submit(self, job: Job) -> None:
-        """Hands over a job; its outbox is told what became of it. To be called by the outbox's owner; order is kept."""
-        job.term = job.outbox.known_refusals
+    def submit(self, job: Job, term: int | None = None) -> None:
+        """Hands over a job; its outbox is told what became of it. To be called by the outbox's owner; order is kept.
+        `term` is how many refusals the owner knew of when it took the job, where that was earlier than now."""
+        job.term = job.outbox.known_refusals if term is None else term
         self._jobs.put(job)
         self._handed_bytes += job.size_bytes
         if self.is_dozing and self._handed_bytes >= ENOUGH_BYTES:
