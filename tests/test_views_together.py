@@ -4,6 +4,7 @@ views come and go."""
 from __future__ import annotations
 
 import threading
+import time
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -152,6 +153,18 @@ def test_what_cannot_be_compiled_together_is_said_and_decided_alone(
         deciding.close()
 
 
+def test_waiting_for_a_core_is_not_counted_as_compiling(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else the views of a busy node would rest for minutes after each change."""
+
+    def be_held_up(_: object) -> None:
+        threading.Event().wait(0.3)
+        raise ValueError("held up")
+
+    monkeypatch.setattr(together, "FanOut", be_held_up)
+    sets = [view.filter_set for view in make_views(keep_only("ns0"), keep_only("ns1"))]
+    assert together._compile(sets)[1] < 0.2
+
+
 def test_a_batch_that_takes_too_much_memory_together_is_decided_by_each_alone(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -186,6 +199,8 @@ def test_a_daemon_with_a_hundred_views_gives_each_subscriber_its_lines(tmp_path:
         for subscriber in subscribers:
             stack.enter_context(subscriber).connect()
 
+        deadline_s = time.monotonic() + 3 * DEADLINE_S
+
         def carry_one() -> bool:
             feed(config, batch)
             for number, (name, subscriber) in enumerate(zip(names, subscribers, strict=True)):
@@ -193,11 +208,11 @@ def test_a_daemon_with_a_hundred_views_gives_each_subscriber_its_lines(tmp_path:
                 assert (got.lines, got.missed) == (say(name) * (2 + number % 3) + b"not a line\n", 0)
             return counters(config).get(TOGETHER, 0) >= 300
 
-        batches = 0
-        while not carry_one():
-            batches += 1
-            assert batches < 200
-        sequence = batches + 1
+        sequence = 0
+        while not carry_one():  # how many batches that takes is up to the compiler, and to how busy the machine is
+            sequence += 1
+            assert time.monotonic() < deadline_s
+        sequence += 1
         for view in daemon._streams.views.all():
             hits = view.filter_set.hits
             assert sum(decided.lines for decided in hits.values()) == (batch.count(b"\n")) * sequence

@@ -108,6 +108,17 @@ class Grown {
         return one_in(3) ? any(scalars) : json_string(one_in(4) ? 90 : 12);
     }
 
+    // A string whose backslashes end with a block, or nearly: whether they escape what begins the next one is all that says
+    // so there, where nothing else is unusual.
+    void cross_border(std::string &line) {
+        line += "\"p\":\"";
+        const size_t backslashes = 1 + below(4);
+        line += std::string((128 - (line.size() + backslashes) % 64) % 64 + below(20) / 19, 'p');
+        line += std::string(backslashes, '\\') + "\"";
+        if (one_in(2)) line += std::string(70, 'p') + "\"";
+        line += ",\"q\":\"" + std::string(70 + below(64), 'q') + "\",";
+    }
+
     std::string json_line(const std::vector<std::string> &keys) {
         std::string line = "{";
         const size_t pairs = one_in(20) ? 300 : below(12);
@@ -118,6 +129,7 @@ class Grown {
             if (i) line += ',';
             if (i == padded && border > line.size() + 10)
                 line += "\"p\":\"" + std::string(border - line.size() - 7, 'p') + "\",";
+            if (one_in(30)) cross_border(line);
             std::string key = "\"" + any(keys) + "\"";
             if (!one_in(3)) key = one_in(6) ? json_string(8) : "\"k" + std::to_string(i) + "\"";
             if (one_in(60)) key = "\"\\u0061\"";
