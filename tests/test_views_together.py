@@ -134,11 +134,12 @@ def test_too_many_rules_are_not_joined(monkeypatch: pytest.MonkeyPatch) -> None:
         deciding.close()
 
 
+@pytest.mark.parametrize("error", [MemoryError("no room"), RuntimeError("no room")])
 def test_what_cannot_be_compiled_together_is_said_and_decided_alone(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, error: Exception
 ) -> None:
     def refuse(_: object) -> None:
-        raise MemoryError("no room")
+        raise error
 
     monkeypatch.setattr(together, "FanOut", refuse)
     views = make_views(keep_only("ns0"), keep_only("ns1"))

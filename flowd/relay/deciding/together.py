@@ -198,4 +198,6 @@ def _compile(filter_sets: Sequence[FilterSet]) -> tuple[Joint, float]:
         joint.compile()
     except (FlowdError, ValueError, MemoryError) as error:
         log.warning("views: they cannot be compiled together, and decide by themselves: %s", error)
+    except Exception:  # only speed is lost by it, and who asks carries lines
+        log.exception("views: compiling them together failed, and they decide by themselves")
     return joint, time.thread_time() - began_s
