@@ -3,6 +3,7 @@ views come and go."""
 
 from __future__ import annotations
 
+import random
 import threading
 import time
 from contextlib import ExitStack
@@ -22,6 +23,7 @@ from flowd.relay.metrics import Counters
 TOGETHER = 'flowd_decided_view_batches_total{way="together"}'
 KEEP_ONE = DROP_DEV.replace("exclude", "regexp")
 OTHER_LANGUAGE = "- name: grep\n  match: flows\n  exclude: source_namespace ^ns1$\n"
+GENTLE = "<filter flows>\n@type flowd\n<exclude>\nkey source_namespace\nprefix ns\nsample 1/2\n</exclude>\n</filter>\n"
 
 
 def keep_only(name: str) -> str:
@@ -111,11 +113,44 @@ def test_new_filters_decide_from_the_next_batch_on() -> None:
         deciding.close()
 
 
+def test_whatever_comes_goes_and_is_reloaded_decides_and_counts_as_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(together, "REST_SHARE", 0)
+    monkeypatch.setattr(together, "REST_LEAST_S", 0.0)
+    draw = random.Random(9)
+    texts = [
+        keep_only(name) + DROP_DEV.replace("dev", other) for name in ("ns1", "ns[1-4]", "ns.") for other in "12345"
+    ]
+    texts += [OTHER_LANGUAGE, OTHER_LANGUAGE.replace("1", "2"), "", GENTLE]
+    views = make_views(*texts)
+    twins = {view.name: view.filter_set.twin() for view in views}
+    odd = [
+        b"no line\n",
+        b'{ "source_namespace":"ns1" }\n',
+        b'{"source_namespace":nul}\n',
+        b'{"source_namespace":"\\q"}\n',
+    ]
+    deciding = Together(Counters())
+    wanted: list[View] = []
+    deadline_s = time.monotonic() + 3 * DEADLINE_S
+    try:
+        while count(deciding, "together") < 1_000:
+            assert time.monotonic() < deadline_s
+            if draw.random() < 0.2:
+                wanted = draw.sample(views, draw.randrange(len(views)))
+            lines = b"".join(
+                draw.choice(odd) if draw.random() < 0.1 else say(f"ns{draw.randrange(9)}")
+                for _ in range(draw.randrange(40))
+            )
+            alone = [twins[view.name].apply(lines) for view in wanted]
+            assert decide(deciding, wanted, lines) == [(applied.kept, applied.kept_lines) for applied in alone]
+    finally:
+        deciding.close()
+    assert [view.filter_set.hits for view in views] == [twin.hits for twin in twins.values()]
+
+
 def test_views_that_do_not_fit_together_are_decided_all_the_same() -> None:
     """Two languages, rules that let a sample go, and one alone of its kind."""
-    rule = "<exclude>\nkey source_namespace\nprefix ns\nsample 1/2\n</exclude>\n"
-    gentle = f"<filter flows>\n@type flowd\n{rule}</filter>\n"
-    views = make_views(keep_only("ns0"), gentle, OTHER_LANGUAGE, keep_only("ns1"), OTHER_LANGUAGE.replace("1", "2"))
+    views = make_views(keep_only("ns0"), GENTLE, OTHER_LANGUAGE, keep_only("ns1"), OTHER_LANGUAGE.replace("1", "2"))
     deciding = Together(Counters())
     try:
         decide_until(deciding, views, LINES + b'{"source_namespace":"\t"}\n', 4)
