@@ -99,9 +99,9 @@ class Daemon:
                 opened.store.close()
             self._release_directories()
             raise
-        self._admin.start()
         if self._remote is not None:
-            self._remote.start()
+            self._remote.start()  # before anybody can ask whether its gate is alive: a dead one stays reported
+        self._admin.start()
         self._writer.start()
         self._lanes.start()
         self._consume.start()
