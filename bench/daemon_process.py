@@ -139,6 +139,7 @@ class DaemonProcess:
     def _wait_until_ready(self) -> None:
         assert self._process is not None
         deadline_s = time.monotonic() + START_S
+        answered = "it did not answer"
         while time.monotonic() < deadline_s:
             if self._process.poll() is not None:
                 raise FlowdError("the daemon ended while starting", hint=self._read_said())
@@ -146,11 +147,14 @@ class DaemonProcess:
                 time.sleep(GLANCE_S)
                 continue
             try:
-                if request(self.endpoint("admin"), "health", RETRY_S)["state"] == "ok":
+                health = request(self.endpoint("admin"), "health", RETRY_S)
+                if health["state"] == "ok":
                     return
+                answered = f"it answered {health}"
+                time.sleep(GLANCE_S)
             except Unreachable:
                 continue
-        raise FlowdError(f"the daemon did not answer within {START_S:g} s", hint=self._read_said())
+        raise FlowdError(f"the daemon was not well within {START_S:g} s: {answered}", hint=self._read_said())
 
     def _read_said(self) -> str:
         assert self._said is not None

@@ -40,9 +40,13 @@ ROWS = {
 }
 
 
+pytestmark = pytest.mark.timeout(900)
+"""The parts take seconds each, but on a busy machine far more."""
+
+
 def run_bench(directory: Path, *arguments: str) -> tuple[subprocess.CompletedProcess[str], Path]:
     command = [sys.executable, str(BENCH / "run.py"), "--quick", "--out", str(directory), *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=300), directory / "results.json"
+    return subprocess.run(command, capture_output=True, text=True, timeout=800), directory / "results.json"
 
 
 @pytest.mark.parametrize("part", ROWS)

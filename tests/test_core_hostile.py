@@ -82,6 +82,32 @@ def test_classes_forgotten_in_the_middle_of_a_block_change_no_verdict() -> None:
     assert filter_set._evaluator.cache_stat()["resets"] > 1
 
 
+def test_turns_forgotten_in_the_middle_of_a_block_change_no_verdict_and_no_count() -> None:
+    """Every second line goes by a decision of its own through some ten samples and shadows, and these have a bound,
+    too; the lines between have decisions that were known before it was met."""
+    rng = random.Random(5)
+    letters = "abcdefghijklmnopq"
+    gentle = ("sample 1/2", "sample 1/3", "shadow true")
+    rules = "".join(
+        f"<exclude>\nkey a\ncontains {letter}\n{gentle[at % 3]}\n</exclude>\n" for at, letter in enumerate(letters)
+    )
+    rules += "<exclude>\nkey b\nequals dev\n</exclude>\n"
+    together = flowd.compile(f"<filter flows>\n@type flowd\n{rules}</filter>\n", dialect=None)
+    one_by_one = together.twin()
+    lines = [
+        b'{%s"a":"%s","b":"%s"}\n'
+        % (
+            b" " * (number % 11 == 0),
+            "".join(letter for letter in letters[:: 1 + 3 * (number % 2)] if rng.random() < 0.5).encode(),
+            b"dev" if number % 5 == 0 else b"web",
+        )
+        for number in range(40_000)
+    ]
+    assert together.verdicts(b"".join(lines)) == b"".join(map(one_by_one.verdicts, lines))
+    assert together.filter(b"".join(lines)) == b"".join(map(one_by_one.filter, lines))
+    assert together.hits == one_by_one.hits
+
+
 def test_many_sections_that_all_say_yes_cost_what_they_are_worth() -> None:
     """What a class lists is not searched once for each of the rules that it lists."""
     count = 2_000

@@ -125,6 +125,21 @@ def test_signal_ends_an_idle_daemon_cleanly(daemon: DaemonProcess, number: signa
     assert {path.name for path in daemon.run_dir.iterdir()} == {"flowd.lock"}
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_signals_are_heard_from_the_first_moment_on(tmp_path: Path, number: signal.Signals) -> None:
+    daemon = DaemonProcess(tmp_path)
+    daemon.process = daemon.spawn()
+    wait_until((daemon.run_dir / "flowd.lock").exists, "the daemon to lock its directory")
+    daemon.process.send_signal(number)
+    if number == signal.SIGHUP:
+        wait_until(daemon._is_ready, "the daemon's start")
+        wait_until(lambda: daemon.status()["last_reload"]["by"] == "signal", "the reload")
+        assert daemon.terminate()[0] == EXIT_DONE
+    else:
+        assert daemon.process.wait(DEADLINE_S) == EXIT_DONE
+        daemon.process.communicate()
+
+
 def test_drain_finishes_what_was_received(daemon: DaemonProcess) -> None:
     lines = KEPT * 2000
     with Listener(daemon.endpoint("live")) as listener, Peer(daemon.endpoint("ingest")) as peer:

@@ -3,7 +3,9 @@ views come and go."""
 
 from __future__ import annotations
 
+import random
 import threading
+import time
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -21,6 +23,7 @@ from flowd.relay.metrics import Counters
 TOGETHER = 'flowd_decided_view_batches_total{way="together"}'
 KEEP_ONE = DROP_DEV.replace("exclude", "regexp")
 OTHER_LANGUAGE = "- name: grep\n  match: flows\n  exclude: source_namespace ^ns1$\n"
+GENTLE = "<filter flows>\n@type flowd\n<exclude>\nkey source_namespace\nprefix ns\nsample 1/2\n</exclude>\n</filter>\n"
 
 
 def keep_only(name: str) -> str:
@@ -110,11 +113,44 @@ def test_new_filters_decide_from_the_next_batch_on() -> None:
         deciding.close()
 
 
+def test_whatever_comes_goes_and_is_reloaded_decides_and_counts_as_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(together, "REST_SHARE", 0)
+    monkeypatch.setattr(together, "REST_LEAST_S", 0.0)
+    draw = random.Random(9)
+    texts = [
+        keep_only(name) + DROP_DEV.replace("dev", other) for name in ("ns1", "ns[1-4]", "ns.") for other in "12345"
+    ]
+    texts += [OTHER_LANGUAGE, OTHER_LANGUAGE.replace("1", "2"), "", GENTLE]
+    views = make_views(*texts)
+    twins = {view.name: view.filter_set.twin() for view in views}
+    odd = [
+        b"no line\n",
+        b'{ "source_namespace":"ns1" }\n',
+        b'{"source_namespace":nul}\n',
+        b'{"source_namespace":"\\q"}\n',
+    ]
+    deciding = Together(Counters())
+    wanted: list[View] = []
+    deadline_s = time.monotonic() + 3 * DEADLINE_S
+    try:
+        while count(deciding, "together") < 1_000:
+            assert time.monotonic() < deadline_s
+            if draw.random() < 0.2:
+                wanted = draw.sample(views, draw.randrange(len(views)))
+            lines = b"".join(
+                draw.choice(odd) if draw.random() < 0.1 else say(f"ns{draw.randrange(9)}")
+                for _ in range(draw.randrange(40))
+            )
+            alone = [twins[view.name].apply(lines) for view in wanted]
+            assert decide(deciding, wanted, lines) == [(applied.kept, applied.kept_lines) for applied in alone]
+    finally:
+        deciding.close()
+    assert [view.filter_set.hits for view in views] == [twin.hits for twin in twins.values()]
+
+
 def test_views_that_do_not_fit_together_are_decided_all_the_same() -> None:
     """Two languages, rules that let a sample go, and one alone of its kind."""
-    rule = "<exclude>\nkey source_namespace\nprefix ns\nsample 1/2\n</exclude>\n"
-    gentle = f"<filter flows>\n@type flowd\n{rule}</filter>\n"
-    views = make_views(keep_only("ns0"), gentle, OTHER_LANGUAGE, keep_only("ns1"), OTHER_LANGUAGE.replace("1", "2"))
+    views = make_views(keep_only("ns0"), GENTLE, OTHER_LANGUAGE, keep_only("ns1"), OTHER_LANGUAGE.replace("1", "2"))
     deciding = Together(Counters())
     try:
         decide_until(deciding, views, LINES + b'{"source_namespace":"\t"}\n', 4)
@@ -133,11 +169,12 @@ def test_too_many_rules_are_not_joined(monkeypatch: pytest.MonkeyPatch) -> None:
         deciding.close()
 
 
+@pytest.mark.parametrize("error", [MemoryError("no room"), RuntimeError("no room")])
 def test_what_cannot_be_compiled_together_is_said_and_decided_alone(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, error: Exception
 ) -> None:
     def refuse(_: object) -> None:
-        raise MemoryError("no room")
+        raise error
 
     monkeypatch.setattr(together, "FanOut", refuse)
     views = make_views(keep_only("ns0"), keep_only("ns1"))
@@ -150,6 +187,18 @@ def test_what_cannot_be_compiled_together_is_said_and_decided_alone(
         assert count(deciding, "together") == 0
     finally:
         deciding.close()
+
+
+def test_waiting_for_a_core_is_not_counted_as_compiling(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else the views of a busy node would rest for minutes after each change."""
+
+    def be_held_up(_: object) -> None:
+        threading.Event().wait(0.3)
+        raise ValueError("held up")
+
+    monkeypatch.setattr(together, "FanOut", be_held_up)
+    sets = [view.filter_set for view in make_views(keep_only("ns0"), keep_only("ns1"))]
+    assert together._compile(sets)[1] < 0.2
 
 
 def test_a_batch_that_takes_too_much_memory_together_is_decided_by_each_alone(
@@ -186,6 +235,8 @@ def test_a_daemon_with_a_hundred_views_gives_each_subscriber_its_lines(tmp_path:
         for subscriber in subscribers:
             stack.enter_context(subscriber).connect()
 
+        deadline_s = time.monotonic() + 3 * DEADLINE_S
+
         def carry_one() -> bool:
             feed(config, batch)
             for number, (name, subscriber) in enumerate(zip(names, subscribers, strict=True)):
@@ -193,11 +244,11 @@ def test_a_daemon_with_a_hundred_views_gives_each_subscriber_its_lines(tmp_path:
                 assert (got.lines, got.missed) == (say(name) * (2 + number % 3) + b"not a line\n", 0)
             return counters(config).get(TOGETHER, 0) >= 300
 
-        batches = 0
-        while not carry_one():
-            batches += 1
-            assert batches < 200
-        sequence = batches + 1
+        sequence = 0
+        while not carry_one():  # how many batches that takes is up to the compiler, and to how busy the machine is
+            sequence += 1
+            assert time.monotonic() < deadline_s
+        sequence += 1
         for view in daemon._streams.views.all():
             hits = view.filter_set.hits
             assert sum(decided.lines for decided in hits.values()) == (batch.count(b"\n")) * sequence

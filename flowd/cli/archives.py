@@ -96,18 +96,21 @@ class Archive:
                 if self._skip_padding():
                     continue
                 self._opener = self._new_opener()
-            piece, self._raw = bytes(self._raw[: self._piece_bytes]), self._raw[self._piece_bytes :]
+            piece, before = bytes(self._raw[: self._piece_bytes]), self._raw
+            self._raw = before[len(piece) :]
             try:
                 self._opened = memoryview(self._opener.decompress(piece))
             except self._errors as error:
                 self._fail(str(error))
                 return
             if self._opener.eof:
-                self._raw = memoryview(self._opener.unused_data + bytes(self._raw))
+                self._raw = before[len(piece) - len(self._opener.unused_data) :]  # the piece's rest, and all behind it
                 self._opener = None
 
     def _skip_padding(self) -> bool:
         """Drops zeros between archives, as tapes have them; whether nothing else is left."""
+        if self._raw[0]:
+            return False
         rest = bytes(self._raw).lstrip(b"\0")
         self._raw = memoryview(rest)
         return not rest

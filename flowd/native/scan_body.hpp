@@ -9,7 +9,7 @@
 //   select_bit(mask, k)    the place of the k-th set bit; anything up to 64 where there are fewer
 //   lowest_or_64(mask)     the place of the lowest set bit, 64 where there is none
 //   put_marks(block, bytes, mask, from, chars, places)     writes the block's bytes at these places, and from + the places;
-//                      returns how many there are. It may write up to 64 of both, whatever their number
+//                      returns how many there are. It may write up to MOST_PUT of both, whatever their number
 //   Lane16(n).find(places)     which of 64 places are n behind the one before
 //   ShortLine          a line of less than SHORT_LINE bytes: see short_line.hpp
 //

@@ -70,10 +70,11 @@ struct KeySteps {
 
 // What gives a line its structure, in the line's order. Lines with more of it, and longer ones, are for the exact way.
 constexpr unsigned MOST_STRUCTURE = 1024;  // blocks of 64 as well, so that sixteen bits say a place
+constexpr unsigned MOST_PUT = 66;  // what put_marks may write for one block
 
 struct JsonStructure {
-    alignas(64) uint8_t chars[MOST_STRUCTURE + 64];  // a block's are written before they are counted
-    uint16_t room[1 + MOST_STRUCTURE + 64];
+    alignas(64) uint8_t chars[MOST_STRUCTURE + MOST_PUT];  // a block's are written before they are counted
+    uint16_t room[1 + MOST_STRUCTURE + MOST_PUT];
     unsigned n;
 
     inline uint16_t *places() { return room + 1; }  // each has one before it

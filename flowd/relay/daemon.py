@@ -101,9 +101,9 @@ class Daemon:
                 opened.store.close()
             self._release_directories()
             raise
-        self._admin.start()
         if self._remote is not None:
-            self._remote.start()
+            self._remote.start()  # before anybody can ask whether its gate is alive: a dead one stays reported
+        self._admin.start()
         self._writer.start()
         self._lanes.start()
         self._consume.start()
@@ -370,12 +370,13 @@ def run(config: Config) -> int:
     """Runs a daemon until SIGTERM or SIGINT, drains it, and returns the exit code. To be called from the main thread.
 
     A second signal ends the process at once with exit code 130: what is under way is not finished. SIGHUP reads the
-    filters again.
+    filters again. What is asked while the daemon is made, whose lanes answer before all is, is done when it is.
     """
     keep_freed_memory()
     raise_limit()
-    daemon = Daemon(config, Notifier.from_environment())
+    daemon: Daemon | None = None
     signals = 0
+    is_reload_due = False
 
     def end(_: int, __: FrameType | None) -> None:
         nonlocal signals
@@ -384,13 +385,27 @@ def run(config: Config) -> int:
             sys.stderr.write("flowd: ended by a second signal, without draining\n")
             sys.stderr.flush()
             os._exit(EXIT_INTERRUPTED)
-        daemon.drain()
+        if daemon is not None:
+            daemon.drain()
+
+    def read_again(_: int, __: FrameType | None) -> None:
+        nonlocal is_reload_due
+        if daemon is not None:
+            daemon.reload()
+        else:
+            is_reload_due = True
 
     logging.basicConfig(level=logging.INFO, format="flowd: %(levelname)s: %(message)s")
     before = {number: signal.signal(number, end) for number in (signal.SIGTERM, signal.SIGINT)}
-    before[signal.SIGHUP] = signal.signal(signal.SIGHUP, lambda _, __: daemon.reload())
-    daemon.announce()
+    before[signal.SIGHUP] = signal.signal(signal.SIGHUP, read_again)
     try:
+        daemon = Daemon(config, Notifier.from_environment())
+        if is_reload_due:
+            daemon.reload()
+        if signals:
+            daemon.drain()
+        else:
+            daemon.announce()
         return daemon.join()
     finally:
         for number, handler in before.items():
