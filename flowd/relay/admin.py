@@ -85,7 +85,7 @@ class AdminLane(threading.Thread):
             request = message.header
             if not isinstance(request, Request):
                 self._reception.blame(peer, "type", now_s)
-            elif not _is_sound(request.id):
+            elif packed_bytes(request.id) > ID_MAX_BYTES:  # no answer would have room beside it
                 self._reception.blame(peer, "id", now_s)
             else:
                 reply = self._answer(request)
@@ -129,14 +129,6 @@ class AdminLane(threading.Thread):
         except Exception as error:  # an operation that fails must not end the others
             log.exception("admin: %s failed", request.op)
             return _refuse(request, "failed", f"{type(error).__name__}: {error}", "see the daemon's log")
-
-
-def _is_sound(request_id: object) -> bool:
-    """Whether an id can come back, and leaves room for an answer."""
-    try:
-        return packed_bytes(request_id) <= ID_MAX_BYTES
-    except TypeError:  # msgpack's timestamps are not packed again
-        return False
 
 
 def _refuse(request: Request, code: str, text: str, hint: str) -> Reply:
