@@ -209,7 +209,7 @@ def test_a_status_of_any_rules_fits_and_its_sums_add_up(
             assert told["rules_left_off"] == 0
 
 
-def test_counts_outlive_reloads_and_those_of_rules_that_are_no_more_are_one_sum(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_counts_outlive_reloads_and_those_of_gone_rules_become_one_sum(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("flowd.relay.deciding.streams.EARLIER_MAX", 50)
     assert EARLIER_MAX > 50
 
