@@ -228,3 +228,11 @@ def test_counts_outlive_reloads_and_those_of_gone_rules_become_one_sum(monkeypat
     assert sum(told.values()) == 5 * 41
     assert told["default"] == 5
     assert told["retired"] > 0
+
+
+def test_rules_that_decided_nothing_leave_nothing_behind() -> None:
+    stream = Stream("flows", library.compile(write_rules(40), dialect="flowd"), 1, None)
+    for generation in range(2, 6):
+        stream.decide_by(library.compile(write_rules(40, f"gang{generation}"), dialect="flowd"), generation, None)
+    assert stream._earlier == {}
+    assert stream.tally().total() == (0, 0)
