@@ -44,9 +44,13 @@ def test_the_rules_of_streams_and_views_are_told_as_they_were_compiled(tmp_path:
             "sample": 0,
             "until_ns": 0,
         }
-        assert told["streams"] == {"flows": {"rules": [rule], "warnings": []}, "dns": {"rules": [], "warnings": []}}
+        rest = {"generation": 1, "next": None, "warnings": [], "more_warnings": 0}
+        assert told["streams"] == {
+            "flows": {"rules": [rule], "all_rules": 1, **rest},
+            "dns": {"rules": [], "all_rules": 0, **rest},
+        }
         seen = rule | {"file": str(tmp_path / "view"), "pattern": "^prod$"}
-        assert told["views"] == {"calm": {"rules": [seen], "warnings": []}}
+        assert told["views"] == {"calm": {"rules": [seen], "all_rules": 1, **rest}}
         assert ask(config, "filters", stream="calm") == told | {"streams": {}}
         assert ask(config, "filters", stream="dns") == told | {"streams": {"dns": told["streams"]["dns"]}, "views": {}}
 
@@ -65,6 +69,7 @@ def test_why_a_line_is_dropped_is_told_and_not_counted(tmp_path: Path, line: byt
             "field": "source_namespace",
             "value": "dev",
             "form": "json",
+            "trace_left_off": 0,
         }
         assert [(step["rule"], step["raw"], step["text"], step["result"]) for step in trace] == [
             ("filter1.exclude1", b'"dev"', "dev", "yes")

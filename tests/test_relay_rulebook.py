@@ -9,7 +9,8 @@ from relay_bed import DROP_DEV, DROPPED, KEPT
 
 from flowd.errors import FilterError
 from flowd.relay.config import Filters
-from flowd.relay.deciding.rulebook import key_deciders, read_rulebook
+from flowd.relay.deciding.deciders import key_deciders
+from flowd.relay.deciding.rulebook import read_rulebook
 from flowd.relay.deciding.streams import Streams
 
 GROUPED = """\

@@ -30,7 +30,7 @@ def test_rules_and_groups_are_told_with_their_places_and_default_at_the_end() ->
     filter_set = flowd.compile(FILTERS, origin="flow")
     line = b'{"source_namespace":"dev","dest_namespace":"dev"}\n'
     filter_set.filter(line + b"{}\n")
-    assert [decided[:5] for decided in Stream("flows", filter_set, 1, None).decided()] == [
+    assert [decided[:5] for decided in Stream("flows", filter_set, 1, None).tally()] == [
         ("filter1.and", 1, len(line), "flow", 8),
         ("filter1.exclude1", 0, 0, "flow", 3),
         ("default", 1, 3, "", 0),

@@ -37,7 +37,11 @@ def command(context: click.Context, runtime_dir: str | None, timeout_s: float, o
     context.obj = runtime_dir, timeout_s
     if context.invoked_subcommand is not None:
         return EXIT_DONE
-    found = _ask(context.obj, {"do": "list"})["consumers"]
+    endpoint = find_endpoint(runtime_dir, "admin")
+    require_socket(endpoint)
+    from flowd.client.pages import request_consumers
+
+    found = request_consumers(endpoint, timeout_s)
     write_text(json.dumps(found) + "\n" if output == "json" else render_consumers(found, time.time_ns()))
     return EXIT_DONE
 

@@ -63,6 +63,8 @@ def render_reload(answer: dict[str, Any], is_dry: bool) -> str:
 def _say_problems(answer: dict[str, Any], is_dry: bool) -> None:
     for problem in answer["problems"]:
         say_error(problem)
+    if answer["more_problems"]:
+        say_error(f"and {show_number(answer['more_problems'], 'problem')} more", "`flowd check` lists them all")
     if answer["result"] == "refused":
         say_error("the filters are refused", "" if is_dry else "look at them, then load them with --force")
     elif answer["result"] == "failed":

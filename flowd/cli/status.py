@@ -21,11 +21,18 @@ EXAMPLES = (
 @click.command(cls=Command, name="status", examples=EXAMPLES)
 @compose(runtime_option(), timeout_option(5.0), output_option("text", "json"))
 def command(runtime_dir: str | None, timeout_s: float, output: str) -> int:
-    """Ask the daemon how it is. Exits with 69 where none answers within --timeout."""
+    """Ask the daemon how it is. Exits with 69 where none answers within --timeout.
+
+    Of many rules the tables show those that decided the most lines; -o json has them all.
+    """
     endpoint = find_endpoint(runtime_dir, "admin")
     require_socket(endpoint)
-    from flowd.client import request
+    if output == "json":
+        from flowd.cli.whole_status import request_whole_status
 
-    status = request(endpoint, "status", timeout_s)
-    write_text(json.dumps(status) + "\n" if output == "json" else render_status(status))
+        write_text(json.dumps(request_whole_status(endpoint, timeout_s)) + "\n")
+    else:
+        from flowd.client import request
+
+        write_text(render_status(request(endpoint, "status", timeout_s)))
     return EXIT_DONE

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import time
+from heapq import nlargest
 from typing import Any
 
 from flowd.cli.table import render_table, show_bytes, show_count, show_duration, show_number, show_share, show_time
 
 FILES_SHOWN = 20
 """Of the followed files; -o json has more."""
+RULES_SHOWN = 40
+"""Of each stream's rules, those that decided the most lines: what fills a terminal; -o json has them all."""
 
 
 def render_status(status: dict[str, Any]) -> str:
@@ -44,7 +47,8 @@ def _render_reload(status: dict[str, Any]) -> str:
     if last["result"] not in ("failed", "refused"):
         return ""
     text = f"last reload {last['result']} ({last['by']}); generation {status['generation']} decides:\n"
-    return text + "".join(f"  {problem}\n" for problem in last["problems"])
+    text += "".join(f"  {problem}\n" for problem in last["problems"])
+    return text + (f"  and {show_number(last['more_problems'], 'problem')} more\n" if last["more_problems"] else "")
 
 
 def _render_streams(streams: dict[str, Any]) -> str:
@@ -124,6 +128,7 @@ def _render_attached(consumers: list[dict[str, Any]]) -> str:
 
 def _render_rules(streams: dict[str, Any]) -> str:
     now_ns = time.time_ns()
+    shown = {name: _choose_rules(stream["rules"]) for name, stream in streams.items()}
     rows: list[tuple[str, ...]] = [
         (
             name,
@@ -135,14 +140,40 @@ def _render_rules(streams: dict[str, Any]) -> str:
             _describe_way(rule, now_ns),
         )
         for name, stream in streams.items()
-        for rule in stream["rules"]
+        for rule in shown[name]
     ]
     if not rows:
         return ""
     headers: tuple[str, ...] = ("STREAM", "RULE", "PLACE", "LINES", "BYTES", "SHARE", "NOTE")
     if not any(row[-1] for row in rows):
         rows, headers = [row[:-1] for row in rows], headers[:-1]
-    return render_table(headers, rows, ("LINES", "BYTES", "SHARE"))
+    text = render_table(headers, rows, ("LINES", "BYTES", "SHARE"))
+    return text + "".join(_describe_others(name, stream, shown[name]) for name, stream in streams.items())
+
+
+def _choose_rules(rules: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Those to show, in the order in which they decide; `default` and what stands behind it always."""
+    last = [rule for rule in rules if not rule["line"]]
+    others = [rule for rule in rules if rule["line"]]
+    if len(others) > RULES_SHOWN:
+        numbers = nlargest(RULES_SHOWN, range(len(others)), key=lambda at: others[at]["lines"])
+        others = [others[at] for at in sorted(numbers)]
+    return others + last
+
+
+def _describe_others(name: str, stream: dict[str, Any], shown: list[dict[str, Any]]) -> str:
+    """What became of a stream's rules that are not shown."""
+    number = stream["rules_left_off"] + len(stream["rules"]) - len(shown)
+    if not number:
+        return ""
+    lines, size_bytes = (
+        stream[f"{unit}_left_off"] + sum(rule[unit] for rule in stream["rules"]) - sum(rule[unit] for rule in shown)
+        for unit in ("lines", "bytes")
+    )
+    return (
+        f"{name}: {show_number(number, 'rule')} more, which decided {show_number(lines, 'line')}"
+        f" ({show_bytes(size_bytes)}); -o json has them all\n"
+    )
 
 
 def _describe_way(rule: dict[str, Any], now_ns: int) -> str:

@@ -14,10 +14,12 @@ from typing import Any
 
 import zmq
 
-from flowd.errors import FlowdError, WireError
+from flowd.errors import FlowdError
+from flowd.relay.answers import ID_MAX_BYTES, cut_text, packed_bytes
 from flowd.relay.metrics import Counters
 from flowd.relay.reception import Reception
 from flowd.wire import Reply, Request
+from flowd.wire.limits import LARGE_HEADER_MAX_BYTES
 from flowd.wire.sockets import Wake
 
 Operation = Callable[[Mapping[str, Any]], dict[str, Any] | None]
@@ -26,6 +28,9 @@ WAITING_MAX = 64
 """Requests that may wait for the end; more are refused."""
 LINGER_MS = 1000
 """How long the last answers may take to leave."""
+SAID_BYTES = 16 << 10
+"""What is said to whoever is refused, at most: an error may quote what it was given."""
+TOO_BIG_HINT = "ask for less: one stream by its name, or a page (`first`); `flowd check` and the log tell the rest"
 
 log = logging.getLogger(__name__)
 
@@ -45,6 +50,7 @@ class AdminLane(threading.Thread):
         super().__init__(name="flowd-admin", daemon=True)
         self._socket = socket
         self._operations = operations
+        self._counters = counters
         self._reception = Reception(socket, "admin", counters)
         self._wake = Wake()
         self._is_ending = False
@@ -76,21 +82,34 @@ class AdminLane(threading.Thread):
         now_s = time.monotonic()
         while not self._is_ending and (received := self._reception.receive(now_s)) is not None:
             peer, message = received
-            if not isinstance(message.header, Request):
+            request = message.header
+            if not isinstance(request, Request):
                 self._reception.blame(peer, "type", now_s)
-                continue
-            try:
-                reply = self._answer(message.header)
+            elif packed_bytes(request.id) > ID_MAX_BYTES:  # no answer would have room beside it
+                self._reception.blame(peer, "id", now_s)
+            else:
+                reply = self._answer(request)
                 if reply is None:
-                    self._waiting.append((peer, message.header))
+                    self._waiting.append((peer, request))
                 else:
-                    self._reception.reply(peer, reply)
-            except WireError as error:
-                self._reception.reply(peer, _refuse(message.header, "too_big", error.message, ""))
-            except (TypeError, ValueError, OverflowError) as error:  # a path that is not UTF-8, say
-                log.exception("admin: the answer to %s cannot be written", message.header.op[:80])
-                text = f"the answer cannot be written: {type(error).__name__}"
-                self._reception.reply(peer, _refuse(message.header, "failed", text, "see the daemon's log"))
+                    self._reception.reply(peer, self._bound(request, reply))
+
+    def _bound(self, request: Request, reply: Reply) -> Reply:
+        """The answer, or what is said instead where it cannot be sent: that is never silence."""
+        try:
+            size_bytes = packed_bytes({"id": reply.id, "ok": reply.ok} | reply.body)
+        except (TypeError, ValueError, OverflowError) as error:  # a path that is not UTF-8, say
+            log.exception("admin: the answer to %s cannot be written", request.op[:80])
+            return _refuse(
+                request, "failed", f"the answer cannot be written: {type(error).__name__}", "see the daemon's log"
+            )
+        if size_bytes <= LARGE_HEADER_MAX_BYTES:
+            return reply
+        op = request.op if request.op in self._operations else "unknown"
+        self._counters.add("flowd_oversized_answers_total", op=op)
+        text = f"the answer to {op} has {size_bytes} bytes; an answer has at most {LARGE_HEADER_MAX_BYTES}"
+        log.warning("admin: %s", text)
+        return _refuse(request, "too_big", text, TOO_BIG_HINT)
 
     def _answer(self, request: Request) -> Reply | None:
         operation = self._operations.get(request.op)
@@ -113,4 +132,6 @@ class AdminLane(threading.Thread):
 
 
 def _refuse(request: Request, code: str, text: str, hint: str) -> Reply:
-    return Reply(request.id, False, {"code": code, "text": text, "hint": hint})
+    return Reply(
+        request.id, False, {"code": code, "text": cut_text(text, SAID_BYTES), "hint": cut_text(hint, SAID_BYTES)}
+    )

@@ -44,7 +44,14 @@ from flowd.relay.live.lane import LiveLane
 from flowd.relay.metrics import Counters
 from flowd.relay.notify import Notifier, Watchdog
 from flowd.relay.reception import Reception
-from flowd.relay.status import describe_daemon, describe_journal, describe_streams, describe_version, describe_views
+from flowd.relay.status import (
+    add_rules,
+    describe_daemon,
+    describe_journal,
+    describe_streams,
+    describe_version,
+    describe_views,
+)
 from flowd.relay.tail.lane import TailLane
 from flowd.relay.tail.source import TailSource
 from flowd.relay.tcp.remote import Remote
@@ -206,6 +213,7 @@ class Daemon:
             "reload": self._reload,
             "bypass": self._bypass,
             "filters": inquiry.filters,
+            "decided": inquiry.decided,
             "explain": inquiry.explain,
             "dropped": inquiry.dropped,
             "consumers": administration.consumers,
@@ -342,13 +350,14 @@ class Daemon:
     def _status(self, _: Mapping[str, Any]) -> dict[str, Any]:
         subscribers = self._live.subscribers()
         remote = self._remote
-        return {
+        streams = self._streams.all()
+        status = {
             **self._health({}),
             **describe_daemon(self._config, self._store.epoch, self._began_ns),
             "producers": self._ingest.conversations + (remote.ingest.conversations if remote is not None else 0),
             "subscribers": subscribers,
             **self._reloader.describe(),
-            "streams": describe_streams(self._streams.all(), self._store.streams(), subscribers),
+            "streams": describe_streams(streams, self._store.streams(), subscribers),
             "views": describe_views(self._streams.views, subscribers),
             "journal": describe_journal(
                 self._store, self._config.journal, commits=self._writer.commits, is_full=self._writer.is_full
@@ -364,6 +373,8 @@ class Daemon:
             | (remote.counters() if remote is not None else {}),
             "endpoints": remote.endpoints if remote is not None else {},
         }
+        add_rules(status, {stream.name: stream.tally() for stream in streams})
+        return status
 
 
 def run(config: Config) -> int:

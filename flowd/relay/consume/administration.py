@@ -7,14 +7,17 @@ from collections.abc import Mapping
 from typing import Any
 
 from flowd.errors import FlowdError
+from flowd.relay.answers import take_page
 from flowd.relay.consume.jobs import ResetJob
 from flowd.relay.consume.lane import ConsumeLane
-from flowd.relay.journal.layout import StreamRow
+from flowd.relay.journal.layout import Cursor, StreamRow
 from flowd.relay.journal.outbox import Job, Outbox
 from flowd.relay.journal.store import Store
 from flowd.relay.journal.transaction import Retired, Transaction
 from flowd.relay.journal.writer import FAILED, Writer
 
+Name = tuple[str, str]
+"""A cursor's: its consumer, and its stream."""
 ANSWER_S = 30.0
 """How long the journal may take for one of these."""
 
@@ -28,10 +31,11 @@ class Administration:
         self._lane = lane
 
     def consumers(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
-        """`do`: `list` (or nothing), `reset` (`consumer`, `stream`; `to`: oldest, newest, a sequence), `delete`."""
+        """`do`: `list` (or nothing; a page of those `after` a consumer and stream), `reset` (`consumer`, `stream`;
+        `to`: oldest, newest, a sequence), `delete`."""
         what = arguments.get("do", "list")
         if what == "list":
-            return {"consumers": self._list()}
+            return self._list(_read_after(arguments))
         if what not in ("reset", "delete"):
             raise FlowdError(f"do is {what!r}"[:200], hint="it is list, reset or delete")
         consumer, stream = (_read_text(arguments, name) for name in ("consumer", "stream"))
@@ -76,33 +80,20 @@ class Administration:
             if not job.retired.batches:
                 return total
 
-    def _list(self) -> list[dict[str, Any]]:
+    def _list(self, after: Name) -> dict[str, Any]:
+        """By name and stream, those after this one, as many as fit, and `next`: after which to go on."""
         with self._store.read() as reading:
             cursors = reading.cursors()
         rows = self._store.streams()
         described = self._lane.consumers.describe()
         attached = {(one["consumer"], one["stream"]): one for one in described if one["consumer"]}
-        found = []
-        for name in sorted(cursors.keys() | attached.keys()):
-            consumer, stream = name
-            row = rows.get(stream, StreamRow(0))
-            cursor = cursors.get(name)
-            place = cursor.sequence + 1 if cursor is not None and cursor.sequence is not None else None
-            lines = cursor.lines if cursor is not None and place is not None else None
-            found.append(
-                {
-                    "consumer": consumer,
-                    "stream": stream,
-                    "next": place,
-                    "lag_batches": row.next - (place if place is not None else row.oldest),
-                    "lag_lines": None if lines is None else row.lines - lines,
-                    "gone_batches": 0 if place is None else max(0, row.oldest - place),
-                    "committed_ns": cursor.time_ns if cursor is not None and place is not None else None,
-                    "generation": cursor.generation if cursor is not None else 0,
-                    "attached": attached.get(name),
-                }
-            )
-        return found
+        names = sorted(name for name in cursors.keys() | attached.keys() if name > after)
+        page = take_page(
+            lambda at: _describe_cursor(names[at], cursors.get(names[at]), rows, attached.get(names[at])),
+            len(names),
+            0,
+        )
+        return {"consumers": page.items, "next": None if page.next is None else list(names[page.next - 1])}
 
     def _find_place(self, stream: str, to: object) -> tuple[int, int]:
         """The last sequence before the place to go to, and the lines up to there."""
@@ -162,6 +153,35 @@ class _TrimJob:
     def write(self, transaction: Transaction) -> None:
         """Retires a transaction's worth."""
         self.retired = transaction.retire(self._most_bytes, 1 << 62)
+
+
+def _describe_cursor(
+    name: Name, cursor: Cursor | None, rows: Mapping[str, StreamRow], attached: dict[str, Any] | None
+) -> dict[str, Any]:
+    consumer, stream = name
+    row = rows.get(stream, StreamRow(0))
+    place = cursor.sequence + 1 if cursor is not None and cursor.sequence is not None else None
+    lines = cursor.lines if cursor is not None and place is not None else None
+    return {
+        "consumer": consumer,
+        "stream": stream,
+        "next": place,
+        "lag_batches": row.next - (place if place is not None else row.oldest),
+        "lag_lines": None if lines is None else row.lines - lines,
+        "gone_batches": 0 if place is None else max(0, row.oldest - place),
+        "committed_ns": cursor.time_ns if cursor is not None and place is not None else None,
+        "generation": cursor.generation if cursor is not None else 0,
+        "attached": attached,
+    }
+
+
+def _read_after(arguments: Mapping[str, Any]) -> Name:
+    value = arguments.get("after")
+    if value is None:
+        return "", ""
+    if not isinstance(value, list) or len(value) != 2 or not all(isinstance(part, str) for part in value):
+        raise FlowdError(f"after is {value!r}"[:200], hint="give after as the answer before had it in `next`")
+    return value[0], value[1]
 
 
 def _read_text(arguments: Mapping[str, Any], name: str) -> str:

@@ -14,6 +14,7 @@ from queue import Empty, SimpleQueue
 from typing import Any
 
 from flowd.errors import FilterError, FlowdError, Problem
+from flowd.relay.answers import ANSWER_BYTES, cut_text
 from flowd.relay.config import Filters, View
 from flowd.relay.deciding.filter_files import INTERVAL_S, FilterFiles, State, Watch
 from flowd.relay.deciding.rulebook import Rulebook, read_rulebook
@@ -26,7 +27,9 @@ from flowd.relay.notify import Notifier
 READINGS_MAX = 20
 """How often files are read again that changed while they were read."""
 PROBLEMS_SHOWN = 100
-"""Problems that status and answers hold; the log has them all."""
+PROBLEM_BYTES = 1024
+"""Problems that status and answers hold, and of each; the log has them all."""
+STREAMS_ROOM_BYTES = ANSWER_BYTES - PROBLEMS_SHOWN * (PROBLEM_BYTES + 8)
 
 Between = Callable[[Callable[[], int]], int]
 """Runs a task in the thread that carries lines, between two batches, and returns what it returns."""
@@ -59,7 +62,7 @@ class Reloader(threading.Thread):
         self._lock = threading.Lock()
         rulebook, state = self._read()
         self._watch = Watch(state)
-        self._last: dict[str, Any] = {"result": "loaded", "by": "start", "time_ns": time.time_ns(), "problems": []}
+        self._last: dict[str, Any] = {"result": "loaded", "by": "start", "time_ns": time.time_ns()} | _tell_problems([])
         self.streams = Streams(rulebook)
         self._ended = self._find_ended()
 
@@ -178,12 +181,13 @@ class Reloader(threading.Thread):
         if not is_dry:
             self._watch.take(state)
             self._note(result, by, problems)
+        room_bytes = STREAMS_ROOM_BYTES // max(1, len(trials))
         return {
             "result": result,
             "generation": self.streams.generation,
             "bypass": self.streams.is_bypassed,
-            "streams": {name: trial.describe() for name, trial in trials.items()},
-            "problems": problems[:PROBLEMS_SHOWN],
+            "streams": {name: trial.describe(room_bytes) for name, trial in trials.items()},
+            **_tell_problems(problems),
         }
 
     def _judge(self, rulebook: Rulebook, trials: dict[str, Trial], is_guarded: bool) -> tuple[str, list[str]]:
@@ -220,11 +224,17 @@ class Reloader(threading.Thread):
         log.log(level, "filters: %s (%s), generation %d decides", result, by, self.streams.generation)
         self._counters.add("flowd_reloads_total", result=result)
         if result == "failed":
-            self._health.degrade("filters", f"{problems[0]}; generation {self.streams.generation} decides")
+            problem = cut_text(problems[0], PROBLEM_BYTES)
+            self._health.degrade("filters", f"{problem}; generation {self.streams.generation} decides")
         elif result != "refused":
             self._health.restore("filters")
-        shown = problems[:PROBLEMS_SHOWN]
-        self._last = {"result": result, "by": by, "time_ns": time.time_ns(), "problems": shown}
+        self._last = {"result": result, "by": by, "time_ns": time.time_ns(), **_tell_problems(problems)}
+
+
+def _tell_problems(problems: list[str]) -> dict[str, Any]:
+    """As answers and status have them."""
+    told = [cut_text(problem, PROBLEM_BYTES) for problem in problems[:PROBLEMS_SHOWN]]
+    return {"problems": told, "more_problems": len(problems) - len(told)}
 
 
 def _describe_error(error: FlowdError | OSError) -> list[str]:

@@ -6,21 +6,18 @@ have changed since and nobody asked for that yet.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
 from flowd.filters.load import open_path, open_text
 from flowd.filterset import FilterSet
+from flowd.relay.deciding.deciders import Deciders
 from flowd.relay.deciding.views import View
 
 if TYPE_CHECKING:
     from flowd.filters.mixed import OpenText
     from flowd.relay import config
     from flowd.relay.config import Filters
-
-RuleKey = tuple[tuple[str, ...], int]
-"""What a rule says, and its number among those that say the same. Its name and place do not count: they move."""
 
 
 class _ViewText(NamedTuple):
@@ -37,6 +34,7 @@ class Rulebook:
         self._text = text
         self._views = dict(views or {})
         self._sets: dict[str, FilterSet] = {}
+        self._deciders: dict[str, Deciders] = {}
         self._view_sets: dict[str, FilterSet] = {}
 
     @property
@@ -49,11 +47,18 @@ class Rulebook:
         found = self._sets.get(stream)
         if found is None:
             found = self._sets[stream] = FilterSet(self._text.resolve(stream))
+            self._deciders[stream] = Deciders(found)
         return found.twin(self._threads)
 
     def keep_everything(self, stream: str) -> FilterSet:
         """The filter set of a stream that is not filtered at all."""
         return FilterSet(open_text("").resolve(stream)).twin(self._threads)
+
+    def deciders(self, stream: str) -> Deciders:
+        """What can decide the stream's lines. `compile` has looked it up: not the thread that carries lines does."""
+        if stream not in self._deciders:
+            self.compile(stream)
+        return self._deciders[stream]
 
     def compile_views(self, generation: int) -> list[View]:
         """The configured views, to decide as this generation. Raises FilterError."""
@@ -80,19 +85,3 @@ def read_rulebook(filters: Filters, views: Mapping[str, config.View] | None = No
         for name, view in (views or {}).items()
     }
     return Rulebook(text, texts, threads)
-
-
-def key_deciders(filter_set: FilterSet) -> dict[str, RuleKey]:
-    """What each rule and group that can decide says, by its name."""
-    says: dict[str, tuple[str, ...]] = {}
-    for rule in filter_set.rules:
-        decider = rule.group or rule.name
-        begin = ("shadow",) if rule.is_shadow else ("group",) if rule.group else ()
-        says[decider] = (*says.get(decider, begin), rule.kind, rule.field, rule.pattern)
-    seen: Counter[tuple[str, ...]] = Counter()
-    keys = {}
-    for decider in filter_set.hits:
-        said = says.get(decider, (decider,))
-        keys[decider] = said, seen[said]
-        seen[said] += 1
-    return keys

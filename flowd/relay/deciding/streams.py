@@ -7,27 +7,24 @@ filters take over in all streams at once, between two batches.
 from __future__ import annotations
 
 import threading
-from collections import defaultdict
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
-from flowd.program import SAMPLED
+from flowd.relay.deciding.deciders import BYPASS_KEY, RETIRED_KEY, Counts, Deciders, RuleKey, Tally
 from flowd.relay.deciding.dropped import DroppedSample
-from flowd.relay.deciding.rulebook import Rulebook, RuleKey, key_deciders
+from flowd.relay.deciding.rulebook import Rulebook
 from flowd.relay.deciding.sample import Sample
 from flowd.relay.deciding.views import Views
 
 if TYPE_CHECKING:
-    from flowd.filterset import Borrowed, FilterSet, Hits
+    from flowd.filterset import Borrowed, FilterSet
 
 STREAMS_MAX = 64
 """Streams of one node: Calico writes a dozen. Each may hold tables of some MiB."""
 FIRST_STREAM = "flows"
 """Is there from the start: its filters are compiled before anything is promised, and it beats from the beginning."""
-BYPASS = "bypass"
-"""Decides while filtering is bypassed."""
-RETIRED = "retired"
-"""The rules of earlier filters that are no more, together."""
+EARLIER_MAX = 100_000
+"""Rules whose earlier decisions are remembered by what they said; those of more that are no more become one sum."""
 
 
 @dataclass(slots=True)
@@ -43,38 +40,30 @@ class Totals:
     error_lines: int = 0
 
 
-class Decided(NamedTuple):
-    """What a rule has decided since the daemon began, over all filters that had it.
-
-    `is_shadow` rules only count; of what a rule would drop one line in `sample` is let go, and counted as
-    `<name>.sampled`; from `until_ns` on (0: never) it does nothing.
-    """
-
-    name: str
-    lines: int
-    bytes: int
-    file: str = ""
-    line: int = 0
-    is_shadow: bool = False
-    sample: int = 0
-    until_ns: int = 0
-
-
 class Stream:
     """What decides a stream's lines, and the totals: one thread carries and changes, others read.
 
     `filter_set` decides, as `generation`; it is `loaded` unless filtering is bypassed.
     """
 
-    def __init__(self, name: str, loaded: FilterSet, generation: int, bypass: FilterSet | None) -> None:
+    def __init__(
+        self,
+        name: str,
+        loaded: FilterSet,
+        generation: int,
+        bypass: FilterSet | None,
+        deciders: Deciders | None = None,
+    ) -> None:
+        """`deciders` are those of `loaded`, where they are known already; `decide_by` likewise."""
         self.name = name
         self.loaded = loaded
+        self._deciders = deciders or Deciders(loaded)
         self.filter_set = bypass or loaded
         self.generation = generation
         self.sample = Sample()
         self.dropped = DroppedSample()
         self._totals = Totals()
-        self._earlier: defaultdict[RuleKey, list[int]] = defaultdict(lambda: [0, 0])
+        self._earlier: dict[RuleKey, Counts] = {}
         self._lock = threading.Lock()
 
     def account(self, size_bytes: int, kept_bytes: int, applied: Borrowed) -> None:
@@ -89,15 +78,24 @@ class Stream:
             totals.malformed_lines += applied.malformed
             totals.error_lines += applied.errors
 
-    def decide_by(self, loaded: FilterSet, generation: int, bypass: FilterSet | None) -> None:
+    def decide_by(
+        self, loaded: FilterSet, generation: int, bypass: FilterSet | None, deciders: Deciders | None = None
+    ) -> None:
         """From the next batch on these filters decide; what the others have decided is remembered by what it said."""
+        new = deciders or Deciders(loaded)
         with self._lock:
-            for key, (lines, size_bytes) in self._hits().items():
-                self._earlier[key][0] += lines
-                self._earlier[key][1] += size_bytes
+            if self.filter_set is not self.loaded:
+                self._remember(BYPASS_KEY, self.filter_set.evaluator.counters()[0])
+            else:
+                for key, counts in zip(self._deciders.keys, self.filter_set.evaluator.counters(), strict=True):
+                    if counts[0]:
+                        self._remember(key, counts)
             self.loaded = loaded
+            self._deciders = new
             self.filter_set = bypass or loaded
             self.generation = generation
+            if len(self._earlier) > EARLIER_MAX:
+                self._sum_up_retired()
 
     def deciding(self) -> tuple[FilterSet, int]:
         """What decides, and as which generation: both of one moment."""
@@ -109,44 +107,30 @@ class Stream:
         with self._lock:
             return replace(self._totals)
 
-    def decided(self) -> list[Decided]:
-        """What each loaded rule has decided since the daemon began, in the rules' order; `default`, and where there
-        are such lines, what was kept by bypassing and what was decided by rules that are no more."""
+    def tally(self) -> Tally:
+        """What each loaded rule has decided since the daemon began."""
         with self._lock:
-            loaded = self.loaded
-            sums = {key: (lines, size_bytes) for key, (lines, size_bytes) in self._earlier.items()}
-            for key, (lines, size_bytes) in self._hits().items():
-                before = sums.get(key, (0, 0))
-                sums[key] = before[0] + lines, before[1] + size_bytes
-        # A group decides as a whole: it is found where its first rule stands.
-        places = {rule.group: rule for rule in reversed(loaded.rules)} | {rule.name: rule for rule in loaded.rules}
-        found = []
-        for name, key in sorted(key_deciders(loaded).items(), key=lambda decider: decider[0] == "default"):
-            decided = Decided(name, *sums.pop(key, (0, 0)))
-            place = places.get(name.removesuffix(SAMPLED))
-            if place is not None:
-                decided = decided._replace(
-                    file=place.file,
-                    line=place.line,
-                    is_shadow=place.is_shadow,
-                    sample=place.sample,
-                    until_ns=place.until_ns,
-                )
-            found.append(decided)
-        bypassed = sums.pop(((BYPASS,), 0), None)
-        if bypassed is not None:
-            found.append(Decided(BYPASS, *bypassed))
-        retired = [sum(counts) for counts in zip(*sums.values(), strict=True)]
-        if any(retired):
-            found.append(Decided(RETIRED, *retired))
-        return found
+            deciders, generation, earlier = self._deciders, self.generation, self._earlier.copy()
+            filter_set, is_bypassed = self.filter_set, self.filter_set is not self.loaded
+        # Without the lock, which the thread that carries lines takes for each batch: where other filters take over
+        # meanwhile, the sums are those of the moment before.
+        counts = filter_set.evaluator.counters()
+        if is_bypassed:
+            before = earlier.get(BYPASS_KEY, (0, 0))
+            earlier[BYPASS_KEY] = before[0] + counts[0][0], before[1] + counts[0][1]
+            counts = [(0, 0)] * len(deciders)
+        return Tally(deciders, counts, earlier, generation)
 
-    def _hits(self) -> dict[RuleKey, Hits]:
-        """What the deciding set has decided, by what its rules say. To be called with the lock."""
-        hits = self.filter_set.hits
-        if self.filter_set is not self.loaded:
-            return {((BYPASS,), 0): hits["default"]}
-        return {key: hits[name] for name, key in key_deciders(self.loaded).items()}
+    def _remember(self, key: RuleKey, counts: Counts) -> None:
+        """To be called with the lock."""
+        before = self._earlier.get(key, (0, 0))
+        self._earlier[key] = before[0] + counts[0], before[1] + counts[1]
+
+    def _sum_up_retired(self) -> None:
+        """Forgets by what the rules said that are no more. To be called with the lock."""
+        gone = [key for key in self._earlier if key not in self._deciders.numbers and key != BYPASS_KEY]
+        for key in gone:
+            self._remember(RETIRED_KEY, self._earlier.pop(key))
 
 
 class Streams:
@@ -175,7 +159,8 @@ class Streams:
         stream = self._streams.get(name)
         if stream is None and len(self._streams) < STREAMS_MAX and self.views.find(name) is None:
             bypass = self.rulebook.keep_everything(name) if self.is_bypassed else None
-            stream = Stream(name, self.rulebook.compile(name), self.generation, bypass)
+            loaded = self.rulebook.compile(name)
+            stream = Stream(name, loaded, self.generation, bypass, self.rulebook.deciders(name))
             self._streams[name] = stream
         return stream
 
@@ -197,6 +182,6 @@ class Streams:
         self.is_bypassed = is_bypassed
         self.generation += 1
         for name, (loaded, bypass) in sets.items():
-            self._streams[name].decide_by(loaded, self.generation, bypass)
+            self._streams[name].decide_by(loaded, self.generation, bypass, rulebook.deciders(name))
         self.views.configure(views)
         return self.generation

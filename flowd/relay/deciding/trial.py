@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from flowd.comparison import Change, Comparison
 from flowd.explanation import VERDICTS
+from flowd.relay.answers import cut_text, take_fitting
 
 if TYPE_CHECKING:
     from flowd.filterset import FilterSet
@@ -24,7 +25,7 @@ CHANGES_SHOWN = 10
 """Pairs of rules told of those that decide recent lines otherwise."""
 EXAMPLES_SHOWN = 2
 EXAMPLE_BYTES = 384
-"""A glimpse of a line: the examples of 64 streams fit into one answer, which is 1 MiB at most."""
+"""A glimpse of a line, of a rule, or of its name."""
 
 
 class Trial(NamedTuple):
@@ -47,21 +48,26 @@ class Trial(NamedTuple):
             return 0.0
         return (self.would_drop_lines - self.dropped_lines) / self.sampled_lines
 
-    def describe(self) -> dict[str, Any]:
-        """As plain data, bounded in size."""
+    def describe(self, room_bytes: int) -> dict[str, Any]:
+        """As plain data that fits: the changes of what is decided come first, then the rules."""
+        changes = take_fitting(map(_describe_change, self.changes[:CHANGES_SHOWN]), room_bytes // 2)
+        come, gone = (
+            take_fitting((cut_text(rule, EXAMPLE_BYTES) for rule in rules[:RULES_SHOWN]), room_bytes // 5)
+            for rules in (self.come, self.gone)
+        )
         return {
             "rules": self.rules,
             "rules_come": len(self.come),
             "rules_gone": len(self.gone),
-            "come": self.come[:RULES_SHOWN],
-            "gone": self.gone[:RULES_SHOWN],
+            "come": come,
+            "gone": gone,
             "sampled_lines": self.sampled_lines,
             "dropped_lines": self.dropped_lines,
             "would_drop_lines": self.would_drop_lines,
             "newly_dropped_lines": self.newly_dropped_lines,
             "newly_kept_lines": self.newly_kept_lines,
-            "changes": [_describe_change(change) for change in self.changes[:CHANGES_SHOWN]],
-            "more_changes": max(0, len(self.changes) - CHANGES_SHOWN),
+            "changes": changes,
+            "more_changes": len(self.changes) - len(changes),
         }
 
 
@@ -90,9 +96,9 @@ def _describe_change(change: Change) -> dict[str, Any]:
     return {
         "change": change.direction,
         "old_verdict": VERDICTS[change.old_verdict],
-        "old_rule": change.old_rule,
+        "old_rule": cut_text(change.old_rule, EXAMPLE_BYTES),
         "new_verdict": VERDICTS[change.new_verdict],
-        "new_rule": change.new_rule,
+        "new_rule": cut_text(change.new_rule, EXAMPLE_BYTES),
         "lines": change.lines,
         "examples": [example[:EXAMPLE_BYTES].decode("utf-8", "replace") for example in change.examples],
     }

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from flowd.relay.answers import take_fitting
 from flowd.relay.metrics import Counters
 from flowd.relay.tail.catalog import Catalog
 from flowd.relay.tail.complaints import Complaints
@@ -26,7 +27,9 @@ NOTICED_POLL_S = 1.0
 LOOK_SHARE = 10
 """Looking takes a tenth of the time at most: with thousands of files it is done less often."""
 DESCRIBED_MAX = 500
-"""Files that are described one by one, those with the largest lag: a status has to fit into an answer."""
+DESCRIBED_BYTES = 256 << 10
+"""Files that are described one by one, those with the largest lag: a status has to fit into an answer, and a path may
+have 4 KiB."""
 
 
 class Tail:
@@ -115,7 +118,9 @@ class Tail:
             "open_files": len(self._handles),
             "lag_bytes": sum(file.lag_bytes() for _, file in files),
             "lag_s": max((file.lag_s(now_s) for _, file in files), default=0.0),
-            "files": [_describe_file(stream, file, now_s) for stream, file in files[:DESCRIBED_MAX]],
+            "files": take_fitting(
+                (_describe_file(stream, file, now_s) for stream, file in files[:DESCRIBED_MAX]), DESCRIBED_BYTES
+            ),
         }
 
     def close(self) -> None:
