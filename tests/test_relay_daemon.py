@@ -110,6 +110,9 @@ def test_status_says_what_was_carried(daemon: DaemonProcess) -> None:
         "next": 2,
         "generation": 1,
         "subscribers": 0,
+        "rules_left_off": 0,
+        "lines_left_off": 0,
+        "bytes_left_off": 0,
     }
     assert [(rule["lines"], rule["bytes"]) for rule in rules] == [(2, 2 * len(DROPPED)), (3, 3 * len(KEPT))]
     assert rules[-1]["name"] == "default"
