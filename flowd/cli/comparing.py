@@ -5,6 +5,7 @@ Knows nothing of options and tables.
 
 from __future__ import annotations
 
+import os
 from collections import deque
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -14,6 +15,7 @@ from flowd.cli.filtering import choose_threads
 from flowd.cli.lines import Batch, Input, known_size, read_batches
 from flowd.cli.outcome import describe_os_error
 from flowd.cli.progress import Progress
+from flowd.cli.stretches import Stretch, cut_stretches, read_stretch
 from flowd.cli.talk import say_error, say_failure
 from flowd.errors import FlowdError
 from flowd.memory import keep_freed_memory
@@ -35,6 +37,7 @@ class Comparing:
         self._threads = threads or choose_threads(self._size_bytes)
         self._quiet = quiet
         self._read_bytes = 0
+        self._rooms: list[bytearray] = []
 
     def run(self) -> None:
         """Compares on every input."""
@@ -56,7 +59,10 @@ class Comparing:
     def _run_one(self, name: str, executor: ThreadPoolExecutor | None, progress: Progress) -> None:
         try:
             with Input(name) as source:
-                if executor is None:
+                start = source.find_plain_start() if executor is not None else None
+                if executor is not None and start is not None:
+                    self._compare_stretches(source, start, executor, progress)
+                elif executor is None:
                     for batch in read_batches(source):
                         self._comparison.add(batch.lines)
                         batch.release()
@@ -70,6 +76,30 @@ class Comparing:
         except OSError as error:
             self.has_failed = True
             say_error(describe_os_error(error))
+
+    def _compare_stretches(self, source: Input, start: int, executor: ThreadPoolExecutor, progress: Progress) -> None:
+        """A plain file, as long as it is now: threads read it themselves, a stretch at a time; merged in order."""
+        under_way: deque[tuple[Stretch, Future[Comparison]]] = deque()
+
+        def finish(left: int) -> None:
+            while len(under_way) > left:
+                stretch, future = under_way.popleft()
+                self._comparison.merge(future.result())
+                source.skip_to(stretch.at + stretch.size)
+                progress.show(self._read_bytes + source.read_bytes)
+
+        for stretch in cut_stretches(start, os.fstat(source.fd).st_size):
+            under_way.append((stretch, executor.submit(self._compare_stretch, source.fd, stretch)))
+            finish(2 * self._threads)
+        finish(0)
+
+    def _compare_stretch(self, fd: int, stretch: Stretch) -> Comparison:
+        room = self._rooms.pop() if self._rooms else bytearray()
+        part = self._comparison.fork()
+        with read_stretch(fd, stretch, room) as lines:
+            part.add(lines)
+        self._rooms.append(room)
+        return part
 
     def _compare_in_threads(self, source: Input, executor: ThreadPoolExecutor, progress: Progress) -> None:
         """As many batches at once as there are threads; merged in order, so that examples are the first ones."""
