@@ -21,7 +21,7 @@ import flowd
 from flowd.client import Consumer, Producer, request
 from flowd.errors import EXIT_DONE, EXIT_INTERRUPTED, EXIT_NO
 from flowd.filterset import FilterSet
-from flowd.relay.carrier import UNDER_WAY_BYTES
+from flowd.relay.carrier import ENTRY_BYTES, UNDER_WAY_BYTES
 from flowd.relay.config import Config, load_config
 from flowd.relay.config.checks import WORKERS_MAX
 from flowd.relay.daemon import Daemon
@@ -414,10 +414,11 @@ def test_what_workers_had_when_it_was_refused_is_not_decided_again(tmp_path: Pat
         request(config.endpoint("admin"), "reload", DEADLINE_S, force=True)
         with Peer(config.endpoint("ingest")) as peer:
             peer.hello()
-            batches = [SLOW, *uneven(Random(5), 0, CREDIT_MESSAGES - 1)]
+            batches = [slow_lines(0, 50), *uneven(Random(5), 0, CREDIT_MESSAGES - 1)]
             for sequence, lines in enumerate(batches, 1):
                 peer.say(batch(sequence, lines), lines)
-            wait_until(lambda: daemon._lanes._carrier.under_way_bytes > sum(map(len, batches)), "all to be taken")
+            taken_bytes = sum(map(len, batches)) + len(batches) * ENTRY_BYTES
+            wait_until(lambda: daemon._lanes._carrier.under_way_bytes == taken_bytes, "all to be taken")
             daemon._writer._retry_s = time.monotonic() + 0.5
             daemon._writer.is_full = True  # what the journal says, and does, while it has no room
             assert peer.hear() == Nak(1, "no_space", None, 1000)
