@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import array
+import json
 import os
 import pickle
 import subprocess
@@ -373,3 +374,11 @@ def test_an_unbuilt_tree_says_what_to_do(tmp_path: Path) -> None:
     )
     assert answer.returncode == 1
     assert "make build" in answer.stderr.splitlines()[-1]
+
+
+def test_memory_stays_bounded_with_very_many_fields() -> None:
+    section = "<filter flows>\n@type grep\n<exclude>\nkey k{}\npattern /^drop$/\n</exclude>\n</filter>\n"
+    fs = flowd.compile("".join(section.format(number) for number in range(1_000)))
+    line = json.dumps({f"k{number}": f"value of {number}" for number in range(1_000)}, separators=(",", ":"))
+    assert fs.verdicts(line.encode() + b"\n") == b"K"
+    assert fs.cache_stat["bytes"] <= 32 << 20

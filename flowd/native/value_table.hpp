@@ -122,13 +122,17 @@ class ValueTable {
     size_t bucket_mask() const { return mask_; }
 
   private:
-    static constexpr size_t FIRST_BUCKETS = 1024;
-    static constexpr size_t SPARSE_BUCKETS = 2048;  // 400 KiB
+    static constexpr size_t FIRST_BUCKETS = 64;     // 12 KiB: the least bound has room for it
+    static constexpr size_t SMALL_BUCKETS = 1024;   // 192 KiB
+    static constexpr size_t SPARSE_BUCKETS = 2048;
     static constexpr uint64_t FREE = ~uint64_t(0);
 
-    // A bucket's first slot should not be another value's, since then the look for it is mispredicted; but what does not
-    // stay in the second-level cache costs more than that.
-    size_t most_used() const { return mask_ < SPARSE_BUCKETS ? (mask_ + 1) / 2 : (mask_ + 1) * 2; }
+    // A bucket's first slot should not be another value's, since then the look for it is mispredicted: the fewer values,
+    // the sparser. But what does not stay in the second-level cache costs more than that.
+    size_t most_used() const {
+        const size_t buckets = mask_ + 1;
+        return buckets < SMALL_BUCKETS ? buckets / 16 : buckets <= SPARSE_BUCKETS ? buckets / 2 : buckets * 2;
+    }
 
     static bool make_key(const Span &value, const uint8_t *end, Key *key) {
         uint64_t n = value.n_tag & SPAN_BYTES;
