@@ -79,6 +79,8 @@ class Comparing:
 
     def _compare_stretches(self, source: Input, start: int, executor: ThreadPoolExecutor, progress: Progress) -> None:
         """A plain file, as long as it is now: threads read it themselves, a stretch at a time; merged in order."""
+        from concurrent.futures import wait
+
         under_way: deque[tuple[Stretch, Future[Comparison]]] = deque()
 
         def finish(left: int) -> None:
@@ -88,13 +90,21 @@ class Comparing:
                 source.skip_to(stretch.at + stretch.size)
                 progress.show(self._read_bytes + source.read_bytes)
 
-        for stretch in cut_stretches(start, os.fstat(source.fd).st_size):
-            under_way.append((stretch, executor.submit(self._compare_stretch, source.fd, stretch)))
-            finish(2 * self._threads)
-        finish(0)
+        try:
+            for stretch in cut_stretches(start, os.fstat(source.fd).st_size):
+                under_way.append((stretch, executor.submit(self._compare_stretch, source.fd, stretch)))
+                finish(2 * self._threads)
+            finish(0)
+        finally:  # nobody may read on when the file is closed
+            for _, future in under_way:
+                future.cancel()
+            wait([future for _, future in under_way])
 
     def _compare_stretch(self, fd: int, stretch: Stretch) -> Comparison:
-        room = self._rooms.pop() if self._rooms else bytearray()
+        try:
+            room = self._rooms.pop()
+        except IndexError:
+            room = bytearray()
         part = self._comparison.fork()
         with read_stretch(fd, stretch, room) as lines:
             part.add(lines)
