@@ -10,7 +10,7 @@
 //   lowest_or_64(mask)     the place of the lowest set bit, 64 where there is none
 //   put_marks(block, bytes, mask, from, chars, places)     writes the block's bytes at these places, and from + the places;
 //                      returns how many there are. It may write up to MOST_PUT of both, whatever their number
-//   Lane16(n).find(places)     which of 64 places are n behind the one before
+//   PlaceStep(n).find(places)     which of 64 places are n behind the one before
 //   ShortLine          a line of less than SHORT_LINE bytes: see short_line.hpp
 //
 // All is static: nothing of a level may leak into another.
@@ -32,12 +32,14 @@ static size_t scan_lines(const Plan &plan, const uint8_t **cursor, const uint8_t
         const bool is_json = *p == '{' && has_json;
         const bool is_text = !is_json && *p > ' ' && has_texts;
         if (is_json || (is_text && texts_fill_all)) {
-            const uint8_t *from = p;
             size_t walked = is_json ? scan_json_lines(plan, &p, end, lines + n, values, room - n)
                                     : scan_short_texts(plan, &p, end, lines + n, values, room - n);
             n += walked;
             values += walked * plan.n_fields;
-            if (p != from && walked) continue;
+            if (p == end || n == room) break;
+            // Behind them stands a line of another kind, or one of this kind that is to be looked at otherwise.
+            const bool goes_on = is_json ? *p == '{' : *p > ' ' && (*p != '{' || !has_json);
+            if (!goes_on) continue;
         }
         // One line that is neither.
         Line *line = &lines[n];
