@@ -1,9 +1,9 @@
 // Steps between places one by one, for levels without wide registers. Included by scan_<level>.cpp.
 
-struct Lane16 {
+struct PlaceStep {
     uint16_t n = 0;
-    Lane16() = default;
-    explicit Lane16(uint16_t step) : n(step) {}
+    PlaceStep() = default;
+    explicit PlaceStep(uint16_t step) : n(step) {}
     inline uint64_t find(const uint16_t *places) const {
         uint64_t found = 0;
         for (unsigned i = 0; i < 64; i++) {

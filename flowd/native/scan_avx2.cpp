@@ -107,10 +107,10 @@ struct Short {
     }
 };
 
-struct Lane16 {
+struct PlaceStep {
     __m256i lanes;
-    Lane16() = default;
-    explicit Lane16(uint16_t n) : lanes(_mm256_set1_epi16(static_cast<short>(n))) {}
+    PlaceStep() = default;
+    explicit PlaceStep(uint16_t n) : lanes(_mm256_set1_epi16(static_cast<short>(n))) {}
     inline __m256i find_sixteen(const uint16_t *places) const {
         __m256i step = _mm256_sub_epi16(_mm256_loadu_si256(reinterpret_cast<const __m256i *>(places)),
                                         _mm256_loadu_si256(reinterpret_cast<const __m256i *>(places - 1)));

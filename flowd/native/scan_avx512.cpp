@@ -140,10 +140,10 @@ static inline unsigned put_marks(const Block &block, const uint8_t *, uint64_t b
     return n;
 }
 
-struct Lane16 {
+struct PlaceStep {
     __m512i lanes;
-    Lane16() = default;
-    explicit Lane16(uint16_t n) : lanes(_mm512_set1_epi16(static_cast<short>(n))) {}
+    PlaceStep() = default;
+    explicit PlaceStep(uint16_t n) : lanes(_mm512_set1_epi16(static_cast<short>(n))) {}
     static inline __m512i steps(const uint16_t *places) {
         return _mm512_sub_epi16(_mm512_loadu_si512(places), _mm512_loadu_si512(places - 1));
     }

@@ -36,7 +36,7 @@ static inline int find_key(const Plan &plan, const uint8_t *p, uint32_t n) {
 // The lengths of the wanted keys, each with its closing quote and what stands before it: from a comma to its colon.
 struct KeySteps {
     static constexpr unsigned MOST = 4;
-    Lane16 steps[MOST];
+    PlaceStep steps[MOST];
     unsigned n = 0;
     uint64_t bits = 0;  // the same as a set, where there are more than MOST; longer ones share the last bit
 
@@ -47,7 +47,7 @@ struct KeySteps {
             bool is_known = (bits & bit) != 0 && step < 63;
             bits |= bit;
             if (is_known || n > MOST) continue;
-            if (n < MOST) steps[n] = Lane16(static_cast<uint16_t>(step));
+            if (n < MOST) steps[n] = PlaceStep(static_cast<uint16_t>(step));
             n++;
         }
     }
@@ -159,7 +159,7 @@ static inline bool read_structure(const Needles &needles, const KeySteps &steps,
                                   Span *values) {
     const unsigned n = structure.n;
     const uint16_t *const places = structure.places();
-    const Lane16 neighbours{1};
+    const PlaceStep neighbours{1};
     uint64_t wanted[MOST_STRUCTURE / 64 + 1], ends[MOST_STRUCTURE / 64 + 1];  // colons behind wanted keys; values' ends
     uint64_t first = 1;         // the object's own `{`, in the first block
     uint64_t nested = 0;        // 1 below the top level

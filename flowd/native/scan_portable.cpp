@@ -78,7 +78,7 @@ static inline uint64_t prefix_xor(uint64_t mask) {
 
 #include "short_words.hpp"
 #include "put_marks.hpp"
-#include "lane16.hpp"
+#include "place_step.hpp"
 #include "short_line.hpp"
 #include "scan_body.hpp"
 #include "find_body.hpp"

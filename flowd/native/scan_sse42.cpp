@@ -77,10 +77,10 @@ static inline uint64_t prefix_xor(uint64_t mask) {
     return static_cast<uint64_t>(_mm_cvtsi128_si64(product));
 }
 
-struct Lane16 {
+struct PlaceStep {
     __m128i lanes;
-    Lane16() = default;
-    explicit Lane16(uint16_t n) : lanes(_mm_set1_epi16(static_cast<short>(n))) {}
+    PlaceStep() = default;
+    explicit PlaceStep(uint16_t n) : lanes(_mm_set1_epi16(static_cast<short>(n))) {}
     inline __m128i find_eight(const uint16_t *places) const {
         __m128i step = _mm_sub_epi16(_mm_loadu_si128(reinterpret_cast<const __m128i *>(places)),
                                      _mm_loadu_si128(reinterpret_cast<const __m128i *>(places - 1)));
