@@ -6,7 +6,6 @@ import logging
 import os
 import signal
 import sys
-import time
 from collections.abc import Mapping
 from itertools import filterfalse
 from pathlib import Path
@@ -43,15 +42,9 @@ from flowd.relay.lanes import Lanes
 from flowd.relay.live.lane import LiveLane
 from flowd.relay.metrics import Counters
 from flowd.relay.notify import Notifier, Watchdog
+from flowd.relay.overview import Overview
 from flowd.relay.reception import Reception
-from flowd.relay.status import (
-    add_rules,
-    describe_daemon,
-    describe_journal,
-    describe_streams,
-    describe_version,
-    describe_views,
-)
+from flowd.relay.status import describe_version
 from flowd.relay.tail.lane import TailLane
 from flowd.relay.tail.source import TailSource
 from flowd.relay.tcp.remote import Remote
@@ -79,7 +72,6 @@ class Daemon:
         self._notifier = notifier or Notifier()
         self._watchdog: Watchdog | None = None
         self._condition = Health()
-        self._began_ns = time.time_ns()
         self._counters = Counters()
         self._admin_counters = Counters()
         self._reload_counters = Counters()
@@ -121,9 +113,9 @@ class Daemon:
     def announce(self) -> None:
         """Tells the service manager, where there is one, that the daemon is ready, and from now on that it is well."""
         log.info("ready in %s", self._config.runtime.dir)
-        self._notifier.ready(self._describe())
+        self._notifier.ready(self._overview.line())
         if self._notifier.is_heard and self._watchdog is None:
-            self._watchdog = Watchdog(self._notifier, lambda: self._lanes.turned_s, self._describe)
+            self._watchdog = Watchdog(self._notifier, lambda: self._lanes.turned_s, self._overview.line)
             self._watchdog.start()
 
     def drain(self) -> None:
@@ -203,11 +195,33 @@ class Daemon:
         admin.setsockopt(zmq.ROUTER_MANDATORY, 1)
         with file_mode(ADMIN_MODE):
             self._bind(admin, config.endpoint("admin"))
+        self._overview = Overview(
+            config,
+            self._condition,
+            self._store,
+            self._streams,
+            self._reloader,
+            self._writer,
+            self._lanes,
+            self._live,
+            self._ingest,
+            self._consume,
+            self._tail,
+            self._remote,
+            (
+                self._counters,
+                self._admin_counters,
+                self._reload_counters,
+                self._journal_counters,
+                self._consume_counters,
+                self._tail_counters,
+            ),
+        )
         administration = Administration(self._store, self._writer, self._consume)
         inquiry = Inquiry(self._streams)
         operations: dict[str, Operation] = {
-            "health": self._health,
-            "status": self._status,
+            "health": lambda _: self._overview.health(),
+            "status": lambda _: self._overview.status(),
             "version": lambda _: describe_version(),
             "drain": self._drain,
             "reload": self._reload,
@@ -321,22 +335,6 @@ class Daemon:
                 raise FlowdError(f"{endpoint} cannot be bound: {error}", hint=hint) from error
             self._bound.append(Path(endpoint.removeprefix("ipc://")))
 
-    def _health(self, _: Mapping[str, Any]) -> dict[str, Any]:
-        if self._remote is not None and not self._remote.is_guarded:
-            self._condition.degrade("tcp", "the gate is dead: nothing goes in or out over TCP; restart the daemon")
-        if self._consume.is_failed:
-            self._condition.degrade("consumers", "nobody is served any more, see the log; restart the daemon")
-        if self._tail is not None and self._tail.failure is not None:
-            self._condition.degrade("tail", "no file is followed any more, see the log; restart the daemon")
-        return self._condition.describe(is_alive=self._lanes.is_alive(), is_draining=self._lanes.is_draining)
-
-    def _describe(self) -> str:
-        """One line for the service manager."""
-        health = self._health({})
-        state = ": ".join([health["state"], *health.get("reasons", [])])
-        lines = sum(stream.totals().lines for stream in self._streams.all())
-        return f"{state}; {self._ingest.conversations} producers, {lines} lines so far".replace("\n", " ")
-
     def _drain(self, _: Mapping[str, Any]) -> None:
         log.info("drain: asked for on the admin socket")
         self.drain()
@@ -346,35 +344,6 @@ class Daemon:
 
     def _bypass(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
         return self._reloader.bypass(read_switch(arguments, "on", is_required=True))
-
-    def _status(self, _: Mapping[str, Any]) -> dict[str, Any]:
-        subscribers = self._live.subscribers()
-        remote = self._remote
-        streams = self._streams.all()
-        status = {
-            **self._health({}),
-            **describe_daemon(self._config, self._store.epoch, self._began_ns),
-            "producers": self._ingest.conversations + (remote.ingest.conversations if remote is not None else 0),
-            "subscribers": subscribers,
-            **self._reloader.describe(),
-            "streams": describe_streams(streams, self._store.streams(), subscribers),
-            "views": describe_views(self._streams.views, subscribers),
-            "journal": describe_journal(
-                self._store, self._config.journal, commits=self._writer.commits, is_full=self._writer.is_full
-            ),
-            "consumers": self._consume.consumers.describe(),
-            **({"tail": self._tail.describe()} if self._tail is not None else {}),
-            "counters": self._counters.snapshot()
-            | self._admin_counters.snapshot()
-            | self._reload_counters.snapshot()
-            | self._journal_counters.snapshot()
-            | self._consume_counters.snapshot()
-            | self._tail_counters.snapshot()
-            | (remote.counters() if remote is not None else {}),
-            "endpoints": remote.endpoints if remote is not None else {},
-        }
-        add_rules(status, {stream.name: stream.tally() for stream in streams})
-        return status
 
 
 def run(config: Config) -> int:
