@@ -129,6 +129,30 @@ def test_wrong_arguments_raise_at_once(options: dict[str, object]) -> None:
         Consumer("ipc:///x", **options)  # type: ignore[arg-type]
 
 
+def test_commit_of_a_batch_yielded_before_leaves_the_later_ones(config: Config) -> None:
+    endpoint = config.endpoint("consume")
+    feed(config.endpoint("ingest"), numbered(0, 10), numbered(10, 20), numbered(20, 30))
+    with Consumer(endpoint, "siem", timeout_s=DEADLINE_S) as consumer:
+        first, _, third = next(consumer), next(consumer), next(consumer)
+        assert third.seq == 3
+        consumer.commit(batch=first)
+    with Consumer(endpoint, "siem", timeout_s=DEADLINE_S) as consumer:
+        assert next(consumer).seq == 2
+
+
+def test_commit_soon_does_not_wait_and_says_when_it_is_stored(config: Config) -> None:
+    endpoint = config.endpoint("consume")
+    feed(config.endpoint("ingest"), numbered(0, 10), numbered(10, 20))
+    with Consumer(endpoint, "siem", timeout_s=DEADLINE_S) as consumer:
+        first = next(consumer)
+        assert not consumer.commit_soon(first)
+        assert next(consumer).seq == 2
+        wait_until(lambda: consumer.commit_soon(first) or consumer.poll(0.05), "the commit")
+        assert consumer.commit_soon(first)
+    with Consumer(endpoint, "siem", timeout_s=DEADLINE_S) as consumer:
+        assert next(consumer).seq == 2
+
+
 def test_nameless_consumer_cannot_commit(config: Config) -> None:
     feed(config.endpoint("ingest"), KEPT)
     with Consumer(config.endpoint("consume"), timeout_s=DEADLINE_S) as consumer:

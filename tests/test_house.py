@@ -19,6 +19,7 @@ FLOORS = (
     ("flowd.program", "flowd.gentle", "flowd.explanation", "flowd.filterset"),
     ("flowd.joint", "flowd.fanout", "flowd.comparison", "flowd.filter_tests", "flowd.conversion"),
     ("flowd.wire", "flowd.records"),
+    ("flowd.sinks",),
     ("flowd.client", "flowd.aio"),
     ("flowd.relay",),
     ("flowd.cli",),

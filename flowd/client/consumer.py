@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Iterator
 from types import TracebackType
+from typing import Protocol
 
 from flowd.client.batch import Batch
 from flowd.client.pull import Pull, Wanted
@@ -23,6 +24,15 @@ PASSED_S = 10.0
 NAME_HINT = "use 1 to 128 of the characters A-Z a-z 0-9 . _ -"
 
 Start = str | tuple[bytes, int]
+
+
+class Place(Protocol):
+    """Whatever names a batch, as a Batch does."""
+
+    @property
+    def epoch(self) -> bytes: ...
+    @property
+    def seq(self) -> int: ...
 
 
 class Consumer:
@@ -159,16 +169,15 @@ class Consumer:
             if self._pull.is_done or not self._pull.step(deadline_s):
                 return None
 
-    def commit(self, timeout_s: float | None = None) -> None:
-        """Moves the cursor behind the batch yielded last, and returns when that is stored.
+    def commit(self, timeout_s: float | None = None, *, batch: Place | None = None) -> None:
+        """Moves the cursor behind the batch yielded last, or behind `batch`, one that was yielded before; returns when
+        that is stored.
 
         Blocks across restarts of the daemon. Raises NotAcknowledged if it takes longer than `timeout_s` (by default the
         consumer's own), and Fenced where another consumer has the name now.
         """
-        if not self.name:
-            raise FlowdError("a consumer without a name has no cursor", hint="give it a name")
-        wanted = self._pull.position
-        if self._yielded is None or wanted is None or self._committed == wanted:
+        wanted = self._place_of(batch)
+        if wanted is None or self._committed == wanted:
             return
         timeout_s = self.timeout_s if timeout_s is None else timeout_s
         deadline_s = None if timeout_s is None else time.monotonic() + timeout_s
@@ -182,6 +191,21 @@ class Consumer:
                 )
         self._committed = wanted
         self._passed = 0
+
+    def commit_soon(self, batch: Place) -> bool:
+        """Has the cursor moved behind a batch that was yielded, without waiting; whether it stands there now.
+
+        To be called again until it does, with the latest batch: what was asked of a daemon that ended is forgotten.
+        """
+        wanted = self._place_of(batch)
+        if wanted is None:
+            return True
+        if not self._pull.is_committed(wanted):
+            self._pull.ask_commit(wanted)
+            return False
+        self._committed = wanted
+        self._passed = 0
+        return True
 
     def close(self) -> None:
         """Ends the conversation; what was not committed comes again. May be called twice."""
@@ -213,11 +237,28 @@ class Consumer:
             hint="is the daemon running? `flowd status` asks it",
         )
 
+    def _place_of(self, batch: Place | None) -> tuple[bytes, int] | None:
+        """Where the cursor is to stand for a batch, None being the one yielded last; None where there was none."""
+        if not self.name:
+            raise FlowdError("a consumer without a name has no cursor", hint="give it a name")
+        if self._yielded is None:
+            return None
+        if batch is None or (batch.epoch, batch.seq) == self._yielded:
+            return self._pull.position  # behind those without lines that came after it
+        return batch.epoch, batch.seq
+
+    def _owes_commit(self) -> bool:
+        """Whether something yielded is not committed yet."""
+        yielded, committed = self._yielded, self._committed
+        if yielded is None or committed is None:
+            return yielded is not None
+        return committed[0] != yielded[0] or committed[1] < yielded[1]
+
     def _pass_over(self, batch: Batch) -> None:
         """A batch without lines for this consumer: its cursor follows now and then, so that it does not fall behind
         what is kept. Not where something yielded is not committed yet: that is for `commit`."""
         self._passed += 1
-        if not self.name or (self._yielded is not None and self._yielded != self._committed):
+        if not self.name or self._owes_commit():
             return
         now_s = time.monotonic()
         if self._passed >= PASSED_BATCHES or now_s - self._passed_s >= PASSED_S:

@@ -44,6 +44,7 @@ from flowd.relay.metrics import Counters
 from flowd.relay.notify import Notifier, Watchdog
 from flowd.relay.overview import Overview
 from flowd.relay.reception import Reception
+from flowd.relay.sinks.making import make_runners
 from flowd.relay.status import describe_version
 from flowd.relay.tail.lane import TailLane
 from flowd.relay.tail.source import TailSource
@@ -106,6 +107,8 @@ class Daemon:
         self._writer.start()
         self._lanes.start()
         self._consume.start()
+        for sink in self._sinks.values():
+            sink.start()
         if self._tail is not None:
             self._tail.start()
         self._reloader.begin(self._lanes.tasks.run, self._notifier)
@@ -135,6 +138,10 @@ class Daemon:
         if self._tail is not None:
             self._tail.end()
         self._reloader.end()
+        for sink in self._sinks.values():
+            sink.end()
+        for sink in self._sinks.values():
+            sink.join()
         self._consume.end()
         self._writer.end()
         self._consume.close(CONSUMERS_LINGER_S)
@@ -195,6 +202,7 @@ class Daemon:
         admin.setsockopt(zmq.ROUTER_MANDATORY, 1)
         with file_mode(ADMIN_MODE):
             self._bind(admin, config.endpoint("admin"))
+        self._sinks = make_runners(config, self._condition)
         self._overview = Overview(
             config,
             self._condition,
@@ -208,6 +216,7 @@ class Daemon:
             self._consume,
             self._tail,
             self._remote,
+            self._sinks,
             (
                 self._counters,
                 self._admin_counters,
@@ -215,6 +224,7 @@ class Daemon:
                 self._journal_counters,
                 self._consume_counters,
                 self._tail_counters,
+                *(sink.counters for sink in self._sinks.values()),
             ),
         )
         administration = Administration(self._store, self._writer, self._consume)

@@ -4,7 +4,7 @@ watchdog, and whoever else tells people; it changes nothing."""
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from flowd.relay.status import add_rules, describe_daemon, describe_journal, describe_streams, describe_views
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from flowd.relay.lanes import Lanes
     from flowd.relay.live.lane import LiveLane
     from flowd.relay.metrics import Counters
+    from flowd.relay.sinks.runner import SinkRunner
     from flowd.relay.tail.source import TailSource
     from flowd.relay.tcp.remote import Remote
 
@@ -42,6 +43,7 @@ class Overview:
         consume: ConsumeLane,
         tail: TailSource | None,
         remote: Remote | None,
+        sinks: Mapping[str, SinkRunner],
         counters: Sequence[Counters],
     ) -> None:
         self._config = config
@@ -56,6 +58,7 @@ class Overview:
         self._consume = consume
         self._tail = tail
         self._remote = remote
+        self._sinks = sinks
         self._counters = counters
         self._began_ns = time.time_ns()
 
@@ -101,6 +104,7 @@ class Overview:
             ),
             "consumers": self._consume.consumers.describe(),
             **({"tail": self._tail.describe()} if self._tail is not None else {}),
+            "sinks": {name: sink.describe() for name, sink in self._sinks.items()},
             "counters": self.counters(),
             "endpoints": remote.endpoints if remote is not None else {},
         }

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable
 
 from flowd.errors import FlowdError
-from flowd.relay.config.model import Config, Curve
+from flowd.relay.config.model import Config, Curve, sink_consumer
 from flowd.relay.tcp.allowed import check_folder
 from flowd.wire.keys import read_secret, require_curve
 from flowd.wire.limits import is_stream_name
@@ -15,6 +15,7 @@ from flowd.wire.sockets import check_endpoint, is_tcp
 SOCKETS = ("ingest", "live", "consume", "admin")
 """The lanes that have a socket in the runtime directory."""
 CURVE_HINT = "give server_secret_file and allowed_keys_dir under [curve]; `flowd keys new` makes keys"
+SINK_NAME_HINT = "1 to 123 of the characters A-Z a-z 0-9 . _ -"
 NAME_HINT = "1 to 128 of the characters A-Z a-z 0-9 . _ -"
 WORKERS_MAX = 16
 """What one thread can receive and hand over keeps a few busy; each may hold tables of some MiB for each stream."""
@@ -36,6 +37,7 @@ def check_config(config: Config, add: Add) -> None:
     _check_tail(config, add)
     _check_views(config, add)
     _check_journal(config, add)
+    _check_sinks(config, add)
     if config.runtime.drain_s < 0:
         add("runtime.drain_s", f"drain_s = {config.runtime.drain_s:g} is negative", "write 30 or 5m")
     if not 0 <= config.runtime.workers <= WORKERS_MAX:
@@ -125,6 +127,22 @@ def _check_views(config: Config, add: Add) -> None:
             add(key, f"{key}.path is missing", "name the view's filters: a file or a folder")
         elif not os.path.exists(view.path):
             add(f"{key}.path", f"view path {view.path!r} does not exist", "give a file or a folder")
+
+
+def _check_sinks(config: Config, add: Add) -> None:
+    for name, sink in config.sinks.items():
+        key = f"sinks.{name}"
+        if not is_stream_name(sink_consumer(name)):
+            add(key, f"sink {name!r} is no legal name", SINK_NAME_HINT)
+        if not sink.streams:
+            add(f"{key}.stream", f"{key} carries no stream", 'write "flows", or ["flows", "dns"]')
+        for stream in sink.streams:
+            if not is_stream_name(stream):
+                add(f"{key}.stream", f"stream {stream!r} is no legal name", NAME_HINT)
+        if sink.view is not None and len(sink.streams) > 1:
+            add(f"{key}.view", f"{key} has a view, and several streams", "a view belongs to one stream")
+        if sink.view is not None and not is_stream_name(sink.view):
+            add(f"{key}.view", f"view {sink.view!r} is no legal name", NAME_HINT)
 
 
 def _check_journal(config: Config, add: Add) -> None:

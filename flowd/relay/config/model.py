@@ -93,6 +93,30 @@ class Sources(msgspec.Struct, frozen=True):
         return (*((self.raw.stream,) if self.raw.bind else ()), *self.tail)
 
 
+class Sink(msgspec.Struct, frozen=True, kw_only=True):
+    """What all sinks have in common: the streams that they carry, or a view of one. The kinds stand in SINK_KINDS."""
+
+    type: str
+    stream: str | tuple[str, ...] = "flows"
+    view: str | None = None
+
+    @property
+    def streams(self) -> tuple[str, ...]:
+        """The streams, one or many."""
+        return (self.stream,) if isinstance(self.stream, str) else self.stream
+
+
+def sink_consumer(name: str) -> str:
+    """The name under which a sink consumes: its cursor's, and that of its lag among the consumers."""
+    return f"sink.{name}"
+
+
+SINK_KINDS: dict[str, type[Sink]] = {}
+"""A section's keys by its `type`."""
+SINK_KINDS_RESERVED = ("kafka",)
+"""Types that are spoken for, and that no version has served yet."""
+
+
 class Config(msgspec.Struct, frozen=True):
     """A checked configuration. `endpoint` gives the address of a lane's socket."""
 
@@ -104,6 +128,7 @@ class Config(msgspec.Struct, frozen=True):
     live: Lane = Lane()
     consume: Lane = Lane()
     curve: Curve = Curve()
+    sinks: dict[str, Sink] = {}
 
     @property
     def has_tcp(self) -> bool:

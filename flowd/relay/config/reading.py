@@ -18,7 +18,7 @@ import msgspec
 from flowd.errors import ConfigError, Problem
 from flowd.relay.config.checks import check_config
 from flowd.relay.config.defaults import default_runtime_dir, default_state_dir
-from flowd.relay.config.model import Config, Runtime
+from flowd.relay.config.model import SINK_KINDS, SINK_KINDS_RESERVED, Config, Runtime, Sink
 from flowd.relay.config.places import find_key
 from flowd.relay.config.units import parse_size, parse_time
 
@@ -32,7 +32,7 @@ ENVIRONMENT = {
 """Which variable sets which key."""
 
 UNAVAILABLE = (
-    "sources.forward", "sinks", "http",
+    "sources.forward", "http",
 )  # fmt: skip
 """Sections of flowd's configuration that this version does not serve: refused, never ignored."""
 
@@ -167,13 +167,34 @@ class _Reading:
         for name, value in self._table(table, path).items():
             key = f"{path}.{name}"
             if isinstance(inner, type) and issubclass(inner, msgspec.Struct):
-                values[name] = self._section(inner, self._table(value, key), f"{key}.", {})
+                section = self._table(value, key)
+                kind = self._kind_of_sink(section, key) if inner is Sink else inner
+                if kind is not None:
+                    values[name] = self._section(kind, section, f"{key}.", {})
                 continue
             try:
                 values[name] = _convert_value(name, value, inner)
             except ValueError as error:
                 self.add(key, f"{key}: {error}")
         return values
+
+    def _kind_of_sink(self, table: dict[str, Any], path: str) -> type[Sink] | None:
+        """The keys that a sink's section may have, by its `type`; None where that is no type of a sink."""
+        name = table.get("type")
+        if isinstance(name, str) and name in SINK_KINDS:
+            return SINK_KINDS[name]
+        known = ", ".join(sorted(SINK_KINDS)) or "none"
+        if name is None:
+            self.add(path, f"{path}.type is missing", f"known types: {known}")
+        elif name in SINK_KINDS_RESERVED:
+            self.add(
+                f"{path}.type", f"sinks of type {name!r} are not available in this version", f"known types: {known}"
+            )
+        else:
+            near = get_close_matches(str(name), SINK_KINDS, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else f"known types: {known}"
+            self.add(f"{path}.type", f"unknown type of sink {name!r}", hint)
+        return None
 
     def _table(self, value: Any, path: str) -> dict[str, Any]:
         if isinstance(value, dict):

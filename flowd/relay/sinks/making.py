@@ -1,0 +1,36 @@
+"""From a sink's section to its runner. A kind's own module is loaded only where it is configured."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+
+from flowd.client import Consumer
+from flowd.errors import FlowdError
+from flowd.relay.config.model import Config, Sink, sink_consumer
+from flowd.relay.health import Health
+from flowd.relay.sinks.runner import SinkRunner
+from flowd.sinks.sink import Sink as WorkingSink
+
+
+def make_runners(config: Config, condition: Health) -> dict[str, SinkRunner]:
+    """A runner for each sink, by its name, none started. Raises FlowdError where a kind's library is missing."""
+    return {
+        name: SinkRunner(
+            name,
+            section.type,
+            make_sink(name, section),
+            partial(_open_consumers, config.endpoint("consume"), name, section),
+            condition,
+        )
+        for name, section in config.sinks.items()
+    }
+
+
+def make_sink(name: str, section: Sink) -> WorkingSink:
+    """The sink that a section describes; it may be run many times."""
+    raise FlowdError(f"sink {name}: no sinks of type {section.type!r}")
+
+
+def _open_consumers(endpoint: str, name: str, section: Sink) -> Sequence[Consumer]:
+    return [Consumer(endpoint, sink_consumer(name), stream, view=section.view) for stream in section.streams]
