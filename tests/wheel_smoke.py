@@ -1,8 +1,8 @@
-"""Whether an installed flowd lives on its own: its place, its libraries, the command, a daemon. A script, no test of pytest's.
+"""Whether an installed flowd lives on its own: its place, its libraries, the command, a daemon. A script, no test file.
 
 Run with the Python of the environment that flowd was installed in, from any folder but the checkout: what tries a wheel
-(tools/wheel-check, cibuildwheel) calls it. Needs nothing but flowd. Usage: python wheel_smoke.py [FOLDER]; FOLDER is where
-flowd must be imported from, this environment's packages unless it is given. Ends with 0, or with what is wrong.
+(tools/wheel-check, cibuildwheel) calls it. Needs nothing but flowd. Usage: python wheel_smoke.py [FOLDER]; FOLDER is
+where flowd must be imported from, this environment's packages unless it is given. Ends with 0, or with what is wrong.
 """
 
 from __future__ import annotations
@@ -17,9 +17,19 @@ import tempfile
 from pathlib import Path
 
 DEADLINE_S = 60.0
+LIMIT_S = 300
+"""After which a signal ends it all, in seconds."""
 HIDDEN = "FLOWD_HIDDEN_LIBRARIES"
 """The system's libraries that tools/without-libraries has hidden from this process, by ':'."""
-FILTERS = "<filter flows>\n  @type grep\n  <exclude>\n    key source_namespace\n    pattern /^(dev|qa[0-9]+)$/\n  </exclude>\n</filter>\n"
+FILTERS = """\
+<filter flows>
+  @type grep
+  <exclude>
+    key source_namespace
+    pattern /^(dev|qa[0-9]+)$/
+  </exclude>
+</filter>
+"""
 KEPT = b'{"source_namespace":"prod"}\n{"source_namespace":"devops"}\n'
 LINES = b'{"source_namespace":"dev"}\n' + KEPT + b'{"source_namespace":"qa12"}\n'
 
@@ -59,12 +69,15 @@ def check_libraries(folder: Path) -> None:
     from flowd import _core
 
     assert set(_core.engine_versions()) == {"oniguruma", "vectorscan"}, _core.engine_versions()
-    mapped = {line.split(maxsplit=5)[5].strip() for line in Path("/proc/self/maps").read_text().splitlines() if "/" in line}
+    mapped = {
+        line.split(maxsplit=5)[5].strip() for line in Path("/proc/self/maps").read_text().splitlines() if "/" in line
+    }
     libraries = {path for path in mapped if Path(path).name.startswith(("libonig", "libhs"))}
     assert len(libraries) == 2, libraries
     foreign = {path for path in libraries if Path(path).parent != folder / "flowd.libs"}
     assert not foreign, f"mapped from outside the wheel: {foreign}"
-    say(f"mapped {', '.join(sorted(Path(path).name for path in libraries))}; of the system's own, {len(hidden)} are hidden")
+    names = ", ".join(sorted(Path(path).name for path in libraries))
+    say(f"mapped {names}; of the system's own, {len(hidden)} are hidden")
 
 
 def check_command(folder: Path) -> None:
@@ -100,6 +113,7 @@ def check_daemon(folder: Path) -> None:
 
 
 def main() -> None:
+    signal.alarm(LIMIT_S)
     installed = Path(sys.argv[1] if len(sys.argv) > 1 else sysconfig.get_paths()["platlib"]).resolve()
     check_place(installed)
     check_libraries(installed)

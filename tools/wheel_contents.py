@@ -1,8 +1,8 @@
 """Says what is in a repaired wheel and in a source archive, and refuses those that must not be given away.
 
-A wheel must hold the core, both engines' libraries with their licences, the types, and no sources of the core; its tag must
-be a manylinux one. A source archive must hold everything that the core is compiled from. Usage: wheel_contents.py FILE...
-Ends with 1 where something is missing or too much, after all of that was told.
+A wheel must hold the core, both engines' libraries with their licences, the types, and no sources of the core; its tag
+must be a manylinux one. A source archive must hold everything that the core is compiled from. Usage: wheel_contents.py
+FILE... Ends with 1 where something is missing or too much, after all of that was told.
 """
 
 from __future__ import annotations
