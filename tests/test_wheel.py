@@ -1,8 +1,8 @@
-"""A wheel lives by the libraries in it; the source archive holds all sources; a release is made of the wheels that are named.
+"""A wheel lives by the libraries in it; the source archive holds all sources; a release is made of the named wheels.
 
-The wheel of these tests is made as tools/wheel makes one, from the source archive, but around the core that the checkout
-has already compiled. `make wheel` is the one that compiles, installs the dependencies, and runs the tests on what it
-installed.
+The wheel of these tests is made as tools/wheel makes one, from the source archive, but around the core that the
+checkout has already compiled. `make wheel` is the one that compiles, installs the dependencies, and runs the tests on
+what it installed.
 """
 
 from __future__ import annotations
