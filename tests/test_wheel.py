@@ -29,9 +29,8 @@ TOOLS = ROOT / "tools"
 FAR_AWAY_S = 4_000_000_000
 """A time of change behind that of everything else, in seconds."""
 PYTHONS = ("3.11", "3.12", "3.13", "3.14")
-BUILT = shutil.ignore_patterns(
-    "__pycache__", "*.so", "_core.cpp", "*.egg-info", "results", "data", "peers", ".hypothesis"
-)
+BUILT = ("__pycache__", "*.so", "_core.cpp", "*.egg-info", ".hypothesis")
+MEASURED = ("data", "peers", "results")
 
 
 class Archives(NamedTuple):
@@ -68,9 +67,9 @@ def configuration() -> dict[str, object]:
 def archives(tmp_path_factory: pytest.TempPathFactory) -> Archives:
     folder = tmp_path_factory.mktemp("archives")
     tree = folder / "tree"
-    shutil.copytree(ROOT / "flowd", tree / "flowd", ignore=BUILT)
-    for name in ("bench", "deploy", "docs", "examples", "licenses", "tests", "tools"):
-        shutil.copytree(ROOT / name, tree / name, ignore=BUILT)
+    for name in ("flowd", "deploy", "docs", "examples", "licenses", "tests", "tools"):
+        shutil.copytree(ROOT / name, tree / name, ignore=shutil.ignore_patterns(*BUILT))
+    shutil.copytree(ROOT / "bench", tree / "bench", ignore=shutil.ignore_patterns(*BUILT, *MEASURED))
     for path in ROOT.iterdir():
         if path.is_file():
             shutil.copy2(path, tree)
@@ -160,7 +159,8 @@ def test_the_source_archive_holds_every_source(archives: Archives) -> None:
     with tarfile.open(archives.source) as archive:
         held = {member.name.split("/", 1)[1] for member in archive if member.isfile()}
     assert {name for name in held if name.startswith("flowd/")} == written
-    assert {"setup.py", "pyproject.toml", "LICENSE", "Makefile", "tests/relay_bed.py", "tools/lint"} <= held
+    others = {"setup.py", "pyproject.toml", "LICENSE", "Makefile", "tools/lint", "tests/relay_bed.py"}
+    assert others | {"tests/data/wire-vectors.json", "bench/run.py", "docs/installing.md"} <= held
 
 
 def test_a_wheel_says_what_it_needs_and_how_it_is_licensed(archives: Archives) -> None:
