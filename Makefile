@@ -11,7 +11,7 @@ BENCH_SYSTEM := ripgrep mawk jq grep rsyslog libsimdjson-dev
 # Debian lets only one of rsyslog and syslog-ng be installed.
 BENCH_UNPACKED := syslog-ng-core libivykis0 libnet1 libpcre3 libwrap0
 
-.PHONY: help build demo test bench instructions soak lint sanitize fuzz clean
+.PHONY: help build demo test bench instructions soak lint sanitize fuzz wheel clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -56,6 +56,9 @@ sanitize: build ## the native core's tests under AddressSanitizer and UBSan
 
 fuzz: build ## the fuzz targets of the native parsers under the sanitizers, for a minute each (SECONDS=60)
 	@tools/fuzz $(SECONDS)
+
+wheel: build ## dist/: a manylinux wheel with its libraries inside, tried in a fresh environment without the system's; and the sources
+	@tools/wheel $(RUN)
 
 clean: ## removes everything that was built
 	rm -rf $(VENV) build dist *.egg-info flowd/_core.cpp flowd/*.so bench/results bench/peers .pytest_cache .mypy_cache .ruff_cache .hypothesis

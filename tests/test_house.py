@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -34,6 +35,14 @@ CLIENT_MAY_IMPORT = (
     "flowd.memory",
     "flowd._version",
 )
+
+# What threading.Thread keeps for itself in CPython 3.11 to 3.14. A subclass that writes one breaks its own thread.
+THREADS_OWN = """
+_after_fork _args _bootstrap _bootstrap_inner _context _daemonic _delete _handle _ident _initialized
+_invoke_excepthook _is_stopped _kwargs _name _native_id _os_thread_handle _reset_internal_locks _set_ident
+_set_native_id _set_os_name _set_tstate_lock _started _stderr _stop _target _tstate_lock _wait_for_tstate_lock
+ident is_alive native_id start
+"""
 
 
 def module_name(path: Path) -> str:
@@ -101,6 +110,33 @@ def test_importing_flowd_loads_nothing_heavy() -> None:
     code = "import sys, flowd; print(sorted({'zmq', 'click', 'msgspec', 'flowd._core', 'yaml'} & set(sys.modules)))"
     answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
     assert answer.stdout.strip() == "[]"
+
+
+def names_of_threads(path: Path) -> list[tuple[str, int]]:
+    """What the subclasses of Thread in a file define or assign on themselves, each with its line."""
+    found = []
+    for thread in ast.walk(ast.parse(path.read_text())):
+        if isinstance(thread, ast.ClassDef) and any("Thread" in ast.unparse(base) for base in thread.bases):
+            for node in ast.walk(thread):
+                if isinstance(node, ast.FunctionDef):
+                    found.append((node.name, node.lineno))
+                elif isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store):
+                    found.append((node.attr, node.lineno))
+    return found
+
+
+def test_threads_leave_their_base_its_own_names() -> None:
+    places = [*SOURCES, *(ROOT / "bench").glob("*.py"), *(ROOT / "tests").rglob("*.py")]
+    own = set(THREADS_OWN.split())
+    taken = {
+        f"{path.relative_to(ROOT)}:{line} takes {name}"
+        for path in places
+        for name, line in names_of_threads(path)
+        if name in own
+    }
+    assert taken == set()
+    here = {name for name in dir(threading.Thread()) if name.startswith("_") and not name.startswith("__")}
+    assert here <= own, "a newer Python's Thread has more names of its own"
 
 
 @pytest.mark.parametrize("words", ["core", "native"])

@@ -76,7 +76,7 @@ class Conversation(threading.Thread):
         self._window = window
         self._lock = lock
         self._seal_due = seal_due
-        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context.instance()
+        self._zmq_context: zmq.Context[zmq.Socket[bytes]] = zmq.Context.instance()
         self._is_ending = False
         self._is_spool_full = False
         self._welcome_wait_s = WELCOME_WAIT_S
@@ -116,7 +116,7 @@ class Conversation(threading.Thread):
     def _talk(self) -> bool:
         """One conversation with a socket of its own; says whether the daemon welcomed us."""
         keep_freed_memory()
-        socket = open_socket(self._context, zmq.DEALER)
+        socket = open_socket(self._zmq_context, zmq.DEALER)
         secure_client(socket, self._keys, self._endpoint)
         monitor = socket.get_monitor_socket(zmq.EVENT_DISCONNECTED | zmq.EVENT_HANDSHAKE_FAILED_AUTH)
         try:

@@ -34,7 +34,7 @@ class Watch(threading.Thread):
 
     def __init__(self, context: zmq.Context[zmq.Socket[bytes]], counters: Counters) -> None:
         super().__init__(name="flowd-watch", daemon=True)
-        self._context = context
+        self._zmq_context = context
         self._counters = counters
         self._wake = Wake()
         self._numbers = itertools.count()
@@ -46,7 +46,7 @@ class Watch(threading.Thread):
         """Watches a socket, which must not be bound yet. To be called by the thread that has the socket."""
         address = f"inproc://flowd.watch.{next(self._numbers)}"
         socket.monitor(address, _EVENTS)
-        monitor = self._context.socket(zmq.PAIR)
+        monitor = self._zmq_context.socket(zmq.PAIR)
         monitor.setsockopt(zmq.RCVHWM, 0)
         monitor.setsockopt(zmq.LINGER, 0)
         monitor.connect(address)
