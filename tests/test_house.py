@@ -20,7 +20,7 @@ FLOORS = (
     ("flowd.joint", "flowd.fanout", "flowd.comparison", "flowd.filter_tests", "flowd.conversion"),
     ("flowd.wire", "flowd.records"),
     ("flowd.sinks",),
-    ("flowd.client", "flowd.aio"),
+    ("flowd.client", "flowd.aio", "flowd.jetstream"),
     ("flowd.relay",),
     ("flowd.cli",),
 )
@@ -28,6 +28,7 @@ FLOORS = (
 CLIENT_MAY_IMPORT = (
     "flowd.client",
     "flowd.aio",
+    "flowd.jetstream",  # for nats:// only
     "flowd.wire",
     "flowd.records",
     "flowd.errors",
