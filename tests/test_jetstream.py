@@ -17,6 +17,7 @@ import flowd
 import flowd.aio
 from flowd.client import Consumer
 from flowd.errors import Fenced, FlowdError, NotAcknowledged
+from flowd.jetstream.order import HELD_S, Mark, Order
 from flowd.wire.jetstream import Acknowledged, Head, SubjectTemplate
 
 ONE, TWO = b"1" * 16, b"2" * 16
