@@ -1,8 +1,8 @@
 """The JetStream sink beside a bare nats-py publisher: messages of 256 KiB into a nats-server, by turns, one window.
 
 Both are timed by the server's own clock: from the first message of a run to the last, as its stream has them. The
-sink's batches lie in the journal when its daemon starts, so that it is only the way out that is measured; its consumer, its
-headers and its commits are in its figure.
+sink's batches lie in the journal when its daemon starts, so that it is only the way out that is measured; its consumer,
+its headers and its commits are in its figure.
 """
 
 from __future__ import annotations
