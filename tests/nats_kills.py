@@ -13,13 +13,14 @@ import tempfile
 import threading
 import time
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import nats
 from nats.js.api import ConsumerConfig, DeliverPolicy
 from nats_bed import cluster
-from relay_bed import DEADLINE_S, DaemonProcess, wait_until
+from relay_bed import DEADLINE_S, DaemonProcess
 
 from flowd.client import Producer, request
 from flowd.wire.jetstream import Head
@@ -27,6 +28,18 @@ from flowd.wire.jetstream import Head
 PADDING = "x" * 400
 LOAD_LINES = 500
 """Lines of one send: some 200 KiB."""
+
+
+ELECTED_S = 90.0
+"""How long two servers may take to elect a leader and go on, on a machine that is busy with other tests."""
+
+
+def wait_until(is_true: Callable[[], Any], what: str) -> None:
+    """Returns when it is true."""
+    deadline_s = time.monotonic() + ELECTED_S
+    while not is_true():
+        assert time.monotonic() < deadline_s, f"{what}: not within {ELECTED_S:g} s"
+        time.sleep(0.05)
 
 
 class Outcome(NamedTuple):

@@ -51,6 +51,8 @@ class JetStreamPull:
         self._incarnation = secrets.token_hex(8)
         self._filter = _compile(wanted)
         self._news = threading.Condition()
+        self._told = 0
+        self._heard = 0
         self._arrived: deque[tuple[Ready, Cursor]] = deque()
         self._arrived_bytes = 0
         self._failure: FlowdError | None = None
@@ -112,9 +114,10 @@ class JetStreamPull:
             self._thread = threading.Thread(target=self._run, name="flowd-jetstream", daemon=True)
             self._thread.start()
         with self._news:
-            if not self._arrived and self._failure is None:
+            if not self._arrived and self._failure is None and self._heard == self._told:
                 left_s = None if deadline_s is None else max(0.0, deadline_s - time.monotonic())
                 self._news.wait(left_s)
+            self._heard = self._told
             if self._failure is not None and not self._arrived:
                 raise self._failure
         return deadline_s is None or time.monotonic() < deadline_s
@@ -153,11 +156,13 @@ class JetStreamPull:
         with self._news:
             self._arrived.append((ready, cursor))
             self._arrived_bytes += len(ready.lines)
+            self._told += 1
             self._news.notify_all()
 
     def tell(self) -> None:
         """For the loop: something else has changed."""
         with self._news:
+            self._told += 1
             self._news.notify_all()
 
     @property

@@ -28,11 +28,16 @@ HEADERS_BYTES = 1024
 """What the headers of a message take of the server's bound, at most."""
 TICK_S = 0.25
 """How often it is looked whether something is to be sent again."""
-AGAIN_S = 0.5
-AGAIN_MAX_S = 10.0
+AGAIN_S = 0.25
+AGAIN_MAX_S = 8.0
 """The pause before a refused message is sent again, doubled up to the next one."""
+ELECTION_MAX_S = 1.0
+"""The longest pause where a cluster has no leader: it will have one in seconds."""
+PATIENCE_MAX = 3
+"""How many times as long an acknowledgement may take when a message was sent often: the server may be slow."""
+NO_LEADER = 503
 REASONS = {
-    503: "no_leader",
+    NO_LEADER: "no_leader",
     10023: "resources",
     10047: "resources",
     10077: "limit",
@@ -207,7 +212,7 @@ class Lane:
     async def _send(self, number: int, publication: Publication) -> None:
         from nats.errors import Error as NatsError
 
-        publication.due_s = time.monotonic() + self._window.acknowledge_s * (1 + publication.attempts)
+        publication.due_s = time.monotonic() + self._window.acknowledge_s * min(1 + publication.attempts, PATIENCE_MAX)
         publication.attempts += 1
         if publication.attempts > 1:
             self._report.count("flowd_sink_repeated_messages_total")
@@ -234,7 +239,8 @@ class Lane:
         reason = REASONS.get(code, "other")
         self._report.count("flowd_sink_refused_messages_total", reason=reason)
         self._report.down(f"stream {self._stream}: {words}")
-        pause_s = min(AGAIN_S * 2 ** min(publication.attempts, 8), AGAIN_MAX_S)
+        longest_s = ELECTION_MAX_S if code == NO_LEADER else AGAIN_MAX_S
+        pause_s = min(AGAIN_S * 2 ** min(publication.attempts, 8), longest_s)
         publication.due_s = time.monotonic() + pause_s
 
     def _settle(self, number: int, stored_seq: int) -> None:
