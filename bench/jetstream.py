@@ -49,7 +49,7 @@ def _measure(settings: Settings, storage: str) -> Row:
     corpus = settings.corpus_of("text24", batches * BATCH_BYTES)
     with ExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="flowd-nats-")))
-        url = stack.enter_context(_server(directory))
+        url, _ = stack.enter_context(server_process(directory))
         daemon = stack.enter_context(DaemonProcess(None, journal={"sync": "off", "max_bytes": 2 << 30}))
         with Producer(daemon.endpoint("ingest")) as producer:
             producer.send(corpus.path.read_bytes())
@@ -92,8 +92,8 @@ def _measure(settings: Settings, storage: str) -> Row:
 
 
 @contextmanager
-def _server(directory: Path) -> Iterator[str]:
-    """A nats-server with JetStream; yields its address."""
+def server_process(directory: Path) -> Iterator[tuple[str, int]]:
+    """A nats-server with JetStream; yields its address and its process."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
     config = directory / "nats.conf"
@@ -113,7 +113,7 @@ def _server(directory: Path) -> Iterator[str]:
                 if time.monotonic() > deadline_s or process.poll() is not None:
                     raise FlowdError("nats-server did not start", hint=(directory / "log").read_text()) from error
                 time.sleep(0.01)
-        yield f"nats://127.0.0.1:{port}"
+        yield f"nats://127.0.0.1:{port}", process.pid
     finally:
         process.kill()
         process.wait()

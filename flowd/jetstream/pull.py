@@ -66,7 +66,7 @@ class JetStreamPull:
     @property
     def is_attached(self) -> bool:
         """Whether the stream is being read."""
-        return self._reading.is_attached
+        return self._reading.is_attached or self._reading.has_ended
 
     @property
     def began_at_oldest(self) -> bool:
