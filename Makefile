@@ -6,12 +6,12 @@ RUN := $(VENV)/bin/python
 JOBS ?= 2
 NATIVE := flowd/_core.pyx $(wildcard flowd/core/*) $(wildcard flowd/native/*)
 SYSTEM := g++ pkg-config libonig-dev libvectorscan-dev
-TEST_SYSTEM := ruby rsyslog rsyslog-czmq libzmq3-dev libmsgpack-dev valgrind
-BENCH_SYSTEM := ripgrep mawk jq grep rsyslog libsimdjson-dev
+TEST_SYSTEM := nats-server openssl ruby rsyslog rsyslog-czmq libzmq3-dev libmsgpack-dev valgrind
+BENCH_SYSTEM := nats-server ripgrep mawk jq grep rsyslog libsimdjson-dev
 # Debian lets only one of rsyslog and syslog-ng be installed.
 BENCH_UNPACKED := syslog-ng-core libivykis0 libnet1 libpcre3 libwrap0
 
-.PHONY: help build demo test bench instructions soak lint sanitize fuzz wheel clean
+.PHONY: help build demo test bench instructions soak soak-jetstream lint sanitize fuzz wheel clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -44,6 +44,10 @@ bench: build ## the benchmarks, with their peers in the same run; the report is 
 instructions: build ## the core's instructions for a line, counted by valgrind, beside what is expected: more than 3 % more fails
 	@tools/system-packages valgrind
 	@$(RUN) bench/instructions.py
+
+soak-jetstream: build ## one of three JetStream servers killed 20 times under load: three minutes
+	@tools/system-packages nats-server
+	@cd tests && PYTHONPATH=.. ../$(RUN) nats_kills.py --kills 20
 
 soak: build ## 1,000 rounds of kill -9, and consumers that stand still: 20 minutes; the report is build/soak/soak.md
 	@$(RUN) tests/soak/run.py

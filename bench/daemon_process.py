@@ -49,12 +49,12 @@ class DaemonProcess:
     """`flowd run` with these filters, these settings of its journal and more configuration in TOML; started on
     entering, which returns when it answers.
 
-    Leaving kills it where `drain` has not ended it, and removes its directories.
+    Leaving kills it where `drain` has not ended it, and removes its directories. `config` may be set between two runs.
     """
 
     def __init__(self, filters: Path | None, journal: Mapping[str, int | str] | None = None, config: str = "") -> None:
         self._filters = filters
-        self._config = config
+        self.config = config
         self._journal = dict(journal or {})
         self._directory = tempfile.TemporaryDirectory(prefix="flowd-")
         self._process: subprocess.Popen[bytes] | None = None
@@ -114,10 +114,10 @@ class DaemonProcess:
         arguments = ["--runtime-dir", str(self.runtime_dir), "--state-dir", str(directory / "state")]
         if self._filters is not None:
             arguments += ["-f", str(self._filters)]
-        if self._journal or self._config:
+        if self._journal or self.config:
             config = directory / "flowd.toml"
             journal = "[journal]\n" + "".join(f"{key} = {value!r}\n" for key, value in self._journal.items())
-            config.write_text(journal + self._config)
+            config.write_text(journal + self.config)
             arguments += ["-c", str(config)]
         self._process = subprocess.Popen(
             [sys.executable, "-m", "flowd", "run", *arguments],

@@ -21,7 +21,7 @@ FLOORS = (
     ("flowd.joint", "flowd.fanout", "flowd.comparison", "flowd.filter_tests", "flowd.conversion"),
     ("flowd.wire", "flowd.records"),
     ("flowd.sinks",),
-    ("flowd.client", "flowd.aio"),
+    ("flowd.client", "flowd.aio", "flowd.jetstream"),
     ("flowd.relay",),
     ("flowd.cli",),
 )
@@ -29,6 +29,7 @@ FLOORS = (
 CLIENT_MAY_IMPORT = (
     "flowd.client",
     "flowd.aio",
+    "flowd.jetstream",  # for nats:// only
     "flowd.wire",
     "flowd.records",
     "flowd.errors",

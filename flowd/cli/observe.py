@@ -74,6 +74,7 @@ def command(
     With --last, --since or --consumer it reads the daemon's journal, loses nothing that is there, and ends when it has
     caught up, unless -f is given. A new consumer begins at --since or --last, else at the oldest line. Exits with 69
     where nothing is heard of the daemon within --timeout; once it was heard, waits for ever, through its restarts.
+    With --endpoint nats://HOST:4222 it reads what the sinks of all nodes have put into JetStream.
     """
     require_stream_name(view, "view")
     if consumer is not None:
@@ -82,7 +83,10 @@ def command(
         raise click.UsageError("give --last or --since, not both")
     keys = {"server_key": server_key, "secret_file": secret_file}
     writing = Writing(view, output, limit, is_quiet=quiet)
-    if last is None and since is None and consumer is None and not follow:
+    is_jetstream = endpoint is not None and endpoint.startswith("nats://")
+    is_bare = last is None and since is None and consumer is None and not follow
+    follow |= is_bare
+    if is_bare and not is_jetstream:
         source = _Source(endpoint or find_endpoint(runtime_dir, "live"), view, text, dialect, keys)
         _follow_live(source, find_endpoint(runtime_dir, "consume"), timeout_s, writing)
         return EXIT_DONE
@@ -100,7 +104,8 @@ def command(
             return EXIT_DONE
         start = tail.end[0], tail.end[1] + 1
     else:
-        writing.begin(f"flowd: reading {view} from the journal" + (f" as {consumer}" if consumer else ""))
+        where = "JetStream" if is_jetstream else "the journal"
+        writing.begin(f"flowd: reading {view} from {where}" + (f" as {consumer}" if consumer else ""))
     with source.attach(
         consumer or "", start=start, until=None if follow else "newest", since_ns=since_ns, last_lines=last
     ) as reader:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import time
 from collections.abc import Iterator
 from types import TracebackType
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from flowd.client.batch import Batch
 from flowd.client.pull import Pull, Wanted
@@ -14,6 +15,9 @@ from flowd.errors import FlowdError, NotAcknowledged, Unreachable
 from flowd.wire.keys import load_client_keys
 from flowd.wire.limits import is_stream_name
 from flowd.wire.sockets import check_endpoint
+
+if TYPE_CHECKING:
+    from flowd.jetstream.pull import JetStreamPull
 
 CREDIT_BYTES = 4 << 20
 CREDIT_BATCHES = 64
@@ -51,6 +55,10 @@ class Consumer:
     With `timeout_s`, iteration ends when no batch came for so long, and raises Unreachable where no daemon was there.
     What the journal does not have any more is told: `batch.missed` and `batch.gap`, and in all `missed_lines`. Batches
     of which nothing is kept are not yielded. Keys as for Producer. For one thread at a time.
+
+    With `nats://HOST:4222/STREAM` it reads what the sinks of many nodes have put into a JetStream stream, each node's
+    batches in their order. Then `secret_file` is a NATS credentials file, `view` names a view that a sink carries, and
+    `filter` runs here.
     """
 
     def __init__(
@@ -72,8 +80,10 @@ class Consumer:
         credit_bytes: int = CREDIT_BYTES,
         credit_batches: int = CREDIT_BATCHES,
     ) -> None:
-        check_endpoint(endpoint)
-        keys = load_client_keys(endpoint, server_key, secret_file)
+        is_jetstream = endpoint.startswith("nats://")
+        if not is_jetstream:
+            check_endpoint(endpoint)
+            keys = load_client_keys(endpoint, server_key, secret_file)
         for what, value in (("consumer", name), ("stream", stream), ("view", view)):
             if value and not is_stream_name(value):
                 raise FlowdError(f"{what} {value!r} is no legal name", hint=NAME_HINT)
@@ -93,7 +103,11 @@ class Consumer:
         wanted = Wanted(
             name, stream, start, view, filter, dialect, until, since_ns, last_lines, credit_bytes, credit_batches
         )
-        self._pull = Pull(endpoint, keys, wanted)
+        self._pull: Pull | JetStreamPull
+        if is_jetstream:
+            self._pull = _open_jetstream(endpoint, wanted, secret_file)
+        else:
+            self._pull = Pull(endpoint, keys, wanted)
         self._yielded: tuple[bytes, int] | None = None
         self._committed: tuple[bytes, int] | None = None
         self._passed = 0
@@ -268,3 +282,11 @@ class Consumer:
             self._pull.ask_commit(place)
             if self._yielded is not None:
                 self._yielded = self._committed = place
+
+
+def _open_jetstream(endpoint: str, wanted: Wanted, creds_file: str | os.PathLike[str] | None) -> JetStreamPull:
+    if importlib.util.find_spec("nats") is None:
+        raise FlowdError(f"{endpoint}: nats-py is not installed", hint="pip install 'flowd[nats]'")
+    from flowd.jetstream.pull import JetStreamPull
+
+    return JetStreamPull(endpoint, wanted, creds_file)

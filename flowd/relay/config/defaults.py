@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 from collections.abc import Mapping
 
 
@@ -29,3 +30,8 @@ def default_state_dir(environ: Mapping[str, str] = os.environ) -> str:
         return "/var/lib/flowd"
     home = environ.get("XDG_STATE_HOME") or os.path.join(os.path.expanduser("~"), ".local", "state")
     return os.path.join(home, "flowd")
+
+
+def node_name(environ: Mapping[str, str] = os.environ) -> str:
+    """What this node is called where nobody says: NODE_NAME, as manifests set it, else the machine's name."""
+    return environ.get("NODE_NAME") or socket.gethostname()

@@ -7,6 +7,7 @@ from typing import Literal
 import msgspec
 
 from flowd.relay.config.defaults import lane_endpoint
+from flowd.wire.jetstream import JETSTREAM, SUBJECT
 from flowd.wire.sockets import is_tcp
 
 Sync = Literal["commit", "interval", "off"]
@@ -111,7 +112,35 @@ def sink_consumer(name: str) -> str:
     return f"sink.{name}"
 
 
-SINK_KINDS: dict[str, type[Sink]] = {}
+class NatsSink(Sink, frozen=True, kw_only=True):
+    """A sink into NATS JetStream. Without a `node` the machine's name is taken. With `provision` the JetStream stream
+    is made where it is missing, as the keys from `replicas` to `discard` say; one that exists is never changed."""
+
+    servers: tuple[str, ...] = ()
+    subject: str = SUBJECT
+    node: str = ""
+    jetstream: str = JETSTREAM
+    provision: bool = True
+    replicas: int = 1
+    max_bytes: int = 10 << 30
+    max_age: float = 86400.0
+    duplicate_window_s: float = 120.0
+    storage: Literal["file", "memory"] = "file"
+    discard: Literal["old", "new"] = "old"
+    window: int = 64
+    window_bytes: int = 8 << 20
+    ack_timeout_s: float = 5.0
+    creds_file: str = ""
+    nkey_file: str = ""
+    token_file: str = ""
+    user: str = ""
+    password_file: str = ""
+    tls_ca_file: str = ""
+    tls_cert_file: str = ""
+    tls_key_file: str = ""
+
+
+SINK_KINDS: dict[str, type[Sink]] = {"nats": NatsSink}
 """A section's keys by its `type`."""
 SINK_KINDS_RESERVED = ("kafka",)
 """Types that are spoken for, and that no version has served yet."""

@@ -1,0 +1,2 @@
+"""The consumers of `flowd.Consumer("nats://…")`: the batches of many nodes, from a JetStream stream. Loaded for such
+endpoints only."""

@@ -1,0 +1,337 @@
+"""The reading itself, in an event loop: the connection, where to begin, a passing consumer, storing the cursor."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import time
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Protocol
+
+from flowd.errors import Fenced, FlowdError, WireError
+from flowd.jetstream.bucket import CursorBucket
+from flowd.jetstream.cursor import Cursor, Yielded
+from flowd.jetstream.order import RETENTION, Mark, Order, Ready
+from flowd.jetstream.place import Place
+from flowd.wire.jetstream import Head
+
+if TYPE_CHECKING:
+    from nats.aio.client import Client
+    from nats.aio.msg import Msg
+    from nats.js import JetStreamContext
+    from nats.js.api import ConsumerConfig, StreamInfo
+
+    from flowd.client.pull import Wanted
+
+FETCH_S = 2.0
+"""How long a request for messages waits at the server; then it is looked whether the consumer is still there."""
+FETCH_MESSAGES = 16
+AGAIN_S = 1.0
+"""The pause before another attempt."""
+ROOM_S = 0.5
+"""How soon it is looked whether batches have waited too long for those before them, while there is no room."""
+FORGET_S = 60.0
+"""The server forgets a passing consumer of which nobody has asked for messages for so long."""
+
+log = logging.getLogger(__name__)
+
+
+class Sink(Protocol):
+    """Whoever the batches are for."""
+
+    @property
+    def has_room(self) -> bool: ...
+    def put(self, ready: Ready, cursor: Cursor) -> None: ...
+    def tell(self) -> None: ...
+
+
+class Reading:
+    """See the module. `run` is for the loop, as is all but what says otherwise."""
+
+    def __init__(
+        self, place: Place, wanted: Wanted, creds_file: str | os.PathLike[str] | None, incarnation: str, sink: Sink
+    ) -> None:
+        self.is_attached = False
+        self.began_at_oldest = False
+        self.has_ended = False
+        self.is_caught_up = False
+        self.committed: tuple[bytes, int] | None = None
+        self._place = place
+        self._wanted = wanted
+        self._creds_file = creds_file
+        self._incarnation = incarnation
+        self._sink = sink
+        self._subject = place.template.pattern(wanted.view or wanted.stream, place.node)
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._room = asyncio.Event()
+        self._order = Order()
+        self._yielded = Yielded(Cursor())
+        self._next = 0
+        self._last: int | None = None
+        self._gap = ""
+        self._bucket: CursorBucket | None = None
+        self._wanted_commit: tuple[tuple[bytes, int], Cursor] | None = None
+        self._commits = asyncio.Event()
+
+    async def run(self) -> None:
+        """Reads until the end. Raises FlowdError where it cannot go on."""
+        from nats.aio.client import Client
+        from nats.errors import Error as NatsError
+
+        self._loop = asyncio.get_running_loop()
+        self._task = asyncio.current_task()
+        client = Client()
+        committing = asyncio.ensure_future(self._store_cursors())
+        committing.add_done_callback(self._end_with)
+        try:
+            await self._connect(client)
+            jetstream = client.jetstream(timeout=5)
+            while not self.has_ended:
+                try:
+                    await self._read(jetstream)
+                except (TimeoutError, NatsError, OSError) as error:
+                    log.info("jetstream: %s; trying again", error or type(error).__name__)
+                    self.is_attached = False
+                    await asyncio.sleep(AGAIN_S)
+            await committing  # commits go on behind the last batch
+        except asyncio.CancelledError:
+            if committing.done() and not committing.cancelled() and committing.exception() is not None:
+                raise committing.exception() from None  # type: ignore[misc] # it is one
+            raise
+        finally:
+            committing.cancel()
+            self.is_attached = False
+            await client.close()
+
+    def end(self) -> None:
+        """Ends `run`, from any thread."""
+        loop, task = self._loop, self._task
+        if loop is not None and task is not None and not loop.is_closed():
+            loop.call_soon_threadsafe(task.cancel)
+
+    def make_room(self) -> None:
+        """Something was taken; from any thread."""
+        if self._loop is not None and not self._room.is_set():
+            self._loop.call_soon_threadsafe(self._room.set)
+
+    def commit(self, place: tuple[bytes, int], cursor: Cursor) -> None:
+        """Has the cursor stored, soon; from any thread. `committed` is the place of the one stored last."""
+        self._wanted_commit = place, cursor
+        if self._loop is not None:
+            self._loop.call_soon_threadsafe(self._commits.set)
+
+    def _end_with(self, committing: asyncio.Future[None]) -> None:
+        if not committing.cancelled() and committing.exception() is not None and self._task is not None:
+            self._task.cancel()
+
+    async def _connect(self, client: Client) -> None:
+        async def on_error(error: Exception) -> None:
+            log.info("jetstream: %s", error or type(error).__name__)
+
+        options: dict[str, Any] = {}
+        if self._creds_file is not None:
+            options["user_credentials"] = os.fspath(self._creds_file)
+        await client.connect(
+            list(self._place.servers),
+            name="flowd consumer",
+            error_cb=on_error,
+            connect_timeout=2,
+            reconnect_time_wait=1,
+            max_reconnect_attempts=-1,
+            ping_interval=5,
+            max_outstanding_pings=2,
+            **options,
+        )
+
+    async def _read(self, jetstream: JetStreamContext) -> None:
+        """One passing consumer, for as long as it lives."""
+        info = await self._wait_for_stream(jetstream)
+        if not self._next:
+            await self._begin(jetstream, info)
+        elif self._next > info.state.last_seq + 1:
+            log.warning("jetstream: the stream %s has begun anew", self._place.jetstream)
+            self._gap, self._next = "epoch", 1
+            self._yielded = Yielded(Cursor())
+        pull, name, waiting = await self._open(jetstream, self._next)
+        self.is_attached = True
+        self.is_caught_up = not waiting
+        if self._wanted.until == "newest" and self._last is None:
+            self._last = info.state.last_seq
+        self._note_end(0 if waiting else info.state.last_seq)
+        self._sink.tell()
+        try:
+            while not self.has_ended:
+                await self._wait_for_room()
+                try:
+                    messages = await pull.fetch(FETCH_MESSAGES, timeout=FETCH_S)
+                except TimeoutError:
+                    waiting = (await jetstream.consumer_info(self._place.jetstream, name)).num_pending or 0
+                    self.is_caught_up = not waiting
+                    self._sink.tell()
+                    messages = []
+                for message in messages:
+                    self._take(message)
+                self._put(self._order.give_up(time.monotonic()))
+        finally:
+            self.is_attached = False
+            await asyncio.shield(pull.unsubscribe())
+
+    async def _wait_for_stream(self, jetstream: JetStreamContext) -> StreamInfo:
+        from nats.js.errors import NotFoundError
+
+        while True:
+            try:
+                return await jetstream.stream_info(self._place.jetstream)
+            except NotFoundError:
+                await asyncio.sleep(AGAIN_S)
+
+    async def _begin(self, jetstream: JetStreamContext, info: StreamInfo) -> None:
+        """Where the first message is read: by the cursor, or as `start` says."""
+        cursor: Cursor | None = None
+        if self._wanted.name:
+            replicas = info.config.num_replicas or 1
+            self._bucket = CursorBucket(jetstream, self._subject, self._wanted.name, self._incarnation, replicas)
+            cursor = await self._bucket.open()
+        start = self._wanted.start
+        first, last = info.state.first_seq or 1, info.state.last_seq
+        if start != "cursor":
+            cursor = None
+        if cursor is not None and cursor.sequence <= last:
+            self._next = cursor.sequence + 1
+            if self._next < first:
+                self._gap = RETENTION
+        elif cursor is not None:
+            self._gap, self._next, cursor = "epoch", first, None
+        elif start == "newest":
+            self._next = last + 1
+        elif isinstance(start, tuple):
+            self._next = await self._find(jetstream, start, first, last)
+        elif self._wanted.since_ns is not None:
+            self._next = await self._find_since(jetstream, self._wanted.since_ns, last)
+        else:
+            self._next = first
+        self.began_at_oldest = self._next <= first
+        cursor = cursor or Cursor(self._next - 1)
+        self._yielded = Yielded(cursor)
+        self._order = Order(dict(cursor.marks), is_cut=bool(self._gap))
+
+    async def _open(self, jetstream: JetStreamContext, first: int, **more: Any) -> tuple[Any, str, int]:
+        """A passing consumer from a sequence on; its name, and how many messages wait for it."""
+        from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
+
+        config: ConsumerConfig = ConsumerConfig(
+            deliver_policy=DeliverPolicy.BY_START_SEQUENCE,
+            opt_start_seq=max(first, 1),
+            ack_policy=AckPolicy.NONE,
+            filter_subject=self._subject,
+            inactive_threshold=FORGET_S,
+            mem_storage=True,
+            num_replicas=1,
+        ).evolve(**more)
+        pull = await jetstream.pull_subscribe(self._subject, stream=self._place.jetstream, config=config)
+        info = await pull.consumer_info()
+        return pull, info.name, info.num_pending or 0
+
+    async def _find(self, jetstream: JetStreamContext, start: tuple[bytes, int], first: int, last: int) -> int:
+        """The place of a batch, or of the next one of its epoch; the oldest where nothing of its epoch is there."""
+        pull, _, waiting = await self._open(jetstream, first, headers_only=True)
+        behind = 0
+        while waiting > 0:
+            messages = await pull.fetch(min(waiting, 256), timeout=5)
+            waiting -= len(messages)
+            for message in messages:
+                sequence = message.metadata.sequence.stream
+                head = Head.parse(message.headers)
+                if head.epoch == start[0] and head.seq >= start[1]:
+                    return int(sequence)
+                behind = sequence if head.epoch == start[0] else behind
+        return last + 1 if behind else first
+
+    async def _find_since(self, jetstream: JetStreamContext, since_ns: int, last: int) -> int:
+        """The place of the first message that was stored at this time or later: none decided later is before it."""
+        from nats.js.api import DeliverPolicy
+
+        moment = datetime.fromtimestamp(since_ns / 1e9, UTC)
+        more = {"deliver_policy": DeliverPolicy.BY_START_TIME, "opt_start_seq": None, "opt_start_time": moment}
+        pull, _, waiting = await self._open(jetstream, 1, headers_only=True, **more)
+        if not waiting:
+            return last + 1
+        (message,) = await pull.fetch(1, timeout=5)
+        sequence: int = message.metadata.sequence.stream
+        return sequence
+
+    async def _wait_for_room(self) -> None:
+        while not self._sink.has_room:
+            self._room.clear()
+            if not self._sink.has_room:
+                try:
+                    await asyncio.wait_for(self._room.wait(), ROOM_S)
+                except TimeoutError:
+                    self._put(self._order.give_up(time.monotonic()))
+
+    def _take(self, message: Msg) -> None:
+        sequence = message.metadata.sequence.stream
+        if sequence < self._next:
+            return
+        self._next = sequence + 1
+        self.is_caught_up = not message.metadata.num_pending
+        is_known = self._yielded.is_known(sequence)
+        self._yielded.receive(sequence)
+        try:
+            head = Head.parse(message.headers)
+        except WireError as error:
+            log.warning("jetstream: message %d is passed over: %s", sequence, error.message)
+            self._yielded.take((sequence,))
+            return
+        if is_known:
+            self._yielded.take((sequence,))
+        else:
+            self._put(self._order.add(head, sequence, message.data, time.monotonic()))
+        self._note_end(sequence)
+
+    def _put(self, found: list[Ready]) -> None:
+        for ready in found:
+            head = ready.head
+            reached, ahead = self._yielded.take(ready.sequences)
+            mark = {head.epoch: Mark(head.seq, head.before + head.lines)}
+            if self._gap and ready.lines:
+                ready, self._gap = ready._replace(gap=ready.gap or self._gap), ""
+            if self.has_ended:
+                return
+            self._sink.put(ready, Cursor(reached, ahead, self._incarnation, mark))
+            until = self._wanted.until
+            if isinstance(until, tuple) and head.epoch == until[0] and head.seq >= until[1]:
+                self._finish()
+
+    def _note_end(self, sequence: int) -> None:
+        """Ends the reading where everything wanted was read."""
+        if self._last is not None and sequence >= self._last:
+            self._finish()
+
+    def _finish(self) -> None:
+        self.has_ended = True
+        self._sink.tell()
+
+    async def _store_cursors(self) -> None:
+        """Stores the cursor that was asked for last, whenever one was."""
+        from nats.errors import Error as NatsError
+
+        while True:
+            await self._commits.wait()
+            self._commits.clear()
+            wanted = self._wanted_commit
+            while wanted is not None and wanted[0] != self.committed:
+                if self._bucket is None:
+                    raise FlowdError("a consumer without a name has no cursor", hint="give it a name")
+                try:
+                    await self._bucket.store(wanted[1])
+                    self.committed = wanted[0]
+                    self._sink.tell()
+                except Fenced:
+                    raise
+                except (TimeoutError, NatsError) as error:
+                    log.info("jetstream: the cursor is not stored yet: %s", error or type(error).__name__)
+                    await asyncio.sleep(AGAIN_S)
+                wanted = self._wanted_commit
