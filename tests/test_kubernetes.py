@@ -15,6 +15,7 @@ import kubernetes_validate
 import pytest
 import yaml
 from cli_bed import DEADLINE_S, DEV_FILTER, ROOT, flowd, json_line, started, wait_until
+from docs_bed import read_blocks
 from kubernetes_bed import (
     BASE,
     COMPONENTS,
@@ -263,6 +264,43 @@ def consume_over_tcp(node: Node) -> bytes:
     done = flowd("observe", "--consumer", "siem", "--endpoint", endpoint, *keys)
     assert done.returncode == 0, done.stderr
     return done.stdout
+
+
+def documented(beginning: str) -> Resource:
+    """The block of YAML in the documents that begins with this text."""
+    blocks = [block for block in read_blocks(ROOT / "docs" / "kubernetes.md") if block.language == "yaml"]
+    (found,) = [text for block in blocks if (text := "\n".join(block.lines)).startswith(beginning)]
+    return dict(yaml.safe_load(found))
+
+
+def test_the_documented_kustomization_renders(tmp_path: Path) -> None:
+    written = documented("apiVersion: kustomize")
+    for key in ("resources", "components"):
+        written[key] = [os.path.relpath(ROOT / path.removeprefix("../"), tmp_path.resolve()) for path in written[key]]
+    written |= documented("configMapGenerator")
+    (tmp_path / "kustomization.yaml").write_text(yaml.safe_dump(written))
+    (tmp_path / "flowd.toml").write_text((BASE / "flowd.toml").read_text())
+    resources = render(tmp_path)
+    images = {container["image"] for container, _ in containers_of(resources)}
+    assert images == {"registry.example/flowd:0.1.0"}
+    assert {resource["metadata"]["namespace"] for resource in resources} == {"tigera-operator"}
+    for resource in resources:
+        kubernetes_validate.validate(resource, VERSIONS[-1], strict=True)
+
+
+def test_documented_resources_fit_the_schemas() -> None:
+    policy = documented("apiVersion: networking")
+    spec = documented("spec:")["spec"]
+    spec["containers"][0]["image"] = "siem:1"
+    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "siem"}, "spec": spec}
+    for version in VERSIONS:
+        kubernetes_validate.validate(policy, version, strict=True)
+        kubernetes_validate.validate(pod, version, strict=True)
+    selected = policy["spec"]["podSelector"]["matchLabels"]
+    assert selected == one(render(BASE), "NetworkPolicy")["spec"]["podSelector"]["matchLabels"]
+    (mounted,) = spec["volumes"]
+    (runtime,) = [volume for volume in pod_of(render(BASE))["volumes"] if volume["name"] == "runtime"]
+    assert mounted["hostPath"]["path"] == runtime["hostPath"]["path"]
 
 
 def test_examples_of_filters_fit_into_the_mount(tmp_path: Path) -> None:
