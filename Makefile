@@ -8,11 +8,12 @@ NATIVE := flowd/_core.pyx $(wildcard flowd/core/*) $(wildcard flowd/native/*)
 SYSTEM := g++ pkg-config libonig-dev libvectorscan-dev
 TEST_SYSTEM := ruby rsyslog rsyslog-czmq libzmq3-dev libmsgpack-dev valgrind systemd
 IMAGE_SYSTEM := buildah mmdebstrap runc
+SYSTEMD_SYSTEM := mmdebstrap systemd-container
 BENCH_SYSTEM := ripgrep mawk jq grep rsyslog libsimdjson-dev
 # Debian lets only one of rsyslog and syslog-ng be installed.
 BENCH_UNPACKED := syslog-ng-core libivykis0 libnet1 libpcre3 libwrap0
 
-.PHONY: help build demo test bench instructions soak image lint sanitize fuzz clean
+.PHONY: help build demo test bench instructions soak image systemd lint sanitize fuzz clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -52,6 +53,10 @@ soak: build ## 1,000 rounds of kill -9, and consumers that stand still: 20 minut
 image: build ## the container image, built without Docker, and every variant of the manifests run from it by runc; as root, 3 minutes
 	@tools/system-packages $(IMAGE_SYSTEM)
 	@$(RUN) tests/image/run.py
+
+systemd: build ## the systemd unit, run by a systemd that is booted in a container: reload, watchdog, sandbox; as root, a minute
+	@tools/system-packages $(SYSTEMD_SYSTEM)
+	@$(RUN) tests/systemd/run.py
 
 lint: build ## ruff, cython-lint, mypy --strict, stubtest, the imports' direction, the kernels' warnings
 	@tools/lint $(RUN)
