@@ -50,7 +50,6 @@ systemctl start flowd 2> /dev/null && fails "a start without a configuration"
 [ "$(stat -c '%U %a' /etc/flowd)" = "flowd 750" ] || fails "/etc/flowd: $(stat -c "%U %a" /etc/flowd)"
 cp -r /etc/flowd.given/. /etc/flowd
 systemctl stop flowd
-systemctl reset-failed flowd
 systemctl start flowd || fails "the start"
 [ "$(show ActiveState) $(show SubState)" = "active running" ] || fails "ready"
 flowd status --runtime-dir /run/flowd --check ready || fails "it answers as soon as it is ready"
