@@ -1,4 +1,4 @@
-"""What is shipped for Kubernetes: it renders, the schemas take it, its parts fit together, and a daemon runs with it."""
+"""What is shipped for Kubernetes renders, the schemas take it, its parts fit together, and a daemon runs with it."""
 
 from __future__ import annotations
 
@@ -59,9 +59,7 @@ def resources(request: pytest.FixtureRequest, origin: tuple[str, Path, str], tmp
     return render(write_kustomization(tmp_path, folder, namespace, request.param))
 
 
-def test_schemas_take_it_and_all_is_in_one_namespace(
-    resources: list[Resource], origin: tuple[str, Path, str]
-) -> None:
+def test_schemas_take_it_and_all_is_in_one_namespace(resources: list[Resource], origin: tuple[str, Path, str]) -> None:
     for resource in resources:
         for version in VERSIONS:
             kubernetes_validate.validate(resource, version, strict=True)
@@ -113,8 +111,7 @@ def test_nothing_goes_in_or_out_but_what_a_component_opens(resources: list[Resou
     assert {port["port"] for policy in opened for rule in policy["ingress"] for port in rule["ports"]} == ports
     assert all(rule["from"] for policy in opened for rule in policy["ingress"])
     labels = one(resources, "DaemonSet")["spec"]["template"]["metadata"]["labels"]
-    for selector in [closed["podSelector"]["matchLabels"], *(policy["podSelector"]["matchLabels"] for policy in opened)]:
-        assert selector.items() <= labels.items()
+    assert all(policy["podSelector"]["matchLabels"].items() <= labels.items() for policy in (closed, *opened))
 
 
 def test_times_fit_together(resources: list[Resource]) -> None:
@@ -244,7 +241,7 @@ def test_a_daemon_runs_with_it(name: str, chosen: tuple[str, ...], tmp_path: Pat
 
 
 def prepare_keys(node: Node) -> None:
-    """The Secret and the ConfigMap that components/tcp names, made as the documents say; the pod's step copies the key."""
+    """The Secret and the ConfigMap that components/tcp names, made as documented; the pod's step copies the key."""
     made = node.folder / "made"
     for words in (["server", "--server"], ["siem", "--role", "consume", "--stream", "flows"]):
         extra = [] if "--server" in words else ["--allowed-keys-dir", made / "allowed"]

@@ -1,4 +1,4 @@
-"""A rendered pod, run by runc as a kubelet has it run: users, rights, mounts, limits and probes are those of the manifest.
+"""A rendered pod, run by runc as a kubelet has it run: users, rights, mounts, limits, probes are the manifest's.
 
 Needs root and runc. Only what flowd's manifests use is understood; what else they may come to use is refused.
 """
@@ -117,7 +117,7 @@ class Pod:
                 "additionalGids": [context["fsGroup"]] if "fsGroup" in context else [],
             },
             "noNewPrivileges": not context["allowPrivilegeEscalation"],
-            "capabilities": {kind: rights for kind in ("bounding", "effective", "permitted")},
+            "capabilities": dict.fromkeys(("bounding", "effective", "permitted"), rights),
         }
         spec["mounts"] += [
             {

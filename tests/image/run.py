@@ -20,10 +20,10 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from cli_bed import DEV_FILTER, ROOT, json_line
+from image.pods import Failed, Pod, require, wait_until
 from kubernetes_bed import KUBERNETES, OVERLAYS, render, write_kustomization
 
 from flowd import __version__
-from image.pods import Failed, Pod, require, wait_until
 
 IMAGE = f"localhost/flowd:{__version__}"
 BASE = "docker.io/library/debian:trixie-slim"
@@ -82,8 +82,8 @@ def mounted() -> Iterator[tuple[Path, dict[str, Any]]]:
         call("buildah", "rm", container)
 
 
-def make_keys(root: Path) -> dict[str, dict[str, str]]:
-    """The Secret and the ConfigMap that components/tcp names, made with the image's own command."""
+def make_keys() -> dict[str, dict[str, str]]:
+    """The Secret and the ConfigMap that components/tcp names, made as the documents say."""
     with tempfile.TemporaryDirectory() as folder:
         for words in (
             ["server", "--server", "--keys-dir", folder],
@@ -98,7 +98,7 @@ def make_keys(root: Path) -> dict[str, dict[str, str]]:
 
 
 def try_variant(chosen: tuple[str, ...], root: Path, image: dict[str, Any]) -> str:
-    """One variant of the manifests on a node of its own: lines come, an edit is loaded, the journal outlives the pod."""
+    """One variant on a node of its own: lines come, an edit is loaded, the journal outlives the pod. Says who ran it."""
     overlay = "fluentd-filters"
     with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryDirectory() as written:
         kustomization = write_kustomization(Path(written), KUBERNETES / "overlays" / overlay, OVERLAYS[overlay], chosen)
@@ -108,7 +108,7 @@ def try_variant(chosen: tuple[str, ...], root: Path, image: dict[str, Any]) -> s
         log.parent.mkdir(parents=True)
         log.write_bytes(json_line("dev") + json_line("shop"))
         log.chmod(ROOTS_ALONE)
-        texts = {overlay: {"flow": DEV_FILTER}, **make_keys(root)}
+        texts = {overlay: {"flow": DEV_FILTER}, **make_keys()}
         pod = Pod(resources, root, image, node, texts)
         with pod.running() as child:
             pod.wait_until_started(child)
