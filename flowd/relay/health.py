@@ -11,7 +11,8 @@ STANDSTILL_S = 60.0
 
 def is_live(health: Mapping[str, Any]) -> bool:
     """Whether a restart would not help: the loop that carries lines runs, and has turned of late."""
-    return health["state"] != "ended" and health["turned_ago_s"] < STANDSTILL_S
+    turned_ago_s: float = health["turned_ago_s"]
+    return health["state"] != "ended" and turned_ago_s < STANDSTILL_S
 
 
 def is_ready(health: Mapping[str, Any]) -> bool:

@@ -98,7 +98,7 @@ def make_keys() -> dict[str, dict[str, str]]:
 
 
 def try_variant(chosen: tuple[str, ...], root: Path, image: dict[str, Any]) -> str:
-    """One variant on a node of its own: lines come, an edit is loaded, the journal outlives the pod. Says who ran it."""
+    """One variant on a node of its own: lines come, an edit is loaded, the journal stays. Says who ran it."""
     overlay = "fluentd-filters"
     with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryDirectory() as written:
         kustomization = write_kustomization(Path(written), KUBERNETES / "overlays" / overlay, OVERLAYS[overlay], chosen)
