@@ -6,12 +6,14 @@ RUN := $(VENV)/bin/python
 JOBS ?= 2
 NATIVE := flowd/_core.pyx $(wildcard flowd/core/*) $(wildcard flowd/native/*)
 SYSTEM := g++ pkg-config libonig-dev libvectorscan-dev
-TEST_SYSTEM := nats-server openssl ruby rsyslog rsyslog-czmq libzmq3-dev libmsgpack-dev valgrind
+TEST_SYSTEM := nats-server openssl ruby rsyslog rsyslog-czmq libzmq3-dev libmsgpack-dev valgrind systemd
+IMAGE_SYSTEM := buildah mmdebstrap runc
+SYSTEMD_SYSTEM := mmdebstrap systemd-container
 BENCH_SYSTEM := nats-server ripgrep mawk jq grep rsyslog libsimdjson-dev
 # Debian lets only one of rsyslog and syslog-ng be installed.
 BENCH_UNPACKED := syslog-ng-core libivykis0 libnet1 libpcre3 libwrap0
 
-.PHONY: help build demo test bench instructions soak soak-jetstream lint sanitize fuzz wheel clean
+.PHONY: help build demo test bench instructions soak soak-jetstream image systemd lint sanitize fuzz wheel clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -51,6 +53,14 @@ soak-jetstream: build ## one of three JetStream servers killed 20 times under lo
 
 soak: build ## 1,000 rounds of kill -9, and consumers that stand still: 20 minutes; the report is build/soak/soak.md
 	@$(RUN) tests/soak/run.py
+
+image: build ## the container image, built without Docker, and every variant of the manifests run from it by runc; as root, 3 minutes
+	@tools/system-packages $(IMAGE_SYSTEM)
+	@$(RUN) tests/image/run.py
+
+systemd: build ## the systemd unit, run by a systemd that is booted in a container: reload, watchdog, sandbox; as root, a minute
+	@tools/system-packages $(SYSTEMD_SYSTEM)
+	@$(RUN) tests/systemd/run.py
 
 lint: build ## ruff, cython-lint, mypy --strict, stubtest, the imports' direction, the kernels' warnings
 	@tools/lint $(RUN)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
-from relay_bed import KEPT, running, wait_until
+from cli_bed import flowd
+from relay_bed import DROP_DEV, KEPT, running, wait_until
 from tail_bed import LogFile
 
 from flowd.cli.status_tables import FILES_SHOWN, render_status
 from flowd.client import request
+from flowd.errors import EXIT_DONE, EXIT_UNREACHABLE, EXIT_USAGE
 
 
 def test_followed_files_are_shown_with_what_is_left_to_read(tmp_path: Path) -> None:
@@ -37,3 +40,23 @@ def test_a_daemon_that_follows_nothing_shows_no_files(tmp_path: Path) -> None:
         text = render_status(request(config.endpoint("admin"), "status"))
         assert "FILE" not in text
         assert "journal: 0 batches" in text
+
+
+def test_probes_ask_for_health_alone(tmp_path: Path) -> None:
+    with running(tmp_path, filters__watch=False) as (_, config):
+        for check in ("live", "ready"):
+            done = flowd("status", "--check", check, "--runtime-dir", config.runtime.dir)
+            assert (done.returncode, done.stdout, done.stderr) == (EXIT_DONE, b"ok\n", b"")
+        (tmp_path / "flow").write_text("<filter flows>\n")
+        request(config.endpoint("admin"), "reload")
+        done = flowd("status", "--check", "ready", "--runtime-dir", config.runtime.dir)
+        assert (done.returncode, done.stdout.count(b"\n")) == (EXIT_DONE, 1)
+        assert done.stdout.startswith(b"degraded; filters: ")
+        (tmp_path / "flow").write_text(DROP_DEV)
+        request(config.endpoint("admin"), "reload")
+        done = flowd("status", "--check", "live", "-o", "json", "--runtime-dir", config.runtime.dir)
+        health = json.loads(done.stdout)
+        assert (done.returncode, health["state"], sorted(health)) == (EXIT_DONE, "ok", ["state", "turned_ago_s"])
+        assert flowd("status", "--check", "well", "--runtime-dir", config.runtime.dir).returncode == EXIT_USAGE
+    done = flowd("status", "--check", "live", "--runtime-dir", config.runtime.dir)
+    assert (done.returncode, done.stdout) == (EXIT_UNREACHABLE, b"")

@@ -15,6 +15,8 @@ from flowd.relay.config import Runtime
 from flowd.relay.directories import RUNTIME_MODE, STATE_MODE
 
 UNIT = ROOT / "deploy" / "systemd" / "flowd.service"
+EXPOSURE_MOST = 20
+"""Tenths of what systemd calls exposure, from 0 to 100: as low as the network and what the daemon does allow."""
 SYSTEMD_ANALYZE = shutil.which("systemd-analyze")
 SYSUSERS = shutil.which("systemd-sysusers")
 
@@ -41,6 +43,18 @@ def test_systemd_understands_the_unit(tmp_path: Path) -> None:
     )
     said = [line for line in done.stderr.decode().splitlines() if "flowd.service" in line]
     assert (done.returncode, said) == (0, [])
+
+
+@pytest.mark.skipif(SYSTEMD_ANALYZE is None, reason="systemd-analyze is not installed (Debian: systemd)")
+def test_systemd_rates_the_sandbox_as_tight() -> None:
+    done = subprocess.run(
+        [str(SYSTEMD_ANALYZE), "security", "--offline=true", "--no-pager", f"--threshold={EXPOSURE_MOST}", UNIT],
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE_S,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 @pytest.mark.skipif(SYSUSERS is None, reason="systemd-sysusers is not installed (Debian: systemd)")

@@ -47,6 +47,7 @@ def send_until_refused(peer: Peer, first: int = 0) -> int:
 
 def expect_degraded(daemon: FaultyDaemon, reason: str) -> None:
     health = request(daemon.endpoint("admin"), "health", DEADLINE_S)
+    assert health.pop("turned_ago_s") >= 0
     assert health == {"state": "degraded", "reasons": [f"journal: no room to store anything: {reason}"]}
     status = daemon.status()
     assert (status["state"], status["journal"]["is_full"]) == ("degraded", True)

@@ -19,7 +19,7 @@ from relay_bed import DEADLINE_S, DROPPED, KEPT, DaemonProcess, Listener, Peer, 
 from flowd.client import request
 from flowd.relay.config import load_config
 from flowd.relay.daemon import Daemon
-from flowd.relay.health import Health
+from flowd.relay.health import STANDSTILL_S, Health, is_live, is_ready
 from flowd.relay.notify import TURN_S, Notifier
 
 
@@ -76,7 +76,7 @@ def test_daemon_says_ready_then_well_then_stopping(
     environ = {"NOTIFY_SOCKET": manager.address, "WATCHDOG_USEC": "200000"}
     with managed(tmp_path, monkeypatch, **environ) as daemon:
         assert manager.hear() == {"READY": "1", "STATUS": "ok; 0 producers, 0 lines so far"}
-        assert request(daemon.endpoint("admin"), "health") == {"state": "ok"}  # ready meant that it answers
+        assert request(daemon.endpoint("admin"), "health")["state"] == "ok"  # ready meant that it answers
         for _ in range(3):
             assert manager.hear_with("WATCHDOG") == {"WATCHDOG": "1"}
         with Peer(daemon.endpoint("ingest")) as peer:
@@ -176,6 +176,23 @@ def test_health_has_its_states() -> None:
     health.restore("disk")
     health.restore("disk")
     assert health.describe(is_alive=True, is_draining=False) == {"state": "ok"}
+
+
+@pytest.mark.parametrize(
+    ("state", "turned_ago_s", "live", "ready"),
+    [
+        ("ok", 0.5, True, True),
+        ("degraded", 0.5, True, True),
+        ("draining", 0.5, True, False),
+        ("ended", 0.5, False, False),
+        ("ok", STANDSTILL_S, False, True),
+    ],
+)
+def test_health_says_whether_a_restart_helps_and_whether_lines_are_carried(
+    state: str, turned_ago_s: float, live: bool, ready: bool
+) -> None:
+    health = {"state": state, "turned_ago_s": turned_ago_s}
+    assert (is_live(health), is_ready(health)) == (live, ready)
 
 
 class Asking(threading.Thread):

@@ -2,7 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
+
+STANDSTILL_S = 60.0
+"""A loop that has not turned for so long does not come back by itself: as WatchdogSec of the systemd unit."""
+
+
+def is_live(health: Mapping[str, Any]) -> bool:
+    """Whether a restart would not help: the loop that carries lines runs, and has turned of late."""
+    turned_ago_s: float = health["turned_ago_s"]
+    return health["state"] != "ended" and turned_ago_s < STANDSTILL_S
+
+
+def is_ready(health: Mapping[str, Any]) -> bool:
+    """Whether lines are carried, as configured or not: `ok` and `degraded`."""
+    return health["state"] in ("ok", "degraded")
 
 
 class Health:

@@ -70,7 +70,8 @@ class Overview:
             self._condition.degrade("consumers", "nobody is served any more, see the log; restart the daemon")
         if self._tail is not None and self._tail.failure is not None:
             self._condition.degrade("tail", "no file is followed any more, see the log; restart the daemon")
-        return self._condition.describe(is_alive=self._lanes.is_alive(), is_draining=self._lanes.is_draining)
+        described = self._condition.describe(is_alive=self._lanes.is_alive(), is_draining=self._lanes.is_draining)
+        return described | {"turned_ago_s": round(time.monotonic() - self._lanes.turned_s, 3)}
 
     def line(self) -> str:
         """One line for the service manager."""
