@@ -258,7 +258,7 @@ cdef extern from "line_writer.hpp" namespace "flowd" nogil:
         record
         key
         depth
-    const unsigned N_ENTRY_KINDS
+        marker
     struct EntryForm:
         bint is_bare
         const uint8_t* time_key

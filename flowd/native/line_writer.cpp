@@ -23,6 +23,9 @@ constexpr int64_t NS_A_SECOND = 1000000000;
 constexpr int64_t MOST_SECONDS = std::numeric_limits<int64_t>::max() / NS_A_SECOND - 1;  // that fit as nanoseconds
 constexpr double MOST_FLOAT_SECONDS = 9.2e18;
 
+// Seconds of Fluent Bit's group markers, of 32 bits with a sign, as an EventTime has them without one: -1 and -2.
+constexpr int64_t GROUP_END = 0xFFFFFFFE;
+
 constexpr int8_t EVENT_TIME = 0;
 constexpr uint64_t EVENT_TIME_BYTES = 8;
 
@@ -56,6 +59,8 @@ uint8_t *put_float(uint8_t *w, double value, bool is_quoted) {
     if (is_text) *w++ = '"';
     return w;
 }
+
+bool is_group_marker(int64_t seconds) { return seconds == -1 || seconds == -2 || (seconds >> 1) == (GROUP_END >> 1); }
 
 bool is_event_time(const PackHeader &header) {
     return header.kind == Pack::ext && header.ext_type == EVENT_TIME && header.value == EVENT_TIME_BYTES;
@@ -323,7 +328,10 @@ Entry LineWriter::write(const EntryForm &form, const uint8_t **from, const uint8
     }
     entry = read_time(form, &p, end);
     if (entry != Entry::written) return entry;
-    if (has_metadata && (entry = skip_entry(false, &p, end)) != Entry::written) return entry;
+    if (has_metadata) {
+        if (is_group_marker(time_.s)) return Entry::marker;
+        if ((entry = skip_entry(false, &p, end)) != Entry::written) return entry;
+    }
     const PackHeader record = read_pack_header(p, end);
     if (record.n == 0) return Entry::truncated;
     if (record.kind != Pack::map) return Entry::record;

@@ -20,8 +20,8 @@ enum class Entry : uint8_t {
     record,     // the record is not a map
     key,        // a key is a list, a map, or an extension other than EventTime
     depth,      // nested deeper than MOST_LEVELS
+    marker,     // no record: Fluent Bit's beginning or end of a group, [[-1 or -2, metadata], body]
 };
-constexpr unsigned N_ENTRY_KINDS = 9;
 
 // Deeper than any log; the writer's memory for it lies on the stack.
 constexpr unsigned MOST_LEVELS = 128;
