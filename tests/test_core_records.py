@@ -113,7 +113,7 @@ def test_a_samples_choice_is_by_the_line() -> None:
     shadow = "<exclude>\nname seen\nshadow true\nkey b\nnumber > 500\n</exclude>"
     sample = "<exclude>\nname some\nsample 1/4\nkey a\nequals x\n</exclude>"
     rules = f"<filter flows>\n@type flowd\n{shadow}\n{sample}\n</filter>"
-    by_record, by_line = flowd.compile(rules), flowd.compile(rules)
+    by_record, by_line = (flowd.compile(rules, dialect=None) for _ in range(2))
     run = b"".join(pack([i, {"a": "x", "b": i}]) for i in range(1, 1000))
     for time_key in (None, "time"):
         kept = by_record.apply_records(run, time_key=time_key).kept
