@@ -110,7 +110,7 @@ def test_plain_records_are_read_back_as_they_were() -> None:
 
 
 def test_a_samples_choice_is_by_the_line() -> None:
-    shadow = "<exclude>\nname seen\nshadow true\nkey b\nnumber > 500\n</exclude>"
+    shadow = "<exclude>\nname seen\nshadow true\nkey b\n> 500\n</exclude>"
     sample = "<exclude>\nname some\nsample 1/4\nkey a\nequals x\n</exclude>"
     rules = f"<filter flows>\n@type flowd\n{shadow}\n{sample}\n</filter>"
     by_record, by_line = (flowd.compile(rules, dialect=None) for _ in range(2))
