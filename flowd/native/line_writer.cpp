@@ -16,6 +16,10 @@ namespace {
 // What a number or a word needs at most, with quotes, a colon or a comma; and what a copy may write beyond its end.
 constexpr size_t SCALAR_ROOM = 96;
 static_assert(SCALAR_ROOM >= LONGEST_FLOAT + PLAIN_BLOCK + 8, "a float has room, and a copy behind it");
+// What is read and written for a short key and a short value without another look.
+constexpr size_t USUAL_BYTES = 2 * (1 + 32);
+constexpr size_t USUAL_ROOM = 2 * SCALAR_ROOM;
+constexpr uint8_t NIL = 0xC0;
 // A byte becomes at most six: \u001f.
 constexpr size_t LONGEST_ESCAPE = 6;
 
@@ -119,6 +123,65 @@ uint8_t *put_escaped(uint8_t *w, const uint8_t *p, const uint8_t *end) {
     return w;
 }
 
+// A number, a word or an extension; of a key, without the quotes around it.
+uint8_t *put_scalar(uint8_t *w, const PackHeader &header, const uint8_t *p, bool is_key) {
+    switch (header.kind) {
+    case Pack::unsigned_: return put_integer(w, header.value);
+    case Pack::signed_: return put_integer(w, static_cast<int64_t>(header.value));
+    case Pack::true_: return put(w, "true");
+    case Pack::false_: return put(w, "false");
+    case Pack::float32:
+    case Pack::float64: return put_float(w, float_of(header), is_key);
+    case Pack::ext:
+        if (is_event_time(header)) return put_integer(w, static_cast<uint32_t>(load_big(p, 4)));
+        return put_extension(w, header.ext_type, p, static_cast<size_t>(header.value));
+    default: return put(w, "null");
+    }
+}
+
+bool is_time_key(const EntryForm &form, const uint8_t *key, const uint8_t *end) {
+    const size_t n = static_cast<size_t>(end - key);
+    return n == form.time_key_n && std::memcmp(key, form.time_key, n) == 0;
+}
+
+struct SmallNumbers {
+    char text[128][4];
+    uint8_t n[128];
+};
+
+constexpr SmallNumbers make_small_numbers() {
+    SmallNumbers made{};
+    for (unsigned i = 0; i < 128; i++) {
+        unsigned n = 0;
+        if (i >= 100) made.text[i][n++] = '1';
+        if (i >= 10) made.text[i][n++] = static_cast<char>('0' + i / 10 % 10);
+        made.text[i][n++] = static_cast<char>('0' + i % 10);
+        made.n[i] = static_cast<uint8_t>(n);
+    }
+    return made;
+}
+constexpr SmallNumbers SMALL_NUMBERS = make_small_numbers();
+
+// What nearly every object of a record is: a short string, a small number, or nil. Copied without asking for its length;
+// null where it is something else, or a string in which something must be written otherwise. There must be USUAL_BYTES to
+// read and SCALAR_ROOM to write.
+inline uint8_t *put_short_text(uint8_t *w, const uint8_t **p) {
+    const unsigned n = **p & 0x1Fu;
+    *w = '"';
+    const uint32_t odd = copy_plain_pair(*p + 1, w + 1);
+    if (__builtin_expect((odd & ((uint32_t(1) << n) - 1)) != 0, 0)) return nullptr;
+    *p += 1 + n;
+    w[1 + n] = '"';
+    return w + 2 + n;
+}
+inline bool is_short_text(uint8_t first) { return (first & 0xE0) == 0xA0; }
+inline bool is_small_number(uint8_t first) { return first < 0x80; }
+
+inline uint8_t *put_small_number(uint8_t *w, uint8_t value) {
+    std::memcpy(w, SMALL_NUMBERS.text[value], 4);
+    return w + SMALL_NUMBERS.n[value];
+}
+
 }  // namespace
 
 uint8_t *LineWriter::grow(uint8_t *w, size_t n) {
@@ -198,90 +261,48 @@ Entry LineWriter::write_map(const EntryForm &form, const uint8_t **from, const u
         uint64_t left;  // objects to come: of a map keys and values
         bool is_map;
     };
-    Level levels[MOST_LEVELS];
-    unsigned depth = 0;
+    Level around[MOST_LEVELS];
+    unsigned depth = 1;
     const uint8_t *p = *from;
-    uint8_t *w = lines_->data() + lines_->size();
-    bool has_time = form.time_key == nullptr;
-    Level level{0, false};  // the one that is open; those around it are in `levels`
-    bool is_key = false;
+    const PackHeader record = read_pack_header(p, end);
+    p += record.n;
+    if (objects_behind(record) > static_cast<size_t>(end - p)) return Entry::truncated;
+    Level level{objects_behind(record), true};
+    bool is_key = true, has_time = form.time_key == nullptr;
+    uint8_t *w = grow(lines_->data() + lines_->size(), SCALAR_ROOM);
+    if (w == nullptr) return Entry::no_memory;
+    *w++ = '{';
     for (;;) {
-        // An object: the record itself, a key, or a value.
-        const PackHeader header = read_pack_header(p, end);
-        if (header.n == 0) return Entry::truncated;
-        p += header.n;
-        const size_t n = static_cast<size_t>(bytes_behind(header));
-        if (n > static_cast<size_t>(end - p)) return Entry::truncated;
-        const size_t room = header.kind == Pack::ext ? 2 * n + SCALAR_ROOM : n + SCALAR_ROOM;
-        if (__builtin_expect(static_cast<size_t>(limit_ - w) < room, 0) && (w = grow(w, room)) == nullptr)
-            return Entry::no_memory;
-        const size_t key_at = static_cast<size_t>(w - lines_->data());
-        const bool is_text = header.kind == Pack::str || header.kind == Pack::bin;
-        if (is_text) {
-            *w++ = '"';
-            const size_t plain = n ? copy_plain(p, n, end, w) : 0;
-            w += plain;
-            if (__builtin_expect(plain < n, 0) && (w = put_odd(w, p + plain, p + n)) == nullptr)
-                return Entry::no_memory;
-            *w++ = '"';
-            p += n;
-        } else {
-            if (is_key) *w++ = '"';
-            switch (header.kind) {
-            case Pack::unsigned_: w = put_integer(w, header.value); break;
-            case Pack::signed_: w = put_integer(w, static_cast<int64_t>(header.value)); break;
-            case Pack::nil: w = put(w, "null"); break;
-            case Pack::true_: w = put(w, "true"); break;
-            case Pack::false_: w = put(w, "false"); break;
-            case Pack::float32:
-            case Pack::float64: w = put_float(w, float_of(header), is_key); break;
-            case Pack::ext:
-                if (is_event_time(header)) {
-                    w = put_integer(w, static_cast<uint32_t>(load_big(p, 4)));
-                } else {
-                    if (is_key) return Entry::key;
-                    w = put_extension(w, header.ext_type, p, n);
-                }
-                p += n;
-                break;
-            case Pack::array:
-            case Pack::map: {
-                if (is_key) return Entry::key;
-                const uint64_t objects = objects_behind(header);
-                if (objects > static_cast<size_t>(end - p)) return Entry::truncated;
-                if (depth == MOST_LEVELS) return Entry::depth;
-                levels[depth++] = level;
-                level = Level{objects, header.kind == Pack::map};
-                *w++ = level.is_map ? '{' : '[';
-                is_key = level.is_map;
-                break;
-            }
-            default:
-                return Entry::invalid;
-            }
-            if (is_key && header.kind != Pack::array && header.kind != Pack::map) *w++ = '"';
-        }
-        if (is_text || (header.kind != Pack::array && header.kind != Pack::map)) {
+        while (level.left && static_cast<size_t>(end - p) >= USUAL_BYTES && static_cast<size_t>(limit_ - w) >= USUAL_ROOM) {
             if (is_key) {
-                if (!has_time && depth == 1) {
-                    const size_t length = static_cast<size_t>(w - lines_->data()) - key_at;
-                    has_time = length == form.time_key_n &&
-                               std::memcmp(lines_->data() + key_at, form.time_key, length) == 0;
-                }
+                if (!is_short_text(*p)) break;
+                uint8_t *const key_end = put_short_text(w, &p);
+                if (key_end == nullptr) break;
+                if (!has_time && depth == 1) has_time = is_time_key(form, w, key_end);
+                w = key_end;
                 *w++ = ':';
                 level.left--;
                 is_key = false;
-                continue;
+            }
+            if (is_small_number(*p)) {
+                w = put_small_number(w, *p++);
+            } else if (is_short_text(*p)) {
+                uint8_t *const text_end = put_short_text(w, &p);
+                if (text_end == nullptr) break;
+                w = text_end;
+            } else if (*p == NIL) {
+                p++;
+                w = put(w, "null");
+            } else {
+                break;
             }
             *w++ = ',';
             level.left--;
             is_key = level.is_map;
         }
-        while (level.left == 0) {
+        if (level.left == 0) {
             if (depth == 1 && !has_time) {
-                if (static_cast<size_t>(limit_ - w) < form.time_key_n + SCALAR_ROOM &&
-                    (w = grow(w, form.time_key_n + SCALAR_ROOM)) == nullptr)
-                    return Entry::no_memory;
+                if ((w = grow(w, form.time_key_n + SCALAR_ROOM)) == nullptr) return Entry::no_memory;
                 std::memcpy(w, form.time_key, form.time_key_n);
                 w += form.time_key_n;
                 *w++ = ':';
@@ -290,20 +311,64 @@ Entry LineWriter::write_map(const EntryForm &form, const uint8_t **from, const u
             }
             if (w[-1] == ',') w--;
             *w++ = level.is_map ? '}' : ']';
-            level = levels[--depth];
-            if (depth == 0) {
-                *w++ = '\n';
-                lines_->shrink(static_cast<size_t>(w - lines_->data()));
-                *from = p;
-                return Entry::written;
-            }
-            *w++ = ',';
+            if (--depth == 0) break;
+            level = around[depth];
             level.left--;
             is_key = level.is_map;
             if (static_cast<size_t>(limit_ - w) < SCALAR_ROOM && (w = grow(w, SCALAR_ROOM)) == nullptr)
                 return Entry::no_memory;
+            *w++ = ',';
+            continue;
+        }
+        const PackHeader header = read_pack_header(p, end);
+        if (header.n == 0) return Entry::truncated;
+        p += header.n;
+        const size_t n = static_cast<size_t>(bytes_behind(header));
+        if (n > static_cast<size_t>(end - p)) return Entry::truncated;
+        const size_t room = header.kind == Pack::ext ? 2 * n + SCALAR_ROOM : n + SCALAR_ROOM;
+        if (static_cast<size_t>(limit_ - w) < room && (w = grow(w, room)) == nullptr) return Entry::no_memory;
+        if (header.kind == Pack::array || header.kind == Pack::map) {
+            if (is_key) return Entry::key;
+            if (objects_behind(header) > static_cast<size_t>(end - p)) return Entry::truncated;
+            if (depth == MOST_LEVELS) return Entry::depth;
+            around[depth++] = level;
+            level = Level{objects_behind(header), header.kind == Pack::map};
+            *w++ = level.is_map ? '{' : '[';
+            is_key = level.is_map;
+            continue;
+        }
+        const size_t key_at = static_cast<size_t>(w - lines_->data());
+        if (header.kind == Pack::str || header.kind == Pack::bin) {
+            *w++ = '"';
+            const size_t plain = n ? copy_plain(p, n, end, w) : 0;
+            w += plain;
+            if (plain < n && (w = put_odd(w, p + plain, p + n)) == nullptr) return Entry::no_memory;
+            *w++ = '"';
+        } else if (header.kind == Pack::invalid) {
+            return Entry::invalid;
+        } else if (is_key) {
+            if (header.kind == Pack::ext && !is_event_time(header)) return Entry::key;
+            *w++ = '"';
+            w = put_scalar(w, header, p, true);
+            *w++ = '"';
+        } else {
+            w = put_scalar(w, header, p, false);
+        }
+        p += n;
+        level.left--;
+        if (is_key) {
+            if (!has_time && depth == 1) has_time = is_time_key(form, lines_->data() + key_at, w);
+            *w++ = ':';
+            is_key = false;
+        } else {
+            *w++ = ',';
+            is_key = level.is_map;
         }
     }
+    *w++ = '\n';
+    lines_->shrink(static_cast<size_t>(w - lines_->data()));
+    *from = p;
+    return Entry::written;
 }
 
 Entry LineWriter::write(const EntryForm &form, const uint8_t **from, const uint8_t *end, Bytes &lines) {
