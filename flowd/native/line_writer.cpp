@@ -1,27 +1,20 @@
 #include "line_writer.hpp"
 
-#include <charconv>
 #include <cmath>
 #include <limits>
 
-#include "copy_plain.hpp"
-#include "float_text.hpp"
+#include "json_text.hpp"
 #include "msgpack.hpp"
-#include "utf8.hpp"
+#include "short_values.hpp"
 
 namespace flowd {
 
 namespace {
 
-// What a number or a word needs at most, with quotes, a colon or a comma; and what a copy may write beyond its end.
-constexpr size_t SCALAR_ROOM = 96;
-static_assert(SCALAR_ROOM >= LONGEST_FLOAT + PLAIN_BLOCK + 8, "a float has room, and a copy behind it");
 // What is read and written for a short key and a short value without another look.
-constexpr size_t USUAL_BYTES = 2 * (1 + 32);
-constexpr size_t USUAL_ROOM = 2 * SCALAR_ROOM;
+constexpr size_t USUAL_BYTES = 2 * SHORT_BYTES;
+constexpr size_t USUAL_ROOM = 2 * SHORT_ROOM;
 constexpr uint8_t NIL = 0xC0;
-// A byte becomes at most six: \u001f.
-constexpr size_t LONGEST_ESCAPE = 6;
 
 constexpr int64_t NS_A_SECOND = 1000000000;
 constexpr int64_t MOST_SECONDS = std::numeric_limits<int64_t>::max() / NS_A_SECOND - 1;  // that fit as nanoseconds
@@ -30,156 +23,11 @@ constexpr double MOST_FLOAT_SECONDS = 9.2e18;
 // Seconds of Fluent Bit's group markers, of 32 bits with a sign, as an EventTime has them without one: -1 and -2.
 constexpr int64_t GROUP_END = 0xFFFFFFFE;
 
-constexpr int8_t EVENT_TIME = 0;
-constexpr uint64_t EVENT_TIME_BYTES = 8;
-
-template <size_t N> uint8_t *put(uint8_t *w, const char (&text)[N]) {
-    std::memcpy(w, text, N - 1);
-    return w + N - 1;
-}
-
-template <typename Number> uint8_t *put_integer(uint8_t *w, Number value) {
-    char *out = reinterpret_cast<char *>(w);
-    return reinterpret_cast<uint8_t *>(std::to_chars(out, out + 24, value).ptr);
-}
-
-double float_of(const PackHeader &header) {
-    if (header.kind == Pack::float64) {
-        double value;
-        std::memcpy(&value, &header.value, 8);
-        return value;
-    }
-    float value;
-    const uint32_t bits = static_cast<uint32_t>(header.value);
-    std::memcpy(&value, &bits, 4);
-    return static_cast<double>(value);
-}
-
-// What is no number of JSON is a string, so that a rule sees the text that fluentd's grep sees.
-uint8_t *put_float(uint8_t *w, double value, bool is_quoted) {
-    const bool is_text = !std::isfinite(value) && !is_quoted;
-    if (is_text) *w++ = '"';
-    w = reinterpret_cast<uint8_t *>(write_float(value, reinterpret_cast<char *>(w)));
-    if (is_text) *w++ = '"';
-    return w;
-}
-
 bool is_group_marker(int64_t seconds) { return seconds == -1 || seconds == -2 || (seconds >> 1) == (GROUP_END >> 1); }
-
-bool is_event_time(const PackHeader &header) {
-    return header.kind == Pack::ext && header.ext_type == EVENT_TIME && header.value == EVENT_TIME_BYTES;
-}
-
-// An extension that nobody knows: its type and its bytes in base64. There is room for it.
-uint8_t *put_extension(uint8_t *w, int8_t type, const uint8_t *p, size_t n) {
-    static const char DIGITS[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    w = put_integer(put(w, "{\"type\":"), static_cast<int>(type));
-    w = put(w, ",\"data\":\"");
-    for (; n; p += 3) {
-        const size_t m = n < 3 ? n : 3;
-        const uint32_t bits = static_cast<uint32_t>(load_big(p, static_cast<unsigned>(m)) << (8 * (3 - m)));
-        for (unsigned i = 0; i < 4; i++) *w++ = static_cast<uint8_t>(i <= m ? DIGITS[bits >> (18 - 6 * i) & 63] : '=');
-        n -= m;
-    }
-    return put(w, "\"}");
-}
-
-uint8_t *put_escape(uint8_t *w, uint8_t c) {
-    switch (c) {
-    case '"': return put(w, "\\\"");
-    case '\\': return put(w, "\\\\");
-    case '\b': return put(w, "\\b");
-    case '\f': return put(w, "\\f");
-    case '\n': return put(w, "\\n");
-    case '\r': return put(w, "\\r");
-    case '\t': return put(w, "\\t");
-    default: break;
-    }
-    w = put(w, "\\u00");
-    *w++ = static_cast<uint8_t>('0' + (c >> 4));
-    *w++ = static_cast<uint8_t>("0123456789abcdef"[c & 15]);
-    return w;
-}
-
-// A text of which something must be written otherwise. There is room for LONGEST_ESCAPE times its bytes and a block.
-uint8_t *put_escaped(uint8_t *w, const uint8_t *p, const uint8_t *end) {
-    while (p < end) {
-        const size_t plain = copy_plain(p, static_cast<size_t>(end - p), end, w);
-        w += plain;
-        p += plain;
-        while (p < end && *p >= 0x80) {
-            bool is_valid;
-            const unsigned n = read_subpart(p, end, &is_valid);
-            if (is_valid) {
-                std::memcpy(w, p, n);
-                w += n;
-            } else {
-                *w++ = '?';  // what fluentd's grep sees in its place
-            }
-            p += n;
-        }
-        for (; p < end && (*p < 0x20 || *p == '"' || *p == '\\'); p++) w = put_escape(w, *p);
-    }
-    return w;
-}
-
-// A number, a word or an extension; of a key, without the quotes around it.
-uint8_t *put_scalar(uint8_t *w, const PackHeader &header, const uint8_t *p, bool is_key) {
-    switch (header.kind) {
-    case Pack::unsigned_: return put_integer(w, header.value);
-    case Pack::signed_: return put_integer(w, static_cast<int64_t>(header.value));
-    case Pack::true_: return put(w, "true");
-    case Pack::false_: return put(w, "false");
-    case Pack::float32:
-    case Pack::float64: return put_float(w, float_of(header), is_key);
-    case Pack::ext:
-        if (is_event_time(header)) return put_integer(w, static_cast<uint32_t>(load_big(p, 4)));
-        return put_extension(w, header.ext_type, p, static_cast<size_t>(header.value));
-    default: return put(w, "null");
-    }
-}
 
 bool is_time_key(const EntryForm &form, const uint8_t *key, const uint8_t *end) {
     const size_t n = static_cast<size_t>(end - key);
     return n == form.time_key_n && std::memcmp(key, form.time_key, n) == 0;
-}
-
-struct SmallNumbers {
-    char text[128][4];
-    uint8_t n[128];
-};
-
-constexpr SmallNumbers make_small_numbers() {
-    SmallNumbers made{};
-    for (unsigned i = 0; i < 128; i++) {
-        unsigned n = 0;
-        if (i >= 100) made.text[i][n++] = '1';
-        if (i >= 10) made.text[i][n++] = static_cast<char>('0' + i / 10 % 10);
-        made.text[i][n++] = static_cast<char>('0' + i % 10);
-        made.n[i] = static_cast<uint8_t>(n);
-    }
-    return made;
-}
-constexpr SmallNumbers SMALL_NUMBERS = make_small_numbers();
-
-// What nearly every object of a record is: a short string, a small number, or nil. Copied without asking for its length;
-// null where it is something else, or a string in which something must be written otherwise. There must be USUAL_BYTES to
-// read and SCALAR_ROOM to write.
-inline uint8_t *put_short_text(uint8_t *w, const uint8_t **p) {
-    const unsigned n = **p & 0x1Fu;
-    *w = '"';
-    const uint32_t odd = copy_plain_pair(*p + 1, w + 1);
-    if (__builtin_expect((odd & ((uint32_t(1) << n) - 1)) != 0, 0)) return nullptr;
-    *p += 1 + n;
-    w[1 + n] = '"';
-    return w + 2 + n;
-}
-inline bool is_short_text(uint8_t first) { return (first & 0xE0) == 0xA0; }
-inline bool is_small_number(uint8_t first) { return first < 0x80; }
-
-inline uint8_t *put_small_number(uint8_t *w, uint8_t value) {
-    std::memcpy(w, SMALL_NUMBERS.text[value], 4);
-    return w + SMALL_NUMBERS.n[value];
 }
 
 }  // namespace
@@ -214,7 +62,7 @@ Entry LineWriter::read_time(const EntryForm &form, const uint8_t **p, const uint
     case Pack::float32:
     case Pack::float64: {
         time_.is_float = true;
-        time_.number = float_of(header);
+        time_.number = read_pack_float(header);
         if (!(std::fabs(time_.number) < MOST_FLOAT_SECONDS)) return Entry::time;
         const double whole = std::floor(time_.number);
         time_.s = static_cast<int64_t>(whole);
@@ -244,7 +92,8 @@ Entry LineWriter::read_time(const EntryForm &form, const uint8_t **p, const uint
 }
 
 uint8_t *LineWriter::write_time(uint8_t *w) const {
-    if (time_.is_float) return put_float(w, time_.number, false);
+    if (time_.is_float)
+        return reinterpret_cast<uint8_t *>(write_float(time_.number, reinterpret_cast<char *>(w)));
     w = put_integer(w, time_.s);
     *w++ = '.';
     uint32_t rest = time_.ns, digit = NS_A_SECOND / 10;
@@ -414,14 +263,6 @@ Entry skip_entry(bool is_bare, const uint8_t **p, const uint8_t *end) {
     const Skipped skipped = skip_objects(*p, n, n, &at, &left);
     if (skipped == Skipped::done) *p += at;
     return skipped == Skipped::done ? Entry::written : skipped == Skipped::invalid ? Entry::invalid : Entry::truncated;
-}
-
-void append_json_string(const uint8_t *p, size_t n, Bytes &out) {
-    if (!out.make_room(LONGEST_ESCAPE * n + SCALAR_ROOM)) return;
-    out.push('"');
-    uint8_t *w = out.data() + out.size();
-    out.shrink(static_cast<size_t>(put_escaped(w, p, p + n) - out.data()));
-    out.push('"');
 }
 
 }  // namespace flowd

@@ -65,7 +65,4 @@ class LineWriter {
 // Moves *p past the next entry, whatever it is: `written`, or `truncated` or `invalid`.
 Entry skip_entry(bool is_bare, const uint8_t **p, const uint8_t *end);
 
-// Appends a text as a JSON string, as the writer writes a key.
-void append_json_string(const uint8_t *p, size_t n, Bytes &out);
-
 }  // namespace flowd
