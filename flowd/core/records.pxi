@@ -1,7 +1,7 @@
 # Records in msgpack → JSON lines: all of them, or those that a filter set keeps. No Python object is made for a record.
 #
-# A record is decided as the line that it becomes, by the same walk as any line: what a rule means for a record is what it
-# means for that line, and a line's bytes are what is counted and sampled by.
+# A record is decided as the line that it becomes, by the same walk as any line: what a rule means for a record is what
+# it means for that line, and a line's bytes are what is counted and sampled by.
 
 # Why an entry gives no line, in the order of the core's `Entry`. Behind the first two the rest of the run is lost.
 ENTRY_PROBLEMS = ("truncated", "invalid", "shape", "time", "record", "key", "depth")
