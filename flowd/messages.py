@@ -70,8 +70,8 @@ class MessageWalk:
 
 class RecordsRead(NamedTuple):
     """What was read of a run of entries: records, entries that gave none by their problem (those of PROBLEMS that
-    occurred), Fluent Bit's marks of groups, which are neither, bytes at the end that could not be read, and the
-    earliest and the latest record's time (ns since 1970, 0 where there is no record)."""
+    occurred), Fluent Bit's marks of groups, which are neither, bytes at the end that were not read, and the earliest
+    and the latest record's time (ns since 1970, 0 where there is no record)."""
 
     records: int
     malformed: int
@@ -80,6 +80,11 @@ class RecordsRead(NamedTuple):
     unread_bytes: int
     first_ns: int
     last_ns: int
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether what was not read cannot be: nobody knows where the next entry begins."""
+        return "truncated" in self.problems or "invalid" in self.problems
 
 
 class AppliedRecords(NamedTuple):
@@ -99,8 +104,11 @@ def read_figures(figures: tuple[int, tuple[int, ...], int, int, int, int]) -> Re
     return RecordsRead(records, sum(counts), problems, markers, unread_bytes, first_ns, last_ns)
 
 
-def write_records(entries: Buffer, *, time_key: str | None = None, is_bare: bool = False) -> tuple[bytes, RecordsRead]:
-    """Every record of a run of entries as a compact JSON line, and what was read: FilterSet.apply_records without
-    filters."""
-    lines, figures = _core.write_records(entries, None if time_key is None else time_key.encode(), is_bare)
+def write_records(
+    entries: Buffer, *, time_key: str | None = None, is_bare: bool = False, most_bytes: int = 0
+) -> tuple[bytes, RecordsRead]:
+    """Every record of a run of entries as a compact JSON line, and what was read. Filtering these lines is what
+    FilterSet.apply_records does, whose arguments these are."""
+    key = None if time_key is None else time_key.encode()
+    lines, figures = _core.write_records(entries, key, is_bare, most_bytes)
     return lines, read_figures(figures)

@@ -107,6 +107,30 @@ def test_a_long_run_is_filtered_as_its_lines_are() -> None:
     assert filters.apply_records(b"") == (b"", 0, 0, (0, 0, {}, 0, 0, 0, 0))
 
 
+@pytest.mark.parametrize("most_bytes", [1, 13, 14, 100, 70_000])
+def test_a_run_is_read_in_parts_of_so_many_bytes_of_lines(most_bytes: int) -> None:
+    run = b"".join(pack([i, {"a": i % 3, "b": "x" * (i % 50)}]) for i in range(1, 3000)) + b"\x01\xc1"
+    filters, at_once = (
+        flowd.compile("<filter flows>\n@type grep\n<exclude>\nkey a\npattern 1\n</exclude>\n</filter>")
+        for _ in range(2)
+    )
+    whole = at_once.apply_records(run)
+    rest, kept, records = memoryview(run), b"", 0
+    while True:
+        lines, read = write_records(rest, most_bytes=most_bytes)
+        applied = filters.apply_records(rest, most_bytes=most_bytes)
+        assert applied.read == read
+        assert len(lines) <= most_bytes or read.records == 1
+        kept += applied.kept
+        records += read.records
+        if read.is_lost or not read.unread_bytes:
+            break
+        assert read.malformed == 0
+        rest = rest[len(rest) - read.unread_bytes :]
+    assert (kept, records, read.problems, read.unread_bytes) == (whole.kept, 2999, whole.read.problems, 1)
+    assert filters.hits == at_once.hits
+
+
 def test_plain_records_are_read_back_as_they_were() -> None:
     records: list[dict[str, Any]] = [
         {"s": "é\n\"\\/\x00\x7f", "i": -5, "big": 2**64 - 1, "f": 0.1, "t": True, "n": None, "l": [1, [], {}],

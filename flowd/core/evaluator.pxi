@@ -175,12 +175,13 @@ cdef class Evaluator:
         finally:
             PyBuffer_Release(&view)
 
-    def apply_records(self, entries, time_key=None, bint is_bare=False, bint invert=False):
+    def apply_records(self, entries, time_key=None, bint is_bare=False, bint invert=False, uint64_t most_bytes=0):
         """(kept lines, kept lines' number, errors while matching, figures): the records of a run of entries in msgpack,
-        each filtered as the JSON line that it becomes. Figures: see EntryRun.
+        each filtered as the JSON line that it becomes, up to so many bytes of lines, kept or not, but one line at least.
+        Figures: see EntryRun.
         """
         cdef Batch batch
-        cdef EntryRun run = EntryRun(time_key, is_bare)
+        cdef EntryRun run = EntryRun(time_key, is_bare, most_bytes)
         cdef Context context
         memset(&batch, 0, sizeof(Batch))
         batch.invert = invert
