@@ -5,6 +5,10 @@ from typing import Any, Self
 
 from typing_extensions import Buffer, disjoint_base
 
+_EntryFigures = tuple[int, tuple[int, ...], int, int, int, int]
+_Place = tuple[int, int]
+_MessageParts = tuple[str, int, _Place, _Place, _Place, int]
+
 HAS_VECTORSCAN: bool
 FORMATS: dict[str, int]
 
@@ -66,11 +70,32 @@ class Evaluator:
     def write(
         self, fd: int, lines: Buffer, form: str = "auto", drop_malformed: bool = False, invert: bool = False
     ) -> tuple[bytes, int, bool, int, int, int, int]: ...
+    def apply_records(
+        self,
+        entries: Buffer,
+        time_key: bytes | None = None,
+        is_bare: bool = False,
+        invert: bool = False,
+        most_bytes: int = 0,
+    ) -> tuple[bytes, int, int, _EntryFigures]: ...
     def counters(self) -> list[tuple[int, int]]: ...
     def join(self, fan_out: FanOut, number: int) -> None: ...
     def leave(self, fan_out: FanOut) -> None: ...
     def cache_stat(self) -> dict[str, int]: ...
     def trace(self, line: bytes, form: str = "auto") -> tuple[Any, ...]: ...
+
+class MalformedMessage(ValueError): ...
+
+@disjoint_base
+class MessageWalker:
+    most_bytes: int
+    def __new__(cls, most_bytes: int) -> Self: ...
+    def walk(self, buffer: Buffer, start: int = 0) -> int | _MessageParts: ...
+    def reset(self) -> None: ...
+
+@disjoint_base
+class EntryRun:
+    def __new__(cls, time_key: bytes | None, is_bare: bool, most_bytes: int) -> Self: ...
 
 @disjoint_base
 class FileRun:
@@ -127,7 +152,12 @@ class FanOut:
     def cache_stat(self) -> dict[str, int]: ...
 
 VALUE_TESTS: dict[str, int]
+MESSAGE_KINDS: tuple[str, ...]
+ENTRY_PROBLEMS: tuple[str, ...]
 
 def scan_newlines(lines: Buffer) -> int: ...
 def engine_versions() -> dict[str, str]: ...
+def write_records(
+    entries: Buffer, time_key: bytes | None = None, is_bare: bool = False, most_bytes: int = 0
+) -> tuple[bytes, _EntryFigures]: ...
 def simd() -> tuple[str, tuple[str, ...]]: ...

@@ -175,6 +175,13 @@ cdef class Evaluator:
         finally:
             PyBuffer_Release(&view)
 
+    def apply_records(self, entries, time_key=None, bint is_bare=False, bint invert=False, uint64_t most_bytes=0):
+        """(kept lines, kept lines' number, errors while matching, figures): the records of a run of entries in msgpack,
+        each filtered as the JSON line that it becomes; up to so many bytes of lines, kept or not, but one at least.
+        Figures: see EntryRun.
+        """
+        return run_entries(self, entries, EntryRun(time_key, is_bare, most_bytes), invert)
+
     def counters(self):
         """For each rule (lines, bytes) decided so far, by all threads, in batches that are done."""
         cdef Context context
