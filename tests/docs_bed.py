@@ -28,6 +28,8 @@ DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("ben
 _FENCE = re.compile(r"^(?P<indent> *)```(?P<language>[\w.+-]*)\s*$")
 _DIRECTIVE = re.compile(r"^<!-- (?P<name>not run|file): (?P<text>.+?) -->$")
 _END_MARK = "\x1e"
+_PATIENCE = re.compile(r"^(producer|consumer): no daemon answers at \S+, trying again$")
+"""What a client says where a daemon takes a second to start, as on a busy machine: it says nothing else."""
 
 # What differs from run to run and says nothing: each is compared as if it were the same.
 _VARYING = (
@@ -174,6 +176,8 @@ class Shell:
     def _until_mark(self, command: Command, deadline_s: float) -> Iterator[str]:
         held: str | None = None
         while (line := self._next(command, deadline_s)) != _END_MARK:
+            if _PATIENCE.match(line):
+                continue
             if held is not None:
                 yield held
             held = line
