@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from flowd.archives.lines import STDIN
 from flowd.cli.command import (
     DIALECTS,
     Command,
@@ -21,7 +22,6 @@ from flowd.cli.command import (
     timeout_option,
 )
 from flowd.cli.filters import load_filters
-from flowd.cli.lines import STDIN
 from flowd.cli.output import write_text
 from flowd.cli.talk import say
 from flowd.errors import EXIT_DONE, EXIT_IO, EXIT_NO

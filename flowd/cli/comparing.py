@@ -10,9 +10,9 @@ from collections import deque
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from flowd.cli.archives import BadArchive
+from flowd.archives.compressed import BadArchive
+from flowd.archives.lines import Batch, Input, known_size, read_batches
 from flowd.cli.filtering import choose_threads
-from flowd.cli.lines import Batch, Input, known_size, read_batches
 from flowd.cli.outcome import describe_os_error
 from flowd.cli.progress import Progress
 from flowd.cli.stretches import Stretch, cut_stretches, read_stretch

@@ -10,11 +10,11 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Literal
 
-from flowd.cli.archives import BadArchive
-from flowd.cli.lines import Batch, Input, known_size, read_batches
+from flowd.archives.compressed import BadArchive
+from flowd.archives.lines import Batch, Input, known_size, read_batches
+from flowd.archives.pipes import widen_pipe
 from flowd.cli.outcome import describe_os_error
 from flowd.cli.output import STDOUT, write_bytes, write_text
-from flowd.cli.pipes import widen_pipe
 from flowd.cli.progress import Progress
 from flowd.cli.talk import say_error, say_failure
 from flowd.cli.whole_files import do_run, raise_errors

@@ -12,8 +12,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from queue import SimpleQueue
 
-from flowd.cli.archives import ARCHIVE_MARK_BYTES, Archive, find_archive
-from flowd.cli.pipes import widen_pipe
+from flowd.archives.compressed import ARCHIVE_MARK_BYTES, Archive, find_archive
+from flowd.archives.pipes import widen_pipe
 
 BATCH_BYTES = 1 << 19
 """What is read at once: enough that a batch costs little beside its lines, and small enough for the cache."""
