@@ -1,4 +1,4 @@
-"""Arrow's values as JSON, a column at a time: pyarrow's own kernels do the work, and no Python object is made per value.
+"""Arrow's values as JSON, a column at a time: pyarrow's kernels do the work, and no Python object is made per value.
 
 A column becomes pieces (bytes, and arrays of bytes), and a row is its columns' pieces one behind the other: they are
 joined once. What each type becomes stands in docs/archives.md.
@@ -30,14 +30,12 @@ class NoRecord(FlowdError):
     exit_code = EXIT_IO
 
 
-def json_lines(rows: pa.RecordBatch) -> pa.Buffer:
+def json_texts(rows: pa.RecordBatch) -> pa.Array:
     """A JSON object and a newline for each row, in order: every column a member, under its name.
 
     Raises NoRecord for a column of a type that JSON has no value for.
     """
-    if rows.num_columns == 0:
-        return pa.py_buffer(b"{}\n" * rows.num_rows)
-    return text_of(join(_object_pieces(rows.schema, rows.columns, b"", b"\n"), rows.num_rows))
+    return join(_object_pieces(rows.schema, rows.columns, b"", b"\n"), rows.num_rows)
 
 
 def text_of(texts: pa.Array) -> pa.Buffer:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal, TypeVar
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from flowd.tables.json_texts import TEXT, NoRecord, is_text, join, json_lines, text_of
+from flowd.tables.json_texts import TEXT, NoRecord, is_text, join, json_texts, text_of
 
 if TYPE_CHECKING:
     from flowd.filterset import FilterSet
@@ -34,33 +34,35 @@ def columns_read(filters: FilterSet) -> frozenset[str] | None:
     return frozenset(name for name in first if isinstance(name, str))
 
 
-class RowReader:
-    """How the rows of one schema are read as lines. With `line_column` a row is the line which that column holds."""
+class RowLines:
+    """How the rows of one schema become lines: JSON with the `wanted` columns (None: all of them) as its members.
 
-    def __init__(self, filters: FilterSet, schema: pa.Schema, line_column: str | None = None) -> None:
-        self._filters = filters
+    With `line_column`, or where the schema's metadata names one, a row is the line that this column holds.
+    """
+
+    def __init__(self, schema: pa.Schema, wanted: frozenset[str] | None = None, line_column: str | None = None) -> None:
         self.line_column = line_column if line_column is not None else find_line_column(schema)
         if self.line_column is not None:
             _check_line_column(schema, self.line_column)
-        wanted = columns_read(filters)
-        if self.line_column is not None:
             wanted = frozenset((self.line_column,))
-        self.columns: list[str] = [name for name in dict.fromkeys(schema.names) if wanted is None or name in wanted]
-        """What of a row has to be there for a verdict."""
-        self._wanted = frozenset(self.columns)
+        self.columns = [name for name in dict.fromkeys(schema.names) if wanted is None or name in wanted]
+        """The names of the columns that have to be there."""
+        self._names = frozenset(self.columns)
 
-    def lines(self, rows: pa.RecordBatch) -> pa.Buffer:
-        """A line for each row, with as much in it as the filters read."""
+    def texts(self, rows: pa.RecordBatch) -> pa.Array:
+        """A line with its newline for each row. The rows may have other columns, too."""
         if self.line_column is not None:
             return lines_held(rows.column(rows.schema.get_all_field_indices(self.line_column)[-1]))
-        at = [place for place, name in enumerate(rows.schema.names) if name in self._wanted]
-        if not at:
-            return pa.py_buffer(b"{}\n" * rows.num_rows)
-        return json_lines(rows.select(at))
+        return json_texts(rows.select([at for at, name in enumerate(rows.schema.names) if name in self._names]))
 
-    def verdicts(self, rows: pa.RecordBatch) -> bytes:
-        """A letter for each row, as FilterSet.verdicts has them; counts as that does."""
-        return self._filters.verdicts(self.lines(rows), format=None if self.line_column is not None else "json")
+    def judge(self, filters: FilterSet, lines: pa.Array) -> bytes:
+        """A letter for each of these lines, as FilterSet.verdicts has them; counts as that does."""
+        return filters.verdicts(text_of(lines), format=None if self.line_column is not None else "json")
+
+
+def lines_read(filters: FilterSet, schema: pa.Schema, line_column: str | None = None) -> RowLines:
+    """Rows as lines with as much in them as the filters read."""
+    return RowLines(schema, columns_read(filters), line_column)
 
 
 def find_line_column(schema: pa.Schema) -> str | None:
@@ -69,7 +71,7 @@ def find_line_column(schema: pa.Schema) -> str | None:
     return said.decode("utf-8", "replace") if said is not None else None
 
 
-def lines_held(texts: pa.Array) -> pa.Buffer:
+def lines_held(texts: pa.Array) -> pa.Array:
     """The lines that a column of texts holds. One newline at a text's end is the line's own; null is an empty line.
 
     A text with a newline inside is no line: an empty one, which is malformed, stands for it.
@@ -81,7 +83,7 @@ def lines_held(texts: pa.Array) -> pa.Buffer:
         lines = pc.replace_substring_regex(lines, rb"\n\z", b"")
         has_more = pc.match_substring(lines, b"\n")
         lines = pc.if_else(has_more, pa.scalar(b"", TEXT), lines)
-    return text_of(join([lines, b"\n"], len(lines)))
+    return join([lines, b"\n"], len(lines))
 
 
 def keep_mask(letters: bytes, *, malformed: Literal["keep", "drop"] = "keep", invert: bool = False) -> pa.BooleanArray:
@@ -102,9 +104,10 @@ def filter_rows(
     invert: bool = False,
 ) -> Rows:
     """The rows that the filters keep, of the same schema."""
-    reader = RowReader(filters, rows.schema, line_column)
+    as_lines = lines_read(filters, rows.schema, line_column)
     batches = rows.to_batches(max_chunksize=ROWS_AT_ONCE) if isinstance(rows, pa.Table) else slices(rows)
-    masks = [keep_mask(reader.verdicts(batch), malformed=malformed, invert=invert) for batch in batches]
+    letters = (as_lines.judge(filters, as_lines.texts(batch)) for batch in batches)
+    masks = [keep_mask(some, malformed=malformed, invert=invert) for some in letters]
     if isinstance(rows, pa.Table):
         return rows.filter(pa.chunked_array(masks, pa.bool_()))
     return rows.filter(pa.concat_arrays(masks) if masks else pa.array([], pa.bool_()))
