@@ -53,7 +53,7 @@ class ParquetRows:
         from pyarrow import parquet
 
         self.name = name
-        self.size_bytes = os.fstat(fd).st_size
+        self.size_bytes: int = os.fstat(fd).st_size
         with damage_of(name):
             self._file = parquet.ParquetFile(
                 pa.OSFile(f"/proc/self/fd/{fd}"), buffer_size=STREAM_BYTES, pre_buffer=False
@@ -87,7 +87,7 @@ class ParquetRows:
 
     def _rows_at_once(self, group: int) -> int:
         index = self._index.row_group(group)
-        rows = min(ROWS_MOST, VALUES_MOST // max(1, index.num_columns))
+        rows: int = min(ROWS_MOST, VALUES_MOST // max(1, index.num_columns))
         if index.num_rows and index.total_byte_size > 0:
             rows = min(rows, BATCH_BYTES * index.num_rows // index.total_byte_size)
         return max(1, rows)

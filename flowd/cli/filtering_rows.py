@@ -20,7 +20,7 @@ from flowd.cli.filtering import MalformedLine
 from flowd.cli.output import write_bytes
 from flowd.tables.json_texts import text_of
 from flowd.tables.needed import require_pyarrow
-from flowd.tables.rows import RowLines, keep_mask, lines_read
+from flowd.tables.rows import RowLines, keep_mask, lines_read, select_rows
 
 if TYPE_CHECKING:
     from concurrent.futures import Future, ThreadPoolExecutor
@@ -115,7 +115,7 @@ class RowFiltering:
         """The kept rows of a batch, as they are to be written."""
         rows, mask = part
         with damage_of(self._rows.name):
-            kept = rows if mask.true_count == len(mask) else rows.filter(mask)
+            kept = select_rows(rows, mask)
             return kept if self._sink is not None else text_of(self._written.texts(kept))
 
     def _write(self, kept: pa.RecordBatch | pa.Buffer) -> None:

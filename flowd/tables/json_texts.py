@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
+from typing import TypeAlias
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -20,7 +21,7 @@ NULL = b"null"
 ESCAPED = bytes(range(0x20)) + b'"\\'
 SHORT_ESCAPES = {b'"': b'\\"', b"\\": b"\\\\", b"\n": b"\\n", b"\r": b"\\r", b"\t": b"\\t"}
 
-Piece = bytes | pa.Array
+Piece: TypeAlias = "bytes | pa.Array"
 """What a row is joined from: bytes are the same in every row."""
 
 

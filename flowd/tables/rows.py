@@ -109,8 +109,30 @@ def filter_rows(
     letters = (as_lines.judge(filters, as_lines.texts(batch)) for batch in batches)
     masks = [keep_mask(some, malformed=malformed, invert=invert) for some in letters]
     if isinstance(rows, pa.Table):
-        return rows.filter(pa.chunked_array(masks, pa.bool_()))
-    return rows.filter(pa.concat_arrays(masks) if masks else pa.array([], pa.bool_()))
+        return pa.Table.from_batches(map(select_rows, batches, masks), rows.schema)
+    return select_rows(rows, pa.concat_arrays(masks) if masks else pa.array([], pa.bool_()))
+
+
+def select_rows(rows: pa.RecordBatch, mask: pa.BooleanArray) -> pa.RecordBatch:
+    """The rows that a mask keeps, copied as they are."""
+    if mask.true_count == len(mask):
+        return rows
+    try:
+        return rows.filter(mask)
+    except pa.ArrowNotImplementedError:  # types that pyarrow selects no rows of: views, and what holds them
+        return _select_runs(rows, mask)
+
+
+def _select_runs(rows: pa.RecordBatch, mask: pa.BooleanArray) -> pa.RecordBatch:
+    """The same by runs of rows that are all kept."""
+    runs = pc.run_end_encode(mask, run_end_type=pa.int32())
+    begin, kept = 0, [rows.slice(0, 0)]
+    for end, is_kept in zip(runs.run_ends.to_pylist(), runs.values.to_pylist(), strict=True):
+        if is_kept:
+            kept.append(rows.slice(begin, end - begin))
+        begin = end
+    columns = [pa.concat_arrays([run.column(at) for run in kept]) for at in range(rows.num_columns)]
+    return pa.RecordBatch.from_arrays(columns, schema=rows.schema)
 
 
 def slices(rows: pa.RecordBatch) -> list[pa.RecordBatch]:
