@@ -99,6 +99,9 @@ class Filtering:
             widen_pipe(STDOUT)
             self._run_all()
             return
+        from flowd.tables.needed import require_pyarrow
+
+        require_pyarrow(f"writing {self._wishes.to}")
         from flowd.cli.filtering_rows import open_sink
 
         with open_sink(self._wishes.to, self._files) as self._sink:
@@ -164,12 +167,12 @@ class Filtering:
 
     def _filter_rows(self, source: Input, progress: Progress) -> None:
         """A Parquet file, by row groups."""
+        rows = source.rows()
         from flowd.cli.filtering_rows import RowFiltering
 
         if self._is_line_open:
             write_bytes(b"\n")
             self._is_line_open = False
-        rows = source.rows()
         executor = self._open_executor() if self._threads > 1 else None
         filtering = RowFiltering(self._filters, self._wishes, rows, self._sink, executor, self._threads)
         filtering.run(self.totals, lambda read_bytes: progress.show(self._read_bytes + read_bytes))

@@ -19,7 +19,6 @@ from flowd.archives.parquet_writing import LINES_SCHEMA, ParquetSink, join_schem
 from flowd.cli.filtering import MalformedLine
 from flowd.cli.output import write_bytes
 from flowd.tables.json_texts import text_of
-from flowd.tables.needed import require_pyarrow
 from flowd.tables.rows import RowLines, keep_mask, lines_read, select_rows
 
 if TYPE_CHECKING:
@@ -158,9 +157,8 @@ class RowFiltering:
 def open_sink(path: str, files: Sequence[str]) -> ParquetSink:
     """The Parquet file that what is kept of these files goes into: of the columns that they have, or of lines.
 
-    Files that cannot be read are left out: it is said when it is their turn. Raises CannotWrite and NeedsPyarrow.
+    Files that cannot be read are left out: it is said when it is their turn. Raises CannotWrite.
     """
-    require_pyarrow(f"writing {path}")
     schemas: list[tuple[str, pa.Schema]] = []
     for name in files:
         try:
