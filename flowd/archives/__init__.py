@@ -10,7 +10,7 @@ TYPE_CHECKING = False  # what reads files is loaded by every `flowd filter`, and
 if TYPE_CHECKING:
     from typing import Any
 
-    from flowd.archives.replay import Replayed, replay, replay_file
+    from flowd.archives.replaying import Replayed, replay, replay_file
 
 __all__ = ["Replayed", "replay", "replay_file"]
 
@@ -20,6 +20,6 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module 'flowd.archives' has no attribute {name!r}")
     import importlib
 
-    value = getattr(importlib.import_module("flowd.archives.replay"), name)
+    value = getattr(importlib.import_module("flowd.archives.replaying"), name)
     globals()[name] = value
     return value

@@ -6,6 +6,7 @@ What a file gives can be pickled and added up in any order: days to months, file
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from flowd.archives.compressed import BadArchive
@@ -108,7 +109,7 @@ def replay(
         return future
 
     most = AHEAD * max(1, sum(client.nthreads().values()))
-    done = as_completed([submit(path) for path, _ in zip(left, range(most), strict=False)])
+    done = as_completed([submit(path) for path in islice(left, most)])
     for future in done:
         path = under_way.pop(future.key)
         result: Replayed = future.result()
