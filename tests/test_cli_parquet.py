@@ -194,6 +194,14 @@ def test_inputs_of_all_kinds_are_read_one_after_the_other(filters: Path, stored:
     assert done.stdout == lines_of(KEPT) * 2
 
 
+def test_pipes_with_names_go_into_parquet_whole(filters: Path, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with started("filter", "-f", filters, "--to", "kept.parquet", "pipe", cwd=tmp_path) as child:
+        (tmp_path / "pipe").write_bytes(text_line("shop") * 3)
+        assert child.wait(DEADLINE_S) == 0
+    assert parquet.read_table(tmp_path / "kept.parquet").num_rows == 3
+
+
 def test_schemas_that_differ_are_joined(filters: Path, tmp_path: Path) -> None:
     parquet.write_table(pa.table({"source_namespace": ["web", "dev"], "n": [1, 2]}), tmp_path / "a.parquet")
     later = pa.table({"n": [3], "policies": [["p"]], "source_namespace": ["web"]})
@@ -331,9 +339,11 @@ def test_a_reader_that_goes_ends_it_quietly(filters: Path, tmp_path: Path) -> No
 
 def test_an_interrupted_run_leaves_nothing_behind(filters: Path, tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
-    with started("filter", "-f", filters, "--to", "kept.parquet", "a.log", "pipe", cwd=tmp_path) as child:
-        with (tmp_path / "pipe").open("wb") as pipe:  # its kind is looked at first, and then it is read
-            pipe.write(text_line("shop"))
+    with (
+        started("filter", "-f", filters, "--to", "kept.parquet", "a.log", "pipe", cwd=tmp_path) as child,
+        (tmp_path / "pipe").open("wb") as pipe,
+    ):
+        pipe.write(text_line("shop"))
         wait_until(lambda: list(tmp_path.glob("*.part")), "the output is being written")
         child.send_signal(signal.SIGINT)
         assert child.wait(DEADLINE_S) == 130

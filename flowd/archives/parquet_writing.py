@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -75,7 +75,7 @@ def _allow_nulls(joint: pa.Schema, schemas: Sequence[pa.Schema]) -> pa.Schema:
 
 
 class ParquetSink:
-    """A Parquet file that is being written. As a context manager it is finished, or removed where the block fails."""
+    """A Parquet file to be written: begun with a `with` block and finished at its end, or removed where it fails."""
 
     def __init__(self, path: str, schema: pa.Schema) -> None:
         self._path = path
@@ -83,9 +83,8 @@ class ParquetSink:
         self._schema = schema
         self._waiting: list[pa.RecordBatch] = []
         self._rows = self._bytes = 0
-        with self._failures():
-            self._file = pa.OSFile(self._part, "wb")
-            self._writer = parquet.ParquetWriter(self._file, schema, compression=COMPRESSION)
+        self._file: pa.OSFile | None = None
+        self._writer: parquet.ParquetWriter | None = None
 
     def write_rows(self, rows: pa.RecordBatch) -> None:
         """Appends rows; columns that they do not have are null. Raises CannotWrite."""
@@ -104,34 +103,40 @@ class ParquetSink:
             split = pc.split_pattern(run, b"\n").values.cast(pa.binary())
             self.write_rows(pa.record_batch([split], schema=LINES_SCHEMA))
 
-    def finish(self) -> None:
-        """Writes what is left, and gives the file its name. Raises CannotWrite."""
+    def __enter__(self) -> ParquetSink:
+        try:
+            with self._failures():
+                self._file = pa.OSFile(self._part, "wb")
+                self._writer = parquet.ParquetWriter(self._file, self._schema, compression=COMPRESSION)
+        except BaseException:
+            self._abandon()
+            raise
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        try:
+            if kind is None:
+                self._finish()
+        finally:
+            self._abandon()
+
+    def _finish(self) -> None:
+        """Writes what is left, and gives the file its name."""
         self._write_group()
         with self._failures():
             self._writer.close()
             self._file.close()
             os.replace(self._part, self._path)
 
-    def abandon(self) -> None:
-        """Removes what was written."""
+    def _abandon(self) -> None:
+        """Removes what was written, where it has no name yet."""
         with suppress(OSError, pa.ArrowException):
-            self._writer.close()
-            self._file.close()
+            if self._writer is not None:
+                self._writer.close()
+            if self._file is not None:
+                self._file.close()
         with suppress(OSError):
             os.unlink(self._part)
-
-    def __enter__(self) -> ParquetSink:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, *_: Any) -> None:
-        if kind is not None:
-            self.abandon()
-            return
-        try:
-            self.finish()
-        except BaseException:
-            self.abandon()
-            raise
 
     def _write_group(self) -> None:
         if not self._waiting:

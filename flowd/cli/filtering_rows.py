@@ -5,6 +5,8 @@ A row group is decided first; if anything in it is kept, and more of it is wante
 
 from __future__ import annotations
 
+import os
+import stat
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Literal, NamedTuple, TypeVar
@@ -13,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from flowd.archives.compressed import BadArchive
-from flowd.archives.lines import Input
+from flowd.archives.lines import STDIN, Input
 from flowd.archives.parquet import ParquetRows, damage_of
 from flowd.archives.parquet_writing import LINES_SCHEMA, ParquetSink, join_schemas
 from flowd.cli.filtering import MalformedLine
@@ -78,7 +80,10 @@ class RowFiltering:
         for group in range(self._rows.groups):
             masks: list[pa.BooleanArray] = []
             try:
-                for decided in self._in_threads(self._decide, self._read(group, self._deciding.columns)):
+                read = self._read(
+                    group, self._deciding.columns, may_encode=self._wishes.count or not self._is_read_once
+                )
+                for decided in self._in_threads(self._decide, read):
                     at = decided.letters.find(b"M") if self._wishes.malformed == "fail" else -1
                     masks.append(self._cut(decided.mask, at))
                     if self._is_read_once and not self._wishes.count:
@@ -123,8 +128,8 @@ class RowFiltering:
         else:
             write_bytes(memoryview(kept).cast("B"))
 
-    def _read(self, group: int, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
-        return self._rows.batches(group, columns, with_threads=self._threads > 1)
+    def _read(self, group: int, columns: Sequence[str], *, may_encode: bool = False) -> Iterator[pa.RecordBatch]:
+        return self._rows.batches(group, columns, with_threads=self._threads > 1, may_encode=may_encode)
 
     def _in_threads(self, work: Callable[[In], Out], parts: Iterable[In]) -> Iterator[Out]:
         """What comes of each part, in order; as many at once as there are threads."""
@@ -162,6 +167,9 @@ def open_sink(path: str, files: Sequence[str]) -> ParquetSink:
     schemas: list[tuple[str, pa.Schema]] = []
     for name in files:
         try:
+            if name != STDIN and not stat.S_ISREG(os.stat(name).st_mode):
+                schemas.append((name, LINES_SCHEMA))  # a pipe: opened here, its lines would be lost
+                continue
             with Input(name) as source:
                 schemas.append((source.name, source.rows().schema if source.is_parquet() else LINES_SCHEMA))
         except (BadArchive, OSError):

@@ -102,6 +102,8 @@ def _pieces(values: pa.Array, before: bytes, after: bytes) -> list[Piece]:
     """A column's values with what stands before and after each."""
     kind = values.type
     if pa.types.is_dictionary(kind):
+        if len(values.dictionary) > len(values):  # a few rows of many
+            return _pieces(values.dictionary_decode(), before, after)
         # Each of the dictionary's values is written once, with what surrounds it.
         texts = join(_pieces(values.dictionary, before, after), len(values.dictionary))
         if values.null_count or texts.null_count:
