@@ -169,15 +169,16 @@ def run_example(name: str, *arguments: str | Path) -> subprocess.CompletedProces
     return subprocess.run(command, capture_output=True, env=environment(), timeout=120, check=False)
 
 
-def test_a_year_is_made_and_replayed_by_months(tmp_path: Path) -> None:
+def test_a_year_is_made_and_replayed_by_months(client: Client, tmp_path: Path) -> None:
     for name, text in (("old", DEV_FILTER), ("new", DEV_FILTER.replace("source_n", "dest_n"))):
         (tmp_path / f"{name}.conf").write_text(text)
     made = run_example("make_year.py", tmp_path / "year", "--days", "2", "--flushes", "1")
     assert (made.returncode, made.stderr) == (0, b"")
     files = sorted(path for path in (tmp_path / "year").rglob("*") if path.is_file())
     assert (len(files), {path.suffix for path in files}) == (24, {".zst", ".parquet"})
-    given = [tmp_path / "old.conf", tmp_path / "new.conf", tmp_path / "year", "--workers", "2"]
-    done = run_example("replay_year.py", *given, "-o", "json")
+    given = [tmp_path / "old.conf", tmp_path / "new.conf", tmp_path / "year"]
+    at = client.scheduler_info()["address"]
+    done = run_example("replay_year.py", *given, "--scheduler", at, "-o", "json")
     assert done.returncode == 0, done.stderr
     assert done.stderr.startswith(b"24 of 24 files, ")
     months = json.loads(done.stdout)

@@ -341,7 +341,7 @@ def test_an_interrupted_run_leaves_nothing_behind(filters: Path, tmp_path: Path)
     os.mkfifo(tmp_path / "pipe")
     with (
         started("filter", "-f", filters, "--to", "kept.parquet", "a.log", "pipe", cwd=tmp_path) as child,
-        (tmp_path / "pipe").open("wb") as pipe,
+        (tmp_path / "pipe").open("wb", buffering=0) as pipe,
     ):
         pipe.write(text_line("shop"))
         wait_until(lambda: list(tmp_path.glob("*.part")), "the output is being written")
