@@ -16,7 +16,19 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import parquet
 
+BATCH_ROWS = 16_384
+GROUP_ROWS = 1 << 17
 COLUMNS = ["source_namespace", "dest_namespace"]
+
+
+def _write(writer: parquet.ParquetWriter, waiting: list[pa.RecordBatch]) -> int:
+    """Writes a row group; returns its rows."""
+    if not waiting:
+        return 0
+    table = pa.Table.from_batches(waiting)
+    waiting.clear()
+    writer.write_table(table)
+    return int(table.num_rows)
 
 
 def main() -> None:
@@ -26,18 +38,18 @@ def main() -> None:
     if work == "read":
         print(sum(batch.num_rows for batch in file.iter_batches(columns=COLUMNS, use_threads=False)))
     elif work == "filter":
-        kept = 0
+        kept, waiting = 0, []
         with parquet.ParquetWriter(out[0], file.schema_arrow, compression="zstd") as writer:
-            for group in range(file.num_row_groups):
-                table = file.read_row_group(group, use_threads=False)
-                found = (pc.match_substring(table.column(name), "dev") for name in COLUMNS)
-                rows = table.filter(pc.invert(pc.or_(*found)))
-                kept += rows.num_rows
-                writer.write_table(rows)
+            for batch in file.iter_batches(batch_size=BATCH_ROWS, use_threads=False):
+                found = (pc.match_substring(batch.column(name), "dev") for name in COLUMNS)
+                waiting.append(batch.filter(pc.invert(pc.or_(*found))))
+                if sum(rows.num_rows for rows in waiting) >= GROUP_ROWS:
+                    kept += _write(writer, waiting)
+            kept += _write(writer, waiting)
         print(kept)
     else:
         encode = msgspec.json.Encoder().encode_lines
-        for batch in file.iter_batches(batch_size=16_384, use_threads=False):
+        for batch in file.iter_batches(batch_size=BATCH_ROWS, use_threads=False):
             sys.stdout.buffer.write(encode(batch.to_pylist()))
 
 
