@@ -164,6 +164,13 @@ def test_bags_of_lines_are_filtered_by_other_processes(client: Client, stored: l
     assert lines.map(NEW.filter).filter(None).count().compute() == NEW.verdicts(wanted).count(b"K")
 
 
+def test_bags_of_tables_are_filtered_by_other_processes(client: Client, stored: list[str]) -> None:
+    paths = [path for path in stored if path.endswith(".parquet")]
+    kept = client.gather(client.compute(dask.bag.from_sequence(paths).map(parquet.read_table).map(OLD.filter_table)))
+    assert kept == [OLD.filter_table(parquet.read_table(path)) for path in paths]
+    assert all(0 < table.num_rows < parquet.read_table(path).num_rows for table, path in zip(kept, paths, strict=True))
+
+
 def run_example(name: str, *arguments: str | Path) -> subprocess.CompletedProcess[bytes]:
     command = [sys.executable, str(ROOT / "examples" / name), *map(str, arguments)]
     return subprocess.run(command, capture_output=True, env=environment(), timeout=120, check=False)

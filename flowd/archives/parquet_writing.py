@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -83,8 +83,8 @@ class ParquetSink:
         self._schema = schema
         self._waiting: list[pa.RecordBatch] = []
         self._rows = self._bytes = 0
-        self._file: pa.OSFile | None = None
-        self._writer: parquet.ParquetWriter | None = None
+        self._file: Any = None
+        self._writer: Any = None
 
     def write_rows(self, rows: pa.RecordBatch) -> None:
         """Appends rows; columns that they do not have are null. Raises CannotWrite."""
