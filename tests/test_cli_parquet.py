@@ -185,6 +185,8 @@ def test_inputs_of_all_kinds_are_read_one_after_the_other(filters: Path, stored:
     (tmp_path / "b.log.gz").write_bytes(gzip.compress(json_line("web")))
     done = flowd("filter", "-f", filters, "a.log", stored, "b.log.gz", cwd=tmp_path)
     assert done.stdout == text_line("shop") + lines_of(KEPT) + json_line("web")
+    parquet.write_table(some_rows(1), tmp_path / "dev.parquet")
+    assert flowd("filter", "-f", filters, "a.log", "dev.parquet", cwd=tmp_path).stdout == text_line("shop")[:-1]
     stored.rename(tmp_path / "renamed")
     with (tmp_path / "renamed").open("rb") as given:
         command = [*FLOWD, "filter", "-f", str(filters), "-", "renamed"]

@@ -170,12 +170,13 @@ class Filtering:
         rows = source.rows()
         from flowd.cli.filtering_rows import RowFiltering
 
-        if self._is_line_open:
-            write_bytes(b"\n")
-            self._is_line_open = False
         executor = self._open_executor() if self._threads > 1 else None
         filtering = RowFiltering(self._filters, self._wishes, rows, self._sink, executor, self._threads)
-        filtering.run(self.totals, lambda read_bytes: progress.show(self._read_bytes + read_bytes))
+        filtering.is_line_open = self._is_line_open
+        try:
+            filtering.run(self.totals, lambda read_bytes: progress.show(self._read_bytes + read_bytes))
+        finally:
+            self._is_line_open = filtering.is_line_open
         self._read_bytes += rows.size_bytes
 
     def _may_write_in_place(self, source: Input) -> bool:

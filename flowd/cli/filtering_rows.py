@@ -69,6 +69,8 @@ class RowFiltering:
             self._wanted: list[str] = []
         else:
             self._wanted = self._written.columns if sink is None else list(dict.fromkeys(rows.schema.names))
+        self.is_line_open = False
+        """Whether the last line that was written lacks its newline: one is put in before more is."""
         self._is_read_once = set(self._wanted) <= set(self._deciding.columns)
 
     def run(self, totals: Totals, show: Callable[[int], None]) -> None:
@@ -125,7 +127,10 @@ class RowFiltering:
     def _write(self, kept: pa.RecordBatch | pa.Buffer) -> None:
         if self._sink is not None:
             self._sink.write_rows(kept)
-        else:
+        elif kept.size:
+            if self.is_line_open:
+                write_bytes(b"\n")
+                self.is_line_open = False
             write_bytes(memoryview(kept).cast("B"))
 
     def _read(self, group: int, columns: Sequence[str], *, may_encode: bool = False) -> Iterator[pa.RecordBatch]:
