@@ -38,6 +38,7 @@ PARTS = {
     "process": "process_peers",
     "syslogs": "syslogs",
     "compare": "compare",
+    "archives": "archives",
     "relay": "relay_live",
     "relay-grid": "relay_grid",
     "durable": "durable",

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from typing_extensions import Buffer
 
     from flowd.explanation import Explanation
+    from flowd.tables.rows import Rows
 
 Format = Literal["auto", "json", "text24", "text27"]
 
@@ -136,6 +137,27 @@ class FilterSet:
         key = None if time_key is None else time_key.encode()
         kept, kept_records, errors, figures = self._evaluator.apply_records(entries, key, is_bare, invert, most_bytes)
         return AppliedRecords(kept, kept_records, errors, read_figures(figures))
+
+    def filter_table(
+        self,
+        rows: Rows,
+        *,
+        line_column: str | None = None,
+        malformed: Literal["keep", "drop"] = "keep",
+        invert: bool = False,
+    ) -> Rows:
+        """The kept rows of a pyarrow Table or RecordBatch, as one of the same schema.
+
+        A row is kept if the JSON line of it would be: columns are the keys. With `line_column` a row is the line which
+        that column holds. docs/archives.md says what each type means. Raises NeedsPyarrow, and NoRecord for rows that
+        cannot be seen as records. The GIL is released.
+        """
+        from flowd.tables.needed import require_pyarrow
+
+        require_pyarrow("filter_table")
+        from flowd.tables.rows import filter_rows
+
+        return filter_rows(self, rows, line_column=line_column, malformed=malformed, invert=invert)
 
     def write(
         self,

@@ -31,6 +31,7 @@ ROWS = {
     "process": 4,
     "syslogs": 2,
     "compare": 1,
+    "archives": 3,
     "relay": 4,
     "relay-grid": 8,
     "durable": 5,

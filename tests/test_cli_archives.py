@@ -18,9 +18,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import flowd as library
+from flowd.archives.compressed import BadArchive
+from flowd.archives.lines import Input, read_batches
 from flowd.cli.ahead import read_ahead
-from flowd.cli.archives import BadArchive
-from flowd.cli.lines import Input, read_batches
 
 FILTERS = library.compile(DEV_FILTER)
 KEPT, DROPPED = text_line("shop"), text_line("dev")

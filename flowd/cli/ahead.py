@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from queue import SimpleQueue
 from threading import Event, Thread
 
-from flowd.cli.lines import Batch, Input, read_batches
+from flowd.archives.lines import Batch, Input, read_batches
 
 BATCHES_AHEAD = 2
 """One is opened while another waits to be taken: more would only take memory, as one of both sides is the slower."""

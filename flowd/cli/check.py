@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from flowd.archives.lines import STDIN
 from flowd.cli.command import (
     DIALECTS,
     Command,
@@ -19,7 +20,6 @@ from flowd.cli.command import (
     reading_options,
     stream_option,
 )
-from flowd.cli.lines import STDIN
 from flowd.cli.outcome import describe_os_error
 from flowd.cli.output import write_text
 from flowd.cli.table import show_number

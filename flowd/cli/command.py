@@ -87,6 +87,11 @@ def format_option() -> Callable[[F], F]:
     return option("--format", "form", type=click.Choice(FORMATS), default="auto", help="The form of the input lines.")
 
 
+def line_column_option() -> Callable[[F], F]:
+    """Which column of Parquet holds lines."""
+    return option("--line-column", metavar="NAME", help="The column of Parquet files that holds lines as they were.")
+
+
 def output_option(*choices: str) -> Callable[[F], F]:
     """The form of the output."""
     return option("-o", "--output", type=click.Choice(choices), default=choices[0], help="The form of the output.")

@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from flowd.archives.lines import STDIN
 from flowd.cli.command import (
     DIALECTS,
     Command,
     compose,
     format_option,
+    line_column_option,
     option,
     output_option,
     reading_options,
@@ -21,7 +23,6 @@ from flowd.cli.command import (
     timeout_option,
 )
 from flowd.cli.filters import load_filters
-from flowd.cli.lines import STDIN
 from flowd.cli.output import write_text
 from flowd.cli.talk import say
 from flowd.errors import EXIT_DONE, EXIT_IO, EXIT_NO
@@ -49,6 +50,7 @@ SINCE = "1h"
 )
 @compose(runtime_option(), timeout_option(10.0))
 @option("--threads", type=click.IntRange(0, 256), default=0, help="Threads that compare. 0: chosen by the files' size.")
+@line_column_option()
 @option("-e", "--exit-status", is_flag=True, help="Exit with 1 when anything is decided otherwise.")
 @option("-q", "--quiet", is_flag=True, help="Say no warnings and show no progress.")
 @output_option("text", "json")
@@ -68,6 +70,7 @@ def command(
     runtime_dir: str | None,
     timeout_s: float,
     threads: int,
+    line_column: str | None,
     exit_status: bool,
     quiet: bool,
     output: str,
@@ -75,7 +78,8 @@ def command(
     """Say which lines the filters NEW drop or keep otherwise than the filters OLD, by pairs of rules, with examples.
 
     Compares on the lines of each FILE, or of standard input where none is given or FILE is `-`. What is compressed with
-    gzip or zstd is opened. Lines that both keep, but one as malformed or with an error, are told, too.
+    gzip or zstd is opened, and the rows of Parquet are read as JSON lines. Lines that both keep, but one as malformed
+    or with an error, are told, too.
 
     With --journal, NEW alone is given, and OLD is the daemon that runs: the kept lines that its journal holds are
     compared, and what NEW would keep of dropped ones is estimated from the daemon's sample of them.
@@ -102,7 +106,7 @@ def command(
     old_path, new_path, *files = paths
     old, new = load(old_path, old_dialect), load(new_path, new_dialect)
     comparison = Comparison(old, new, examples=examples, format=form, with_rules=rules)
-    comparing = Comparing(comparison, files or (STDIN,), threads=threads, quiet=quiet)
+    comparing = Comparing(comparison, files or (STDIN,), threads=threads, quiet=quiet, line_column=line_column)
     comparing.run()
     write_text(_show(describe_comparison(comparison, old_path, new_path), output))
     if comparing.has_failed:

@@ -10,9 +10,9 @@ from collections import deque
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from flowd.cli.archives import BadArchive
+from flowd.archives.compressed import BadArchive
+from flowd.archives.lines import Batch, Input, known_size, read_batches
 from flowd.cli.filtering import choose_threads
-from flowd.cli.lines import Batch, Input, known_size, read_batches
 from flowd.cli.outcome import describe_os_error
 from flowd.cli.progress import Progress
 from flowd.cli.stretches import Stretch, cut_stretches, read_stretch
@@ -29,13 +29,22 @@ if TYPE_CHECKING:
 class Comparing:
     """One run over all inputs. An input that cannot be read is said and passed over."""
 
-    def __init__(self, comparison: Comparison, files: Sequence[str], *, threads: int = 0, quiet: bool = False) -> None:
+    def __init__(
+        self,
+        comparison: Comparison,
+        files: Sequence[str],
+        *,
+        threads: int = 0,
+        quiet: bool = False,
+        line_column: str | None = None,
+    ) -> None:
         self.has_failed = False
         self._comparison = comparison
         self._files = files
         self._size_bytes = known_size(files)
         self._threads = threads or choose_threads(self._size_bytes)
         self._quiet = quiet
+        self._line_column = line_column
         self._read_bytes = 0
         self._rooms: list[bytearray] = []
 
@@ -58,7 +67,7 @@ class Comparing:
 
     def _run_one(self, name: str, executor: ThreadPoolExecutor | None, progress: Progress) -> None:
         try:
-            with Input(name) as source:
+            with Input(name, self._line_column) as source:
                 start = source.find_plain_start() if executor is not None else None
                 if executor is not None and start is not None:
                     self._compare_stretches(source, start, executor, progress)

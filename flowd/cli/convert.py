@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from flowd.archives.lines import Input, read_batches
 from flowd.cli.command import Command, compose, filter_options, format_option, option, output_option, stream_option
-from flowd.cli.lines import Input, read_batches
 from flowd.cli.output import write_text
 from flowd.cli.table import show_number
 from flowd.cli.talk import say, say_error

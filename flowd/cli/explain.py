@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from flowd.cli.archives import BadArchive
+from flowd.archives.compressed import BadArchive
+from flowd.archives.lines import STDIN, Input, read_batches
 from flowd.cli.command import (
     Command,
     compose,
@@ -22,7 +23,6 @@ from flowd.cli.command import (
     stream_option,
 )
 from flowd.cli.filters import load_filters
-from flowd.cli.lines import STDIN, Input, read_batches
 from flowd.cli.outcome import describe_os_error
 from flowd.cli.output import write_text
 from flowd.cli.table import render_row, render_table, shorten

@@ -6,7 +6,17 @@ from typing import Any
 
 import click
 
-from flowd.cli.command import Command, compose, filter_options, format_option, option, output_option, stream_option
+from flowd.archives.lines import PARQUET_SUFFIX
+from flowd.cli.command import (
+    Command,
+    compose,
+    filter_options,
+    format_option,
+    line_column_option,
+    option,
+    output_option,
+    stream_option,
+)
 from flowd.cli.filter_job import filter_files
 
 EXAMPLES = (
@@ -32,6 +42,8 @@ EXAMPLES = (
     default="keep",
     help="What becomes of malformed lines; fail stops at the first with exit code 74.",
 )
+@option("--to", metavar="FILE", help="Write what is kept into this Parquet file: its name ends in .parquet.")
+@line_column_option()
 @option("-e", "--exit-status", is_flag=True, help="Exit with 1 when nothing is kept.")
 @option("-q", "--quiet", is_flag=True, help="Say no warnings and show no progress.")
 @output_option("text", "json")
@@ -41,5 +53,11 @@ def command(**asked: Any) -> int:
 
     Reads each FILE, or standard input where none is given or FILE is `-`. What is compressed with gzip or zstd is
     opened. Malformed lines, and lines on which matching failed, are kept. `-o json` is the form of --count and --stats.
+
+    Of a Parquet file the rows are kept whose JSON lines would be; they are written as such, or with --to as they are.
     """
+    if asked["to"] is not None and asked["count"]:
+        raise click.UsageError("--count writes numbers only: leave out --to")
+    if asked["to"] is not None and not asked["to"].endswith(PARQUET_SUFFIX):
+        raise click.UsageError(f"--to {asked['to']}: a Parquet file's name ends in {PARQUET_SUFFIX}")
     return filter_files(**asked)

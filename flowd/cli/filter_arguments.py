@@ -26,6 +26,8 @@ OPTIONS = {
     "--format": "form",
     "--threads": "threads",
     "--malformed": "malformed",
+    "--to": "to",
+    "--line-column": "line_column",
     "--output": "output",
     "-o": "output",
 }
@@ -42,6 +44,8 @@ DEFAULTS: dict[str, object] = {
     "form": "auto",
     "threads": 0,
     "malformed": "keep",
+    "to": None,
+    "line_column": None,
     "output": "text",
 }
 THREADS_MOST = 256
@@ -74,8 +78,8 @@ def read_arguments(arguments: Sequence[str], environment: Mapping[str, str]) -> 
 
 
 def _take(read: dict[str, object], name: str, value: str) -> bool:
-    """Notes an option's value; whether it is a plain one."""
-    if not value or value.startswith("-") or value not in CHOICES.get(name, (value,)):
+    """Notes an option's value; whether it is a plain one. Writing Parquet takes longer than loading click."""
+    if name == "to" or not value or value.startswith("-") or value not in CHOICES.get(name, (value,)):
         return False
     if name == "threads":
         if not (value.isascii() and value.isdigit() and len(value) <= len(str(THREADS_MOST))):

@@ -1,4 +1,4 @@
-"""The work of `flowd filter`: batches from inputs through the filters to standard output, in order.
+"""The work of `flowd filter`: batches from inputs through the filters, in order, to standard output or a Parquet file.
 
 Knows nothing of options and tables.
 """
@@ -10,11 +10,11 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Literal
 
-from flowd.cli.archives import BadArchive
-from flowd.cli.lines import Batch, Input, known_size, read_batches
+from flowd.archives.compressed import BadArchive
+from flowd.archives.lines import Batch, Input, known_size, read_batches
+from flowd.archives.pipes import widen_pipe
 from flowd.cli.outcome import describe_os_error
 from flowd.cli.output import STDOUT, write_bytes, write_text
-from flowd.cli.pipes import widen_pipe
 from flowd.cli.progress import Progress
 from flowd.cli.talk import say_error, say_failure
 from flowd.cli.whole_files import do_run, raise_errors
@@ -24,6 +24,7 @@ from flowd.memory import keep_freed_memory
 if TYPE_CHECKING:
     from concurrent.futures import Future, ThreadPoolExecutor
 
+    from flowd.archives.parquet_writing import ParquetSink
     from flowd.filterset import Applied, FilterSet
 
 
@@ -42,7 +43,7 @@ class MalformedLine(FlowdError):
 class Wishes:
     """How `flowd filter` was asked to go about it. With 0 `threads` their number is chosen by the work."""
 
-    __slots__ = ("as_json", "count", "invert", "malformed", "quiet", "threads")
+    __slots__ = ("as_json", "count", "invert", "line_column", "malformed", "quiet", "threads", "to")
 
     def __init__(
         self,
@@ -53,6 +54,8 @@ class Wishes:
         malformed: Literal["keep", "drop", "fail"] = "keep",
         as_json: bool = False,
         quiet: bool = False,
+        to: str | None = None,
+        line_column: str | None = None,
     ) -> None:
         self.invert = invert
         self.count = count
@@ -60,6 +63,8 @@ class Wishes:
         self.malformed = malformed
         self.as_json = as_json
         self.quiet = quiet
+        self.to = to
+        self.line_column = line_column
 
 
 class Totals:
@@ -83,13 +88,26 @@ class Filtering:
         self._size_bytes = known_size(files)
         self._threads = wishes.threads or choose_threads(self._size_bytes)
         self._executor: ThreadPoolExecutor | None = None
+        self._sink: ParquetSink | None = None
         self._is_line_open = False
         self._read_bytes = 0
 
     def run(self) -> None:
-        """Filters every input. Raises MalformedLine, OutputFailed and BrokenPipeError."""
+        """Filters every input. Raises MalformedLine, OutputFailed, CannotWrite and BrokenPipeError."""
         keep_freed_memory()
-        widen_pipe(STDOUT)
+        if self._wishes.to is None:
+            widen_pipe(STDOUT)
+            self._run_all()
+            return
+        from flowd.tables.needed import require_pyarrow
+
+        require_pyarrow(f"writing {self._wishes.to}")
+        from flowd.cli.filtering_rows import open_sink
+
+        with open_sink(self._wishes.to, self._files) as self._sink:
+            self._run_all()
+
+    def _run_all(self) -> None:
         progress = Progress(self._size_bytes, is_shown=not self._wishes.quiet)
         try:
             for name in self._files:
@@ -105,8 +123,11 @@ class Filtering:
     def _run_one(self, name: str, progress: Progress) -> None:
         try:
             with Input(name) as source:
+                if source.is_parquet():
+                    self._filter_rows(source, progress)
+                    return
                 start = source.find_plain_start()
-                if start is not None and self._wishes.malformed != "fail":
+                if start is not None and self._wishes.malformed != "fail" and self._sink is None:
                     self._filter_file(source, start, progress)
                 elif self._may_write_in_place(source):
                     self._write_in_place(source, progress)
@@ -144,13 +165,27 @@ class Filtering:
         source.skip_to(run.end)
         raise_errors(run, source.name)
 
+    def _filter_rows(self, source: Input, progress: Progress) -> None:
+        """A Parquet file, by row groups."""
+        rows = source.rows()
+        from flowd.cli.filtering_rows import RowFiltering
+
+        executor = self._open_executor() if self._threads > 1 else None
+        filtering = RowFiltering(self._filters, self._wishes, rows, self._sink, executor, self._threads)
+        filtering.is_line_open = self._is_line_open
+        try:
+            filtering.run(self.totals, lambda read_bytes: progress.show(self._read_bytes + read_bytes))
+        finally:
+            self._is_line_open = filtering.is_line_open
+        self._read_bytes += rows.size_bytes
+
     def _may_write_in_place(self, source: Input) -> bool:
         """Lines can go from the input's buffer straight to the output where nothing else has to see them.
 
         An archive is never opened as fast as one thread filters.
         """
         wishes = self._wishes
-        if wishes.count or wishes.malformed == "fail" or self._is_line_open:
+        if wishes.count or wishes.malformed == "fail" or self._is_line_open or self._sink is not None:
             return False
         return self._threads == 1 or source.is_archive()
 
@@ -202,12 +237,15 @@ class Filtering:
                 yield batch, apply(batch)
                 batch.release()
             return
+        batches = self._read_batches(source, self._threads + 2)
+        yield from _apply_in_threads(batches, self._open_executor(), self._threads, apply)
+
+    def _open_executor(self) -> ThreadPoolExecutor:
         if self._executor is None:
             from concurrent.futures import ThreadPoolExecutor
 
             self._executor = ThreadPoolExecutor(self._threads, "flowd-filter")
-        batches = self._read_batches(source, self._threads + 2)
-        yield from _apply_in_threads(batches, self._executor, self._threads, apply)
+        return self._executor
 
     def _apply(self, batch: Batch) -> Applied:
         return self._filters.apply(
@@ -228,6 +266,9 @@ class Filtering:
     def _write(self, kept: bytes, is_first: bool) -> None:
         """Writes kept lines. No newline is added but between two inputs: else two lines would become one."""
         if self._wishes.count or not kept:
+            return
+        if self._sink is not None:
+            self._sink.write_lines(kept)
             return
         if is_first and self._is_line_open:
             write_bytes(b"\n")

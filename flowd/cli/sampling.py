@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 
-from flowd.cli.lines import Input, read_batches
+from flowd.archives.lines import Input, read_batches
 from flowd.cli.sampled_words import WordCounter
 from flowd.cli.table import show_number
 from flowd.errors import Problem

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from flowd.cli.archives import BadArchive
+from flowd.archives.compressed import BadArchive
+from flowd.archives.lines import STDIN, Input, known_size, read_batches
 from flowd.cli.command import Command, compose, endpoint_options, option, runtime_option, stream_option, timeout_option
-from flowd.cli.lines import STDIN, Input, known_size, read_batches
 from flowd.cli.outcome import describe_os_error
 from flowd.cli.progress import Progress
 from flowd.cli.runtime import find_endpoint, require_stream_name

@@ -11,9 +11,13 @@ import stat
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from queue import SimpleQueue
+from typing import TYPE_CHECKING, Protocol
 
-from flowd.cli.archives import ARCHIVE_MARK_BYTES, Archive, find_archive
-from flowd.cli.pipes import widen_pipe
+from flowd.archives.compressed import ARCHIVE_MARK_BYTES, Archive, BadArchive, find_archive
+from flowd.archives.pipes import widen_pipe
+
+if TYPE_CHECKING:
+    from flowd.archives.parquet import ParquetRows
 
 BATCH_BYTES = 1 << 19
 """What is read at once: enough that a batch costs little beside its lines, and small enough for the cache."""
@@ -22,16 +26,30 @@ STDIN = "-"
 STDIN_NAME = "standard input"
 
 
-class Input:
-    """One FILE argument, opened; `-` is standard input. Use as a context manager."""
+PARQUET_MAGIC = b"PAR1"
+PARQUET_SUFFIX = ".parquet"
 
-    def __init__(self, name: str) -> None:
+
+class Opened(Protocol):
+    """What is no plain file: its content as a run of bytes."""
+
+    def readinto(self, room: memoryview, /) -> int: ...
+
+
+class Input:
+    """One FILE argument, opened; `-` is standard input. Use as a context manager.
+
+    `line_column` is the column of a Parquet file that holds lines, where it is to be said.
+    """
+
+    def __init__(self, name: str, line_column: str | None = None) -> None:
         self.name = STDIN_NAME if name == STDIN else name
         self.read_bytes = 0
         """How far the file itself has been read: of an archive, its compressed bytes."""
         self.fd = 0 if name == STDIN else os.open(name, os.O_RDONLY | os.O_CLOEXEC)
         self._is_ours = name != STDIN
-        self._archive: Archive | None = None
+        self._line_column = line_column
+        self._archive: Opened | None = None
         self._first: bytes | None = None
         mode = self._look().st_mode
         self.is_regular = stat.S_ISREG(mode)
@@ -53,27 +71,46 @@ class Input:
         return size
 
     def is_archive(self) -> bool:
-        """Whether it is compressed, by its first bytes: waits for them. Raises OSError."""
+        """Whether it is compressed, or Parquet: waits for a pipe's first bytes. Raises OSError and BadArchive."""
         if self._first is None:
+            if self.is_parquet():
+                from flowd.archives.parquet import ParquetLines
+
+                self._first = b""
+                self._archive = ParquetLines(self.rows(), self._line_column, self._note_read)
+                return True
             self._first = self._read_some()
             kind = find_archive(self._first[:ARCHIVE_MARK_BYTES])
             if kind:
                 self._archive = Archive(kind, self.name, self._first, self._read_some)
+            elif self._first.startswith(PARQUET_MAGIC):
+                raise BadArchive(
+                    f"{self.name}: Parquet is read from files only, as its index lies at the end",
+                    hint="give the file's name, or `< FILE`",
+                )
         return self._archive is not None
+
+    def is_parquet(self) -> bool:
+        """Whether it is a Parquet file, by its first bytes or by its name."""
+        return self.is_regular and (self.name.endswith(PARQUET_SUFFIX) or self._peek() == PARQUET_MAGIC)
+
+    def rows(self) -> ParquetRows:
+        """The rows of a Parquet file. Raises BadArchive, and NeedsPyarrow where that is missing."""
+        from flowd.archives.parquet import ParquetRows
+
+        return ParquetRows(self.fd, self.name)
 
     def find_plain_start(self) -> int | None:
         """Where the lines of a plain file begin, if it is one that can be read at any place; None of all else.
 
         A file of no size may be one that the system makes as it is read.
         """
-        if not self.is_regular or self._look().st_size == 0:
+        if not self.is_regular or self._look().st_size == 0 or self.is_parquet():
             return None
-        try:
-            start = os.lseek(self.fd, 0, os.SEEK_CUR)
-            first = os.pread(self.fd, ARCHIVE_MARK_BYTES, start)
-        except OSError:
-            return None  # reading it in order says why
-        return None if find_archive(first) else start
+        first = self._peek()
+        if not first or find_archive(first):
+            return None  # where nothing can be read there, reading it in order says why
+        return os.lseek(self.fd, 0, os.SEEK_CUR)
 
     def skip_to(self, place: int) -> None:
         """Notes that everything before this offset has been read, by whom ever: so the next process finds it, too."""
@@ -90,6 +127,16 @@ class Input:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def _peek(self) -> bytes:
+        """The first bytes to come of a file that can be read at any place; nothing where that fails."""
+        try:
+            return os.pread(self.fd, ARCHIVE_MARK_BYTES, os.lseek(self.fd, 0, os.SEEK_CUR))
+        except OSError:
+            return b""
+
+    def _note_read(self, read_bytes: int) -> None:
+        self.read_bytes = read_bytes
 
     def _look(self) -> os.stat_result:
         try:

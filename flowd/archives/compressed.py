@@ -24,7 +24,7 @@ ZSTD_WINDOW_BYTES = 128 << 20
 
 
 class BadArchive(FlowdError):
-    """An archive that is damaged or cut off."""
+    """An archive that is damaged, cut off, or holds what cannot be seen as lines."""
 
     exit_code = EXIT_IO
 
