@@ -21,7 +21,7 @@ from flowd.cli.command import (
     output_option,
     stream_option,
 )
-from flowd.cli.filters import load_filters
+from flowd.cli.filter_loading import load_filters
 from flowd.cli.lines import STDIN, Input, read_batches
 from flowd.cli.outcome import describe_os_error
 from flowd.cli.output import write_text

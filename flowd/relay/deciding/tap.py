@@ -83,9 +83,7 @@ class Tap:
     def take(self) -> Caught:
         """What went by since the last time."""
         with self._lock:
-            caught = Caught(
-                self._passed_lines, [held for _, _, held in sorted(self._held, key=lambda item: item[1])]
-            )
+            caught = Caught(self._passed_lines, [held for _, _, held in sorted(self._held, key=lambda item: item[1])])
             self._empty()
             self._asked_s = time.monotonic()
         return caught
