@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 
@@ -65,6 +66,8 @@ def command(runtime_dir: str | None, timeout_s: float, output: str, once: bool, 
         raise NoScreen(
             "standard output is no terminal", hint="`flowd top --once` writes tables, with -o json one object"
         )
+    if os.environ.get("TERM", "dumb") in ("dumb", "unknown"):
+        raise NoScreen("this terminal cannot move its cursor (TERM)", hint="`flowd top --once` writes tables")
     try:
         from flowd.cli.top_screen import show_live
     except ImportError as error:

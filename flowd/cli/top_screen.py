@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import select
 import signal
 import time
@@ -9,10 +10,11 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
 
-from rich.console import Console, Group
+from rich.console import Console, ConsoleDimensions, Group
 from rich.live import Live
 from rich.text import Text
 
+from flowd.cli.output import STDOUT
 from flowd.cli.table import GAP, shorten
 from flowd.cli.top_keys import Keyboard
 from flowd.cli.top_look import Watch, look
@@ -50,6 +52,7 @@ def show_live(endpoint: str, interval_s: float, timeout_s: float, sort: str) -> 
         heard = [watch.fd] if keyboard.fd is None else [watch.fd, keyboard.fd]
         is_over = False
         while not is_over:
+            console.size = ConsoleDimensions(*os.get_terminal_size(STDOUT))  # what COLUMNS says stays as it was
             live.update(draw(model, console.width, console.height, is_plain=not _has_bars(console)), refresh=True)
             ready, _, _ = select.select(heard, (), ())
             if keyboard.fd in ready:

@@ -59,7 +59,7 @@ class Tapping:
         stream, view = self._find(asked.name)
         _check_rule(asked.rule, view.filter_set if view is not None else stream.loaded)
         now_s = time.monotonic()
-        self._forget(now_s)
+        self.forget(now_s)
         number = arguments.get("tap")
         known = self._taps.get(number) if isinstance(number, int) else None
         if known is None or known.asked != asked or known.stream is not stream:
@@ -76,6 +76,13 @@ class Tapping:
             **told,
         }
 
+    def forget(self, now_s: float) -> None:
+        """Takes away the taps that nobody asks any more."""
+        for number, known in list(self._taps.items()):
+            if known.tap.is_forgotten(now_s):
+                del self._taps[number]
+                known.stream.taps = tuple(tap for tap in known.stream.taps if tap is not known.tap)
+
     def _open(self, asked: _Asked, stream: Stream, now_s: float) -> tuple[int, _Open]:
         if len(self._taps) >= TAPS_MAX:
             raise FlowdError(f"{TAPS_MAX} others tap already", hint="end one, or try again in some seconds")
@@ -83,13 +90,6 @@ class Tapping:
         known = self._taps[number] = _Open(asked, stream, now_s)
         stream.taps = (*stream.taps, known.tap)
         return number, known
-
-    def _forget(self, now_s: float) -> None:
-        """Takes away the taps that nobody asks any more."""
-        for number, known in list(self._taps.items()):
-            if known.tap.is_forgotten(now_s):
-                del self._taps[number]
-                known.stream.taps = tuple(tap for tap in known.stream.taps if tap is not known.tap)
 
     def _look(self, known: _Open, view: View | None, now_s: float) -> dict[str, Any]:
         """What is told of the batches that were caught since the last look."""
