@@ -6,7 +6,7 @@ import os
 import threading
 import time
 from contextlib import suppress
-from queue import Empty, SimpleQueue
+from queue import SimpleQueue
 
 from flowd.cli.top_rates import Look
 from flowd.errors import FlowdError
@@ -31,7 +31,7 @@ class Watch(threading.Thread):
         self._endpoint = endpoint
         self._interval_s = interval_s
         self._timeout_s = timeout_s
-        self._found: SimpleQueue[Look | FlowdError] = SimpleQueue()
+        self._found: SimpleQueue[Look | Exception] = SimpleQueue()
         self._is_over = threading.Event()
         self.fd, self._rings = os.pipe()
         os.set_blocking(self.fd, False)
@@ -43,7 +43,7 @@ class Watch(threading.Thread):
         while not self._is_over.wait(max(0.0, next_s - time.monotonic())):
             try:
                 self._found.put(look(self._endpoint, self._timeout_s))
-            except FlowdError as error:
+            except Exception as error:  # for whoever takes it: this thread goes on looking
                 self._found.put(error)
             self.ring()
             next_s = max(next_s + self._interval_s, time.monotonic())
@@ -54,16 +54,17 @@ class Watch(threading.Thread):
             os.write(self._rings, b"!")
 
     def take(self) -> list[Look | FlowdError]:
-        """What was found since the last time: looks, or why there is none."""
+        """What was found since the last time: looks, or why there is none. Raises what no daemon could have done."""
         with suppress(BlockingIOError):
             while os.read(self.fd, 4096):
                 pass
         taken: list[Look | FlowdError] = []
-        while True:
-            try:
-                taken.append(self._found.get_nowait())
-            except Empty:
-                return taken
+        while not self._found.empty():  # nobody else takes
+            found = self._found.get()
+            if isinstance(found, Exception) and not isinstance(found, FlowdError):
+                raise found
+            taken.append(found)
+        return taken
 
     def end(self) -> None:
         """No more looks. One that is under way is left to itself: it ends within its timeout, and nobody waits."""

@@ -19,10 +19,11 @@ HELP = (
     "up, down  scroll the rules; also k and j, page up and page down, and home",
     "?, h      this help, and back",
     "",
-    "Rates are those of the last interval, - where they are not known: a rule's after a reload.",
-    "Trends go back from the right, each scaled to the largest rate in it.",
-    "LAG is what is stored and not committed, in batches. LAG BYTES is an estimate by the",
-    "stream's mean line. BEHIND is for how long the first batch of it has been stored.",
+    "Rates are those of the last interval; - where they are not known, as a",
+    "rule's after a reload. The newest rate of a trend stands last; each trend",
+    "is scaled to the largest rate in it. LAG is what is stored and not",
+    "committed, in batches; LAG BYTES is an estimate by the stream's mean line;",
+    "BEHIND is for how long the first of these batches has been stored.",
 )
 
 Key = tuple[str, ...]
