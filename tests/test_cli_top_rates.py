@@ -172,6 +172,12 @@ def test_consumers_are_told_with_what_they_are_behind() -> None:
     ]  # fmt: skip
 
 
+def test_a_cursor_that_was_only_placed_has_no_time_of_a_commit() -> None:
+    for never in (0, None):
+        (one,) = rates(status(), status(), cursor(committed_ns=never))["consumers"]
+        assert one["committed_ago_s"] is None
+
+
 def test_a_consumer_that_attached_again_has_no_rate_yet() -> None:
     before = status(consumers=[attached(sent_bytes=5000)])
     (one,) = rates(before, status(consumers=[attached()]), cursor())["consumers"]

@@ -166,7 +166,7 @@ def _measure_consumers(
                 "lag_lines": lag_lines,
                 "lag_bytes": _estimate_bytes(lag_lines, after.status["streams"].get(one["stream"])),
                 "lag_s": one["lag_s"],
-                "committed_ago_s": None if committed_ns is None else round(max(0.0, (now_ns - committed_ns) / 1e9), 3),
+                "committed_ago_s": None if not committed_ns else round(max(0.0, (now_ns - committed_ns) / 1e9), 3),
                 "gone_batches": one["gone_batches"],
                 "lost_lines": attached.get("lost_lines", 0),
                 "sent_bytes_per_s": per.known(past["sent_bytes"] if past else None, attached.get("sent_bytes", 0)),

@@ -172,7 +172,7 @@ def _describe_cursor(
         "lag_batches": row.next - (place if place is not None else row.oldest),
         "lag_lines": None if lines is None else row.lines - lines,
         "gone_batches": 0 if place is None else max(0, row.oldest - place),
-        "committed_ns": (cursor.time_ns or None) if cursor is not None and place is not None else None,
+        "committed_ns": cursor.time_ns if cursor is not None and place is not None else None,
         "generation": cursor.generation if cursor is not None else 0,
         "attached": attached,
     }
