@@ -110,6 +110,13 @@ def test_scrolling_begins_with_another_rule() -> None:
     assert lines[at + 2].split()[1] == "filter1.exclude10"
 
 
+def test_rules_that_the_status_leaves_off_are_counted() -> None:
+    model = Model("rate")
+    for scale in (1, 2):
+        model.hear(Look(float(scale), status({"flows": stream(scale, rules_left_off=9000)}), []), NOW_NS)
+    assert "rules by rate; 9,000 that decided less are left off" in screen(model, 80, 24)
+
+
 def test_long_names_are_cut_and_numbers_are_not() -> None:
     model = Model("order")
     for scale in (1, 2):

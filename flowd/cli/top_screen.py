@@ -133,6 +133,8 @@ def _draw_table(table: Table, rows: int, model: Model, width: int, bars: str) ->
     shown, keys = table.rows[first : first + rows], table.keys[first : first + rows]
     if len(shown) < len(table.rows):
         caption += f", {first + 1} to {first + len(shown)} of {len(table.rows)}"
+    if table.name == "rules" and model.rates is not None and model.rates["rules_left_off"]:
+        caption += f"; {model.rates['rules_left_off']:,} that decided less are left off"
     trend = TREND_LEAST + len(GAP) if table.name in TREND_TABLES else 0
     cells, is_right = _choose_columns(table, [table.headers, *shown], width - trend)
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
