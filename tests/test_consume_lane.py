@@ -551,6 +551,7 @@ def test_administrator_lists_moves_and_deletes_cursors(config: Config) -> None:
         (found,) = request(admin, "consumers")["consumers"]
         attached = found.pop("attached")
         assert found.pop("committed_ns") > 0
+        assert 0 < found.pop("lag_s") < DEADLINE_S
         assert found == {
             "consumer": "siem",
             "stream": "flows",

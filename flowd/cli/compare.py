@@ -22,7 +22,7 @@ from flowd.cli.command import (
     stream_option,
     timeout_option,
 )
-from flowd.cli.filters import load_filters
+from flowd.cli.filter_loading import load_filters
 from flowd.cli.output import write_text
 from flowd.cli.talk import say
 from flowd.errors import EXIT_DONE, EXIT_IO, EXIT_NO

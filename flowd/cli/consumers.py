@@ -85,7 +85,7 @@ def render_consumers(consumers: list[dict[str, Any]], now_ns: int) -> str:
                 show_count(max(0, one["lag_batches"])),
                 "-" if one["lag_lines"] is None else show_count(max(0, one["lag_lines"])),
                 show_count(one["gone_batches"]),
-                "-" if committed_ns is None else show_duration(max(0.0, (now_ns - committed_ns) / 1e9)) + " ago",
+                "-" if not committed_ns else show_duration(max(0.0, (now_ns - committed_ns) / 1e9)) + " ago",
                 "yes" if attached else "no",
             )
         )

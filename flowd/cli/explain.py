@@ -22,7 +22,7 @@ from flowd.cli.command import (
     output_option,
     stream_option,
 )
-from flowd.cli.filters import load_filters
+from flowd.cli.filter_loading import load_filters
 from flowd.cli.outcome import describe_os_error
 from flowd.cli.output import write_text
 from flowd.cli.table import render_row, render_table, shorten

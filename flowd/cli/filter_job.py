@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from flowd.archives.lines import STDIN
+from flowd.cli.filter_loading import load_filters
 from flowd.cli.filtering import Filtering, Wishes
-from flowd.cli.filters import load_filters
 from flowd.errors import EXIT_DONE, EXIT_IO, EXIT_NO
 
 

@@ -137,7 +137,7 @@ def _render_rules(streams: dict[str, Any]) -> str:
             show_count(rule["lines"]),
             show_bytes(rule["bytes"]),
             show_share(rule["lines"], stream["lines"]),
-            _describe_way(rule, now_ns),
+            describe_way(rule, now_ns),
         )
         for name, stream in streams.items()
         for rule in shown[name]
@@ -176,7 +176,7 @@ def _describe_others(name: str, stream: dict[str, Any], shown: list[dict[str, An
     )
 
 
-def _describe_way(rule: dict[str, Any], now_ns: int) -> str:
+def describe_way(rule: dict[str, Any], now_ns: int) -> str:
     """How a rule drops, where it is not for good."""
     words = []
     if rule["is_shadow"]:

@@ -67,3 +67,10 @@ def show_time(time_ns: int) -> str:
 def shorten(text: str, width: int) -> str:
     """The text, cut with an ellipsis where it is longer than `width`."""
     return text if len(text) <= width else text[: max(0, width - 1)] + "…"
+
+
+def show_plain(text: str) -> str:
+    """The text with everything that is not printable as an escape of Python's."""
+    if text.isprintable():
+        return text
+    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)

@@ -11,7 +11,7 @@ import click
 from flowd.archives.lines import Input, read_batches
 from flowd.cli.check import STREAMS
 from flowd.cli.command import Command, compose, filter_options, option, output_option
-from flowd.cli.filters import load_filters
+from flowd.cli.filter_loading import load_filters
 from flowd.cli.output import write_text
 from flowd.cli.table import show_number
 from flowd.cli.talk import say_failure, say_warnings

@@ -182,6 +182,8 @@ class Carrier:
         stream.sample.add_from(lines, applied.lines)
         now_ns = time.time_ns()
         stream.dropped.add_from(lines, applied.lines - applied.kept_lines, stream.filter_set, now_ns)
+        for tap in stream.taps:
+            tap.offer(lines, applied, stream.filter_set, stream.filter_set is not stream.loaded, now_ns)
         entry.batch = NewBatch(
             stream.name,
             kept,

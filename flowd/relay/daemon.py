@@ -28,6 +28,7 @@ from flowd.relay.consume.starts import Starts
 from flowd.relay.deciding.inquiry import Inquiry
 from flowd.relay.deciding.reload import Reloader
 from flowd.relay.deciding.streams import FIRST_STREAM
+from flowd.relay.deciding.tapping import Tapping
 from flowd.relay.deciding.workers import Workers
 from flowd.relay.descriptors import DescriptorWatch, raise_limit
 from flowd.relay.directories import RUNTIME_MODE, STATE_MODE, DirectoryLock, file_mode
@@ -240,6 +241,7 @@ class Daemon:
             "decided": inquiry.decided,
             "explain": inquiry.explain,
             "dropped": inquiry.dropped,
+            "tap": Tapping(self._streams).tap,
             "consumers": administration.consumers,
             "journal": administration.journal,
         }

@@ -12,6 +12,7 @@ from flowd.relay.consume.jobs import ResetJob
 from flowd.relay.consume.lane import ConsumeLane
 from flowd.relay.journal.layout import Cursor, StreamRow
 from flowd.relay.journal.outbox import Job, Outbox
+from flowd.relay.journal.reading import Reading
 from flowd.relay.journal.store import Store
 from flowd.relay.journal.transaction import Retired, Transaction
 from flowd.relay.journal.writer import FAILED, Writer
@@ -84,15 +85,18 @@ class Administration:
         """By name and stream, those after this one, as many as fit, and `next`: after which to go on."""
         with self._store.read() as reading:
             cursors = reading.cursors()
-        rows = self._store.streams()
-        described = self._lane.consumers.describe()
-        attached = {(one["consumer"], one["stream"]): one for one in described if one["consumer"]}
-        names = sorted(name for name in cursors.keys() | attached.keys() if name > after)
-        page = take_page(
-            lambda at: _describe_cursor(names[at], cursors.get(names[at]), rows, attached.get(names[at])),
-            len(names),
-            0,
-        )
+            rows = self._store.streams()
+            described = self._lane.consumers.describe()
+            attached = {(one["consumer"], one["stream"]): one for one in described if one["consumer"]}
+            now_ns = self._store.clock.now_ns()
+            names = sorted(name for name in cursors.keys() | attached.keys() if name > after)
+
+            def describe(at: int) -> dict[str, Any]:
+                cursor, row = cursors.get(names[at]), rows.get(names[at][1], StreamRow(0))
+                told = _describe_cursor(names[at], cursor, row, attached.get(names[at]))
+                return {**told, "lag_s": _find_lag_s(reading, row, told["next"], now_ns)}
+
+            page = take_page(describe, len(names), 0)
         return {"consumers": page.items, "next": None if page.next is None else list(names[page.next - 1])}
 
     def _find_place(self, stream: str, to: object) -> tuple[int, int]:
@@ -156,10 +160,9 @@ class _TrimJob:
 
 
 def _describe_cursor(
-    name: Name, cursor: Cursor | None, rows: Mapping[str, StreamRow], attached: dict[str, Any] | None
+    name: Name, cursor: Cursor | None, row: StreamRow, attached: dict[str, Any] | None
 ) -> dict[str, Any]:
     consumer, stream = name
-    row = rows.get(stream, StreamRow(0))
     place = cursor.sequence + 1 if cursor is not None and cursor.sequence is not None else None
     lines = cursor.lines if cursor is not None and place is not None else None
     return {
@@ -173,6 +176,17 @@ def _describe_cursor(
         "generation": cursor.generation if cursor is not None else 0,
         "attached": attached,
     }
+
+
+def _find_lag_s(reading: Reading, row: StreamRow, place: int | None, now_ns: int) -> float | None:
+    """For how long the first batch that is not committed has been stored, 0 where all is; None where that is not
+    known, as for who has no place yet."""
+    if place is None:
+        return None
+    if place >= row.next:
+        return 0.0
+    age_ns = reading.age_of(row, max(place, row.oldest))
+    return max(0.0, (now_ns - age_ns) / 1e9) if age_ns else None
 
 
 def _read_after(arguments: Mapping[str, Any]) -> Name:

@@ -62,7 +62,10 @@ class Reloader(threading.Thread):
         self._lock = threading.Lock()
         rulebook, state = self._read()
         self._watch = Watch(state)
-        self._last: dict[str, Any] = {"result": "loaded", "by": "start", "time_ns": time.time_ns()} | _tell_problems([])
+        self._loaded_ns = time.time_ns()
+        self._last: dict[str, Any] = {"result": "loaded", "by": "start", "time_ns": self._loaded_ns} | _tell_problems(
+            []
+        )
         self.streams = Streams(rulebook)
         self._ended = self._find_ended()
 
@@ -124,6 +127,7 @@ class Reloader(threading.Thread):
             "generation": self.streams.generation,
             "bypass": self.streams.is_bypassed,
             "watch": self._filters.watch and self._files is not None,
+            "loaded_ns": self._loaded_ns,
             "last_reload": self._last,
         }
 
@@ -229,6 +233,8 @@ class Reloader(threading.Thread):
         elif result != "refused":
             self._health.restore("filters")
         self._last = {"result": result, "by": by, "time_ns": time.time_ns(), **_tell_problems(problems)}
+        if result == "loaded":
+            self._loaded_ns = self._last["time_ns"]
 
 
 def _tell_problems(problems: list[str]) -> dict[str, Any]:

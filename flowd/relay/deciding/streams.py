@@ -18,6 +18,7 @@ from flowd.relay.deciding.views import Views
 
 if TYPE_CHECKING:
     from flowd.filterset import Borrowed, FilterSet
+    from flowd.relay.deciding.tap import Tap
 
 STREAMS_MAX = 64
 """Streams of one node: Calico writes a dozen. Each may hold tables of some MiB."""
@@ -43,7 +44,8 @@ class Totals:
 class Stream:
     """What decides a stream's lines, and the totals: one thread carries and changes, others read.
 
-    `filter_set` decides, as `generation`; it is `loaded` unless filtering is bypassed.
+    `filter_set` decides, as `generation`; it is `loaded` unless filtering is bypassed. `taps` are offered each batch;
+    the thread that answers administrators sets them.
     """
 
     def __init__(
@@ -62,6 +64,7 @@ class Stream:
         self.generation = generation
         self.sample = Sample()
         self.dropped = DroppedSample()
+        self.taps: tuple[Tap, ...] = ()
         self._totals = Totals()
         self._earlier: dict[RuleKey, Counts] = {}
         self._lock = threading.Lock()
