@@ -11,11 +11,14 @@ The texts are those of docs/metrics.md, in Markdown. Nothing here counts.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from itertools import product
 from typing import NamedTuple
 
 from flowd.relay.metrics import Labels
+
+_LINK = re.compile(r"\[([^\]]*)\]\([^)]*\)")
 
 
 class Metric(NamedTuple):
@@ -34,7 +37,7 @@ class Metric(NamedTuple):
     @property
     def help(self) -> str:
         """The text as plain words."""
-        return self.text.replace("`", "")
+        return _LINK.sub(r"\1", self.text).replace("`", "").replace(" (below)", "")
 
     def known_series(self) -> Iterator[Labels]:
         """The labels of what is there from the start: a counter that begins with its first loss would hide it, since

@@ -36,7 +36,7 @@ class _Told:
 
 class RuleSeries:
     """Remembers which rules have series: so many at most, over all streams, in the order in which the streams came and
-    the rules stand, `default` first. For one thread."""
+    the rules stand; `default`, which is the core's number 0, in any case. For one thread."""
 
     def __init__(self, most: int) -> None:
         self._most = most
@@ -61,7 +61,7 @@ class RuleSeries:
     def _choose(self, stream: str, tally: Tally, before: _Told | None) -> _Told:
         """Which rules have series from now on."""
         room = self._most - sum(len(told.numbers) for name, told in self._told.items() if name != stream)
-        numbers = list(range(min(max(0, room), len(tally.counts))))
+        numbers = list(range(min(max(room, bool(self._most)), len(tally.counts))))
         told = _Told(tally.generation, numbers, _label_all(stream, tally.deciders, numbers))
         if before is not None:
             # The rules that are summed up may be others now: only what they decide from here on is added.

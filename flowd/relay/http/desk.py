@@ -1,0 +1,96 @@
+"""What is answered to whom asks over HTTP: the metrics, whether the daemon lives, and whether it serves.
+
+Knows nothing of connections. For one thread.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any, Protocol
+
+from flowd.relay.http.exposition import Exposition, Page, Told
+from flowd.relay.http.heads import JSON, METHODS, Answer, Refused, Request
+from flowd.relay.metrics import Counters
+
+PATHS = ("/metrics", "/healthz", "/readyz")
+STALLED_S = 30.0
+"""The loop that carries lines turns once a second, and stands still while a new stream's filters are compiled: nothing
+that is well takes so long."""
+REST_RATIO = 10
+"""A page of metrics is answered again for so many times as long as it took to write: whoever asks without a pause gets
+a tenth of a core, not all of it."""
+SERVING = ("ok", "degraded")
+"""The states in which lines are taken and carried."""
+OPEN_METRICS = "application/openmetrics-text"
+
+log = logging.getLogger(__name__)
+
+
+class Daemon(Told, Protocol):
+    """Whom this desk speaks for."""
+
+    @property
+    def turned_s(self) -> float:
+        """When the loop that carries lines last moved on, by the steady clock."""
+
+    def health(self) -> Mapping[str, Any]:
+        """The state, with its reasons."""
+
+
+class Desk:
+    """Answers requests; `counters` are written by its thread alone."""
+
+    def __init__(self, daemon: Daemon, rules: int, counters: Counters) -> None:
+        self._daemon = daemon
+        self._counters = counters
+        self._exposition = Exposition(daemon, rules)
+        self._pages: dict[str, tuple[Page, float]] = {}
+
+    def answer(self, request: Request) -> Answer:
+        """The answer to a request. Raises Refused."""
+        if request.path not in PATHS:
+            hint = f"there is nothing at this path; try {', '.join(PATHS)}"
+            raise Refused(HTTPStatus.NOT_FOUND, "path", hint)
+        if request.method not in METHODS:
+            raise Refused(HTTPStatus.METHOD_NOT_ALLOWED, "method", f"{request.path} is for GET and HEAD: it only tells")
+        self._counters.add("flowd_http_requests_total", path=request.path)
+        try:
+            if request.path == "/metrics":
+                return Answer(HTTPStatus.OK, *self._write_metrics(request.accept))
+            if request.path == "/healthz":
+                return tell_life(self._daemon.health(), time.monotonic() - self._daemon.turned_s)
+            return tell_readiness(self._daemon.health())
+        except Exception:
+            log.exception("http: %s failed", request.path)
+            raise Refused(HTTPStatus.INTERNAL_SERVER_ERROR, "failed", "this failed; the daemon's log says why") from None
+
+    def _write_metrics(self, accept: str) -> Page:
+        form = OPEN_METRICS if OPEN_METRICS in accept else ""
+        page, until_s = self._pages.get(form, (None, 0.0))
+        began_s = time.monotonic()
+        if page is None or began_s >= until_s:
+            page = self._exposition.write(form)
+            now_s = time.monotonic()
+            self._pages[form] = page, now_s + REST_RATIO * (now_s - began_s)
+        return page
+
+
+def tell_life(health: Mapping[str, Any], still_s: float) -> Answer:
+    """Whether the daemon lives: the loop that carries lines turns, and last did so `still_s` ago."""
+    is_alive = health["state"] != "ended" and still_s < STALLED_S
+    return _tell(is_alive, {**health, "is_alive": is_alive, "still_s": round(max(0.0, still_s), 3)})
+
+
+def tell_readiness(health: Mapping[str, Any]) -> Answer:
+    """Whether the daemon takes lines and serves them; where it is degraded it does, and says its reasons."""
+    is_ready = health["state"] in SERVING
+    return _tell(is_ready, {**health, "is_ready": is_ready})
+
+
+def _tell(is_well: bool, body: dict[str, Any]) -> Answer:
+    status = HTTPStatus.OK if is_well else HTTPStatus.SERVICE_UNAVAILABLE
+    return Answer(status, JSON, json.dumps(body).encode() + b"\n")
