@@ -30,7 +30,7 @@ def write_page(page: str) -> str:
     for section, metrics in SECTIONS.items():
         head, heading, rest = page.partition(f"\n## {section}\n")
         if not heading:
-            raise ValueError(f"docs/metrics.md has no heading {section!r}: write `## {section}` where its table belongs")
+            raise ValueError(f"docs/metrics.md has no heading `## {section}`: write it where its table belongs")
         lines = rest.split("\n")
         tables = [at for at, line in enumerate(lines) if line.startswith("|")]
         ends = [at for at, line in enumerate(lines) if line.startswith("## ")]

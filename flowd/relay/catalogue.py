@@ -107,7 +107,7 @@ SECTIONS: Mapping[str, tuple[Metric, ...]] = {
         _metric("flowd_journal_file_bytes", "the file's size"),
         _metric("flowd_journal_batches", "batches that are stored"),
         _metric("flowd_journal_reach_seconds", "the age of a stream's oldest stored batch: for so long a consumer may have been away", stream=""),
-        _metric("flowd_journal_full", "1 while there is no room: nothing is taken"),
+        _metric("flowd_journal_is_full", "1 while there is no room: nothing is taken"),
         _metric("flowd_journal_commits_total", "commits that stored anything"),
         _metric("flowd_retired_batches_total", "batches that went for size or age, read or not"),
         _metric("flowd_retired_lines_total", "their lines"),

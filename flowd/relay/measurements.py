@@ -71,10 +71,10 @@ def measure_streams(
     listeners: dict[Labels, int] = {}
     for view in views:
         name = REGISTERED if is_registered_name(view.name) else view.name
-        place = (("stream", view.stream), ("view", name))
+        place: Labels = (("stream", view.stream), ("view", name))
         listeners[place] = listeners.get(place, 0) + subscribers.get(view.name, 0)
-    for place, number in listeners.items():
-        yield "flowd_view_subscribers", place, number
+    for listened, number in listeners.items():
+        yield "flowd_view_subscribers", listened, number
 
 
 def measure_tail(described: Mapping[str, Any]) -> Iterator[Value]:
@@ -91,7 +91,7 @@ def measure_journal(store: Store, max_bytes: int, *, commits: int, is_full: bool
     yield "flowd_journal_max_bytes", (), max_bytes
     yield "flowd_journal_file_bytes", (), stat.file_bytes
     yield "flowd_journal_batches", (), stat.batches
-    yield "flowd_journal_full", (), is_full
+    yield "flowd_journal_is_full", (), is_full
     yield "flowd_journal_commits_total", (), commits
     with store.read() as reading:
         reaches = {name: _age_s(store, reading, row, row.oldest) for name, row in store.streams().items()}

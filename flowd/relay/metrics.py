@@ -1,7 +1,7 @@
 """Counters of the daemon: what came, what was refused, and why.
 
-Names follow one rule, `flowd_<name>_<unit>_total`, and a loss always carries its reason as a label; each has its line in
-flowd/relay/catalogue.py. Each Counters has one writing thread; anyone may read.
+Names follow one rule, `flowd_<name>_<unit>_total`, and a loss always carries its reason as a label; each name has its
+line in flowd/relay/catalogue.py. Each Counters has one writing thread; anyone may read.
 """
 
 from __future__ import annotations

@@ -81,8 +81,8 @@ class Journal(msgspec.Struct, frozen=True):
 
 
 class Http(msgspec.Struct, frozen=True):
-    """Where metrics and health are told over HTTP; nowhere where `listen` is empty. So many `rules` have series of their
-    own, over all streams."""
+    """Where metrics and health are told over HTTP; nowhere where `listen` is empty. So many `rules` have series of
+    their own, over all streams."""
 
     listen: str = ""
     rules: int = 1000

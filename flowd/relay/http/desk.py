@@ -48,7 +48,7 @@ class Desk:
         self._daemon = daemon
         self._counters = counters
         self._exposition = Exposition(daemon, rules)
-        self._pages: dict[str, tuple[Page, float]] = {}
+        self._pages: dict[str, tuple[Page | None, float]] = {}
 
     def answer(self, request: Request) -> Answer:
         """The answer to a request. Raises Refused."""
@@ -66,7 +66,9 @@ class Desk:
             return tell_readiness(self._daemon.health())
         except Exception:
             log.exception("http: %s failed", request.path)
-            raise Refused(HTTPStatus.INTERNAL_SERVER_ERROR, "failed", "this failed; the daemon's log says why") from None
+            raise Refused(
+                HTTPStatus.INTERNAL_SERVER_ERROR, "failed", "this failed; the daemon's log says why"
+            ) from None
 
     def _write_metrics(self, accept: str) -> Page:
         form = OPEN_METRICS if OPEN_METRICS in accept else ""

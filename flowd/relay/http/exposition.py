@@ -1,7 +1,7 @@
 """The daemon's metrics as text for Prometheus: prometheus-client writes it, in its own form or as OpenMetrics.
 
-Nothing is counted here: each scrape asks the daemon's rooms, and costs the lines nothing. A thread that writes thousands
-of samples would keep others waiting for the interpreter, so it pauses every few of them.
+Nothing is counted here: each scrape asks the daemon's rooms, and costs the lines nothing. A thread that writes
+thousands of samples would keep others waiting for the interpreter, so it pauses every few of them.
 """
 
 from __future__ import annotations
@@ -89,7 +89,9 @@ class Exposition(Collector):
     def _make_metric(self, name: str, series: dict[Labels, float]) -> Metric:
         known = CATALOGUE.get(name)
         kind = "counter" if name.endswith("_total") else "gauge"
-        metric = Metric(name.removesuffix("_total") if kind == "counter" else name, known.help if known else UNKNOWN, kind)
+        metric = Metric(
+            name.removesuffix("_total") if kind == "counter" else name, known.help if known else UNKNOWN, kind
+        )
         metric.samples = _Paused(name, series, self._pause)
         return metric
 
@@ -111,5 +113,5 @@ class _Paused(list[Sample]):
 
 
 def clean(text: str) -> str:
-    """A label's value as UTF-8 can have it: a file's name may hold any bytes, and what stands for them is spelled out."""
+    """A label's value as UTF-8 can have it: a file's name may hold any bytes, and those that are none are spelled."""
     return text.encode("utf-8", "backslashreplace").decode() if not text.isascii() else text

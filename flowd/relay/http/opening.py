@@ -1,5 +1,5 @@
-"""Opens what answers over HTTP, where it is configured. Nothing of it is loaded elsewhere: asyncio and prometheus-client
-cost a start-up some ten milliseconds, and memory."""
+"""Opens what answers over HTTP, where it is configured. Nothing of it is loaded elsewhere: asyncio and
+prometheus-client cost a start-up some ten milliseconds, and memory."""
 
 from __future__ import annotations
 
@@ -31,5 +31,5 @@ def open_http(settings: Http, overview: Overview, counters: Counters) -> HttpSer
     overview.endpoints["http"] = [url]
     log.info("metrics and health: %s", url)
     if not address.is_loopback:
-        log.warning("http: others than this machine reach %s: they can read the metrics, names of rules among them", url)
+        log.warning("http: others than this machine reach %s, and can read the metrics, rules' names too", url)
     return HttpServer(listening, Desk(overview, settings.rules, counters), counters)

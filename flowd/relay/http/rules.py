@@ -1,7 +1,7 @@
 """What each rule has decided, as series that only grow: over reloads, and with more rules than may have one.
 
-A series is a rule's name together with what it says: where rules move and change their names, as `filter1.exclude2` does
-when one is put before it, none goes on with another's count. A rule that is no more has no series. What has none for
+A series is a rule's name together with what it says: where rules change their names, as `filter1.exclude2` does when
+one is put before it, none goes on with another's count. A rule that is no more has no series. What has none for
 want of room is summed up, and that sum only grows, too.
 """
 

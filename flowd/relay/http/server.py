@@ -78,9 +78,7 @@ class HttpServer(threading.Thread):
             log.exception("the thread that answers over HTTP failed; nobody is told metrics or health there any more")
 
     async def _serve(self) -> None:
-        server = await asyncio.start_server(
-            self._greet, sock=self._listening, limit=HEAD_BYTES, backlog=BACKLOG
-        )
+        server = await asyncio.start_server(self._greet, sock=self._listening, limit=HEAD_BYTES, backlog=BACKLOG)
         await self._over.wait()
         server.close()
         talks = list(self._talks)
