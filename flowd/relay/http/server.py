@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import socket
 import threading
 from contextlib import suppress
 from http import HTTPStatus
 from typing import Any
 
-from flowd.errors import FlowdError
+from flowd.errors import EXIT_IO, FlowdError
 from flowd.relay.http.address import Address
 from flowd.relay.http.desk import Desk
 from flowd.relay.http.heads import Answer, Refused, read_head, write_head
@@ -23,8 +24,10 @@ from flowd.relay.metrics import Counters
 
 CONNECTIONS_MAX = 32
 """Those who ask are a few scrapers and probes, and each is done within milliseconds."""
-BACKLOG = 16
-"""Accepted in one go, and so many more descriptors at most for a moment."""
+ACCEPTED = 16
+"""Accepted in one go: so many more descriptors at most, for a moment."""
+BACKLOG = 256
+"""Those that wait in the system to be accepted: one that finds no room comes again after a second only."""
 HEAD_BYTES = 16 << 10
 HEAD_S = 5.0
 """For the whole head, not from one byte to the next."""
@@ -37,15 +40,22 @@ PIECE_BYTES = 64 << 10
 log = logging.getLogger(__name__)
 
 
+class CannotListen(FlowdError):
+    """The address is taken, or not this machine's: both may change, so that starting again can help."""
+
+    exit_code = EXIT_IO
+
+
 def listen(address: Address) -> socket.socket:
-    """A listening socket. Raises FlowdError."""
+    """A listening socket. Raises CannotListen."""
     family = socket.AF_INET6 if address.is_ipv6 else socket.AF_INET
     is_dual = address.host == "::" and socket.has_dualstack_ipv6()
     try:
         return socket.create_server(tuple(address), family=family, backlog=BACKLOG, dualstack_ipv6=is_dual)
     except OSError as error:
+        reason = os.strerror(error.errno) if error.errno else str(error)
         hint = "is another process there? `ss -ltnp` says which; [http] listen takes another port"
-        raise FlowdError(f"{address.url()} cannot be bound: {error.strerror or error}", hint=hint) from error
+        raise CannotListen(f"{address.url()} cannot be bound: {reason}", hint=hint) from error
 
 
 class HttpServer(threading.Thread):
@@ -78,7 +88,8 @@ class HttpServer(threading.Thread):
             log.exception("the thread that answers over HTTP failed; nobody is told metrics or health there any more")
 
     async def _serve(self) -> None:
-        server = await asyncio.start_server(self._greet, sock=self._listening, limit=HEAD_BYTES, backlog=BACKLOG)
+        server = await asyncio.start_server(self._greet, sock=self._listening, limit=HEAD_BYTES, backlog=ACCEPTED)
+        self._listening.listen(BACKLOG)  # asyncio has one number for both
         await self._over.wait()
         server.close()
         talks = list(self._talks)
