@@ -42,6 +42,7 @@ PARTS = {
     "durable": "durable",
     "latency": "latency",
     "memory": "memory",
+    "metrics": "metrics",
 }
 """Each part's module: its `run` takes the settings and returns rows."""
 ON_REQUEST = ("relay-grid",)

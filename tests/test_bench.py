@@ -37,6 +37,7 @@ ROWS = {
     "startup": 3,
     "latency": 3,
     "memory": 3,
+    "metrics": 5,
 }
 
 
