@@ -71,6 +71,7 @@ def test_a_consumer_that_lags_is_measured(tmp_path: Path) -> None:
             values = wait_for(url, "flowd_consumer_attached", 1, **siem)
             assert value_of(values, "flowd_consumer_attached", **siem) == 1
             assert value_of(values, "flowd_consumer_lag_batches", **siem) == 2
+            assert value_of(values, "flowd_consumer_lag_bytes", **siem) == 5 * len(KEPT)
             consumer.commit()
             values = wait_for(url, "flowd_consumer_lag_lines", 3, **siem)
             assert value_of(values, "flowd_consumer_lag_lines", **siem) == 3

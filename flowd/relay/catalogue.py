@@ -122,6 +122,7 @@ SECTIONS: Mapping[str, tuple[Metric, ...]] = {
         _metric("flowd_consumer_attached", "1 while a consumer that has a cursor is attached, else 0", consumer="", stream=""),
         _metric("flowd_consumer_lag_batches", "batches that a consumer has not committed, stored or gone", consumer="", stream=""),
         _metric("flowd_consumer_lag_lines", "their lines; missing before its first commit", consumer="", stream=""),
+        _metric("flowd_consumer_lag_bytes", "the bytes of those that are stored: counted of up to 16 batches, of more estimated from 16 of them", consumer="", stream=""),
         _metric("flowd_consumer_lag_seconds", "the age of the oldest stored batch that it has not committed", consumer="", stream=""),
         _metric("flowd_consumer_gone_batches", "batches before that one that it can get no more", consumer="", stream=""),
         _metric("flowd_consumers_left_off", "consumers with cursors that have no series here: of more than 500 those furthest behind have some"),

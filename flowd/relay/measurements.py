@@ -22,6 +22,8 @@ from flowd.relay.metrics import Labels
 
 CONSUMERS_TOLD = 500
 """Consumers with series of their own: there may be 4,096 cursors, most of them forgotten ones."""
+HEADS_LOOKED = 16
+"""Heads of batches that are looked at for a consumer: each takes some microseconds."""
 REGISTERED = "registered"
 """The one name for all views that clients have registered: theirs are made of digests, and come and go."""
 RELOADED = ("loaded", "unchanged")
@@ -119,6 +121,7 @@ def measure_consumers(store: Store, attached: Iterable[tuple[str, str]]) -> Iter
             told.append(("flowd_consumer_attached", labels, name in here))
             told.append(("flowd_consumer_lag_batches", labels, behind[name]))
             told.append(("flowd_consumer_gone_batches", labels, max(0, row.oldest - place)))
+            told.append(("flowd_consumer_lag_bytes", labels, _lag_bytes(reading, row, max(place, row.oldest))))
             if cursor.sequence is not None:
                 told.append(("flowd_consumer_lag_lines", labels, max(0, row.lines - cursor.lines)))
             age_s = _age_s(store, reading, row, max(place, row.oldest)) if place < row.next else 0.0
@@ -131,6 +134,18 @@ def _lag_batches(row: StreamRow, cursor: Cursor) -> int:
     """From the cursor, or where it has none from the oldest batch that it can get."""
     place = row.oldest if cursor.sequence is None else cursor.sequence + 1
     return max(0, row.next - place)
+
+
+def _lag_bytes(reading: Reading, row: StreamRow, first: int) -> int:
+    """The bytes of all batches from this one on: of some that lie evenly among them, times as many as there are."""
+    batches = max(0, row.next - first)
+    looked = min(batches, HEADS_LOOKED)
+    found = []
+    for number in range(looked):
+        with suppress(Corrupt):
+            head = reading.head(row, first + batches * number // looked)
+            found += [head.size_bytes] if head is not None else []
+    return sum(found) * batches // len(found) if found else 0
 
 
 def _age_s(store: Store, reading: Reading, row: StreamRow, sequence: int) -> float | None:
