@@ -7,15 +7,21 @@ import resource
 import socket
 import struct
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
-from http_bed import ask, connect, hear_all, scrape, value_of, wait_for
+from http_bed import ask, connect, hear_all, wait_for
 from relay_bed import DEADLINE_S, KEPT, DaemonProcess, Peer, wait_until
 
-from flowd.relay.http.server import ACCEPTED, CONNECTIONS_MAX, HEAD_BYTES
+from flowd.relay.deciding.deciders import Tally
+from flowd.relay.http.address import Address
+from flowd.relay.http.desk import Desk
+from flowd.relay.http.server import ACCEPTED, CONNECTIONS_MAX, HEAD_BYTES, HttpServer, listen
+from flowd.relay.measurements import Value
+from flowd.relay.metrics import Counters, Series
 
 HALF_OPEN = 500
 SEED = 7
@@ -126,28 +132,60 @@ def test_a_head_that_drips_is_given_up_on(target: Target) -> None:
     target.carries_on()
 
 
-def test_a_reader_that_does_not_read_is_left_to_itself(tmp_path: Path) -> None:
+def test_readers_that_do_not_read_are_left_to_themselves(tmp_path: Path) -> None:
     rules = "".join(
         f"<filter flows>\n@type grep\n<exclude>\nkey source_namespace\npattern /^n{number}$/\n</exclude>\n</filter>\n"
-        for number in range(5_000)
+        for number in range(2_000)
     )
-    with DaemonProcess(tmp_path, http__listen="127.0.0.1:0", http__rules=100_000) as daemon:
-        (tmp_path / "flow").write_text(rules)
-        target_url = daemon.status()["endpoints"]["http"][0]
-        wait_until(lambda: value_of(scrape(target_url), "flowd_rules", stream="flows") > 5_000, "the many rules")
-        with Peer(daemon.endpoint("ingest")) as peer, ExitStack() as stack:
-            target = Target(daemon, peer)
-            for _ in range(CONNECTIONS_MAX - 2):
-                channel = stack.enter_context(connect(target.url))
-                channel.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-                channel.sendall(b"GET /metrics HTTP/1.1\r\n\r\n")
+    (tmp_path / "many").write_text(rules)
+    given = {"http__listen": "127.0.0.1:0", "http__rules": 100_000, "filters__path": str(tmp_path / "many")}
+    with DaemonProcess(tmp_path, **given) as daemon, Peer(daemon.endpoint("ingest")) as peer, ExitStack() as stack:
+        target = Target(daemon, peer)
+        assert len(ask(target.url, "/metrics").body) > 200_000
+        for _ in range(CONNECTIONS_MAX - 2):
+            channel = stack.enter_context(connect(target.url))
+            channel.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            channel.sendall(b"GET /metrics HTTP/1.1\r\n\r\n")
+        wait_for(target.url, "flowd_http_requests_total", CONNECTIONS_MAX, path="/metrics")
+        for _ in range(50):
+            target.carries_on()
+
+
+class Large:
+    """Whoever asks it for metrics gets a page of megabytes."""
+
+    turned_s = 0.0
+
+    def counted(self) -> dict[Series, int]:
+        return {("flowd_oversized_answers_total", (("op", f"{number:0100}"),)): 1 for number in range(40_000)}
+
+    def measure(self) -> Iterator[Value]:
+        return iter(())
+
+    def tallies(self) -> Iterable[tuple[str, Tally]]:
+        return ()
+
+    def health(self) -> dict[str, Any]:
+        return {"state": "ok"}
+
+
+def test_a_reader_that_does_not_read_is_given_up_on() -> None:
+    counters = Counters()
+    listening = listen(Address("127.0.0.1", 0))
+    url = f"http://127.0.0.1:{listening.getsockname()[1]}"
+    server = HttpServer(listening, Desk(Large(), 0, counters), counters, talk_s=2.0)
+    server.start()
+    try:
+        assert len(ask(url, "/metrics").body) > 4 << 20
+        with connect(url) as channel:
+            channel.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            channel.sendall(b"GET /metrics HTTP/1.1\r\n\r\n")
             wait_until(
-                lambda: value_of(scrape(target.url), "flowd_http_requests_total", path="/metrics") >= CONNECTIONS_MAX,
-                "all of them being answered",
+                lambda: counters.get("flowd_http_refused_requests_total", reason="slow"), "the end of its patience"
             )
-            for _ in range(50):
-                target.carries_on()
-        assert len(ask(target_url, "/metrics").body) > 500_000
+            assert ask(url, "/readyz").status == 200
+    finally:
+        server.end()
 
 
 def test_connections_that_are_reset_leave_nothing(target: Target) -> None:

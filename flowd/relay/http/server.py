@@ -36,6 +36,8 @@ TALK_S = 15.0
 PART_S = 1.0
 """How long it is waited for the other's end: to close before it has read would take the answer from it."""
 PIECE_BYTES = 64 << 10
+SENT_BYTES = 256 << 10
+"""What the system may hold for one that does not read: by itself it takes some MiB for each."""
 
 log = logging.getLogger(__name__)
 
@@ -51,22 +53,25 @@ def listen(address: Address) -> socket.socket:
     family = socket.AF_INET6 if address.is_ipv6 else socket.AF_INET
     is_dual = address.host == "::" and socket.has_dualstack_ipv6()
     try:
-        return socket.create_server(tuple(address), family=family, backlog=BACKLOG, dualstack_ipv6=is_dual)
+        listening = socket.create_server(tuple(address), family=family, backlog=BACKLOG, dualstack_ipv6=is_dual)
     except OSError as error:
         reason = os.strerror(error.errno) if error.errno else str(error)
         hint = "is another process there? `ss -ltnp` says which; [http] listen takes another port"
         raise CannotListen(f"{address.url()} cannot be bound: {reason}", hint=hint) from error
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SENT_BYTES)  # those that are accepted inherit it
+    return listening
 
 
 class HttpServer(threading.Thread):
     """Answers until `end`. Owns the listening socket, and closes it, also where it was never started. `counters` are
-    this thread's alone."""
+    this thread's alone. A connection may last for `talk_s`."""
 
-    def __init__(self, listening: socket.socket, desk: Desk, counters: Counters) -> None:
+    def __init__(self, listening: socket.socket, desk: Desk, counters: Counters, talk_s: float = TALK_S) -> None:
         super().__init__(name="flowd-http", daemon=True)
         self._listening = listening
         self._desk = desk
         self._counters = counters
+        self._talk_s = talk_s
         self._loop = asyncio.new_event_loop()
         self._over = asyncio.Event()
         self._talks: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
@@ -111,7 +116,7 @@ class HttpServer(threading.Thread):
     async def _talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.transport.set_write_buffer_limits(high=0)  # so that drained is gone
         try:
-            async with asyncio.timeout(TALK_S):
+            async with asyncio.timeout(self._talk_s):
                 with suppress(ConnectionError):
                     answer, is_bare = await self._hear(reader)
                     await _send(writer, answer, is_bare)
