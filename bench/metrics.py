@@ -127,7 +127,7 @@ def _measure_relay(settings: Settings, rules: int, told: int) -> Row:
         peer="without",
         peer_figure=rates(amount, times["alone"]),
         ratio=speed_ratios(times["scraped"], times["alone"]),
-        target=RELAY_TARGET,
+        target=RELAY_TARGET if told == TOLD else None,
         is_own_peer=True,
         note=f"{len(took_s)} scrapes in all, {spread(took_s).median * 1000:.0f} ms each under load; "
         f"the daemon on the processor for 1 GB: {costs['scraped']}, without {costs['alone']}",

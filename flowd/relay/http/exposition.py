@@ -22,9 +22,9 @@ from flowd.relay.measurements import Value
 from flowd.relay.metrics import Labels, Series
 
 PAUSE_SAMPLES = 128
-"""So many samples are written in about a millisecond; another thread that wants the interpreter meanwhile would otherwise
-wait for the five that Python gives each, at every call of the core or of ZeroMQ. Fewer would make a page late on a
-machine that is busy, where each pause is the scheduler's."""
+"""So many samples are written in about a millisecond; another thread that wants the interpreter meanwhile would
+otherwise wait for the five that Python gives each, at every call of the core or of ZeroMQ. Fewer would make a page late
+on a machine that is busy, where each pause is the scheduler's."""
 PAUSE_S = 50e-6
 UNKNOWN = "not described: flowd/relay/catalogue.py lacks it"
 
