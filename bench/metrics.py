@@ -32,9 +32,8 @@ FORM = "text24"
 FIELD = "source_namespace"
 TOLD = 1_000
 """Rules with series of their own, by default."""
-CASES = ((1_000, TOLD), (10_000, TOLD), (10_000, 10_000))
-"""Numbers of rules, and of those that have series."""
-RELAYED = ((1_000, TOLD), (10_000, 10_000))
+MANY, QUICK_MANY = 10_000, 2_000
+"""Rules of a large set, and in a quick run."""
 SCRAPE_TARGET, RELAY_TARGET = Target(figure=50.0, is_upper=True), Target(ratio=0.97)
 SCRAPES = 10
 LENGTH = 3
@@ -46,7 +45,9 @@ ANSWER_S = 30.0
 
 def run(settings: Settings) -> list[Row]:
     """A row for each number of rules and series, and what scrapes do to the relay with some of them."""
-    return [_measure_scrape(settings, *case) for case in CASES] + [_measure_relay(settings, *case) for case in RELAYED]
+    many = MANY if settings.scale.is_quotable else QUICK_MANY
+    scrapes = [_measure_scrape(settings, *case) for case in ((TOLD, TOLD), (many, TOLD), (many, many))]
+    return scrapes + [_measure_relay(settings, *case) for case in ((TOLD, TOLD), (many, many))]
 
 
 def scrape(url: str) -> tuple[float, bytes]:
