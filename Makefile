@@ -7,6 +7,8 @@ JOBS ?= 2
 NATIVE := flowd/_core.pyx $(wildcard flowd/core/*) $(wildcard flowd/native/*)
 SYSTEM := g++ pkg-config libonig-dev libvectorscan-dev
 TEST_SYSTEM := nats-server openssl ruby rsyslog rsyslog-czmq libzmq3-dev libmsgpack-dev valgrind systemd
+# Installed, Debian's prometheus would start a server: only its promtool is wanted.
+TEST_UNPACKED := prometheus
 IMAGE_SYSTEM := buildah mmdebstrap runc
 SYSTEMD_SYSTEM := mmdebstrap systemd-container
 BENCH_SYSTEM := nats-server ripgrep mawk jq grep rsyslog libsimdjson-dev
@@ -35,6 +37,7 @@ demo: build ## starts a daemon with the documented filters, sends it 120,000 lin
 
 test: build ## every test, over both engines; ends with pytest's summary
 	@tools/system-packages $(TEST_SYSTEM)
+	@tools/unpacked-packages build/prometheus $(TEST_UNPACKED) || echo "going on without promtool"
 	@tools/test-without-vectorscan $(RUN)
 	@$(RUN) -m pytest -n $(JOBS)
 

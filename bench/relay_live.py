@@ -92,7 +92,7 @@ def _run_form(settings: Settings, form: str) -> list[Row]:
         }  # fmt: skip
         cpu: dict[str, list[float]] = {name: [] for name in ways}
         times = run_in_turns(
-            {name: _contestant(way, batches, cpu[name]) for name, way in ways.items()}, settings.scale.rounds
+            {name: contest(way, batches, cpu[name]) for name, way in ways.items()}, settings.scale.rounds
         )
         memory = read_memory(ways["clients"].relay_id)
         sent_bytes = {way.sent_bytes for way in ways.values()}
@@ -119,7 +119,9 @@ def _run_form(settings: Settings, form: str) -> list[Row]:
     ]  # fmt: skip
 
 
-def _contestant(way: Way, batches: int, cpu: list[float]) -> Callable[[], float]:
+def contest(way: Way, batches: int, cpu: list[float]) -> Callable[[], float]:
+    """Sends so many batches through, and notes what the relay needed on the processor."""
+
     def once() -> float:
         took_s = way.run(batches)
         cpu.append(way.cpu_s)
@@ -134,9 +136,7 @@ def _forwarder_way(directory: Path, corpus: Corpus) -> Iterator[Way]:
     with ExitStack() as stack:
         relay = stack.enter_context(_running(roles.forward, pull, publish))
         assert relay.pid is not None
-        yield stack.enter_context(
-            _between(relay.pid, pull, publish, corpus, roles.follow_forwarder, roles.produce_push)
-        )
+        yield stack.enter_context(between(relay.pid, pull, publish, corpus, roles.follow_forwarder, roles.produce_push))
 
 
 @contextmanager
@@ -145,12 +145,12 @@ def _daemon_way(
 ) -> Iterator[Way]:
     with DaemonProcess(filters, journal={"sync": "off", "max_bytes": RING_BYTES}) as daemon:
         lanes = (daemon.endpoint("ingest"), daemon.endpoint("live"))
-        with _between(daemon.process_id, *lanes, corpus, follow, produce) as way:
+        with between(daemon.process_id, *lanes, corpus, follow, produce) as way:
             yield way
 
 
 @contextmanager
-def _between(
+def between(
     relay_id: int, into: str, out: str, corpus: Corpus, follow: Callable[..., None], produce: Callable[..., None]
 ) -> Iterator[Way]:
     """A subscriber and a producer at the two ends of a relay; yields when the producer is ready to send."""

@@ -45,6 +45,7 @@ PARTS = {
     "latency": "latency",
     "memory": "memory",
     "jetstream": "jetstream",
+    "metrics": "metrics",
 }
 """Each part's module: its `run` takes the settings and returns rows."""
 ON_REQUEST = ("relay-grid",)

@@ -40,6 +40,7 @@ ROWS = {
     "latency": 3,
     "memory": 3,
     "jetstream": 2,
+    "metrics": 5,
 }
 
 

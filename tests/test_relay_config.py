@@ -13,6 +13,7 @@ from flowd.relay.config import (
     UNAVAILABLE,
     Config,
     Filters,
+    Http,
     Journal,
     Lane,
     Raw,
@@ -89,6 +90,10 @@ bind = []
 
 [consume]
 bind = ["ipc:///run/x/consumers.sock"]
+
+[http]
+listen = "[::]:9468"
+rules = 50
 """,
     )
     assert load_config(path, None, {}) == Config(
@@ -103,6 +108,7 @@ bind = ["ipc:///run/x/consumers.sock"]
         journal=Journal("interval", 2000, 1 << 30, 5400.0),
         live=Lane(()),
         consume=Lane(("ipc:///run/x/consumers.sock",)),
+        http=Http("[::]:9468", 50),
     )
 
 
@@ -168,10 +174,11 @@ def test_flag_goes_before_environment_before_file_before_default(tmp_path: Path)
 
 def test_every_variable_is_read(tmp_path: Path) -> None:
     given = {"FLOWD_RUNTIME_DIR": "/r", "FLOWD_STATE_DIR": "/s", "FLOWD_DRAIN_S": "5"}
-    given |= {"FLOWD_FILTERS_PATH": str(tmp_path), "FLOWD_WORKERS": "3"}
+    given |= {"FLOWD_FILTERS_PATH": str(tmp_path), "FLOWD_WORKERS": "3", "FLOWD_HTTP_LISTEN": "127.0.0.1:1"}
     config = load_config(None, None, given)
     assert given.keys() == ENVIRONMENT.keys()
     assert (config.runtime, config.filters.path) == (Runtime("/r", "/s", 5.0, 3), str(tmp_path))
+    assert config.http == Http("127.0.0.1:1")
 
 
 def test_all_problems_are_told_at_once_with_their_places(tmp_path: Path) -> None:
@@ -196,7 +203,8 @@ listen = []
 bind = [3]
 
 [http]
-listen = "127.0.0.1:9468"
+listen = "localhost:9468"
+rules = -1
 """,
     )
     assert problems_of(path) == [
@@ -212,7 +220,13 @@ listen = "127.0.0.1:9468"
         ),
         (str(path), 12, "[sources.forward] is not available in this version", "remove the section"),
         (str(path), 16, "live.bind: Expected `str`, got `int` - at `$[0]`", ""),
-        (str(path), 18, "[http] is not available in this version", "remove the section"),
+        (
+            str(path),
+            19,
+            "listen: 'localhost:9468': 'localhost' is no IP address",
+            "write ADDRESS:PORT, like 127.0.0.1:9468 or [::1]:9468; port 0 takes any that is free",
+        ),
+        (str(path), 20, "rules = -1 is out of range", "write 0 to 100000, 1000 as a rule"),
     ]
 
 

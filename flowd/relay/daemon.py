@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from itertools import filterfalse
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import zmq
 
@@ -33,6 +33,7 @@ from flowd.relay.deciding.workers import Workers
 from flowd.relay.descriptors import DescriptorWatch, raise_limit
 from flowd.relay.directories import RUNTIME_MODE, STATE_MODE, DirectoryLock, file_mode
 from flowd.relay.health import Health
+from flowd.relay.http.opening import open_http
 from flowd.relay.ingest.front import Front
 from flowd.relay.ingest.lane import Ingest
 from flowd.relay.ingest.raw import RawLane
@@ -51,6 +52,9 @@ from flowd.relay.tail.lane import TailLane
 from flowd.relay.tail.source import TailSource
 from flowd.relay.tcp.remote import Remote
 from flowd.wire.sockets import Wake, is_tcp, open_socket, shape_consume_socket
+
+if TYPE_CHECKING:
+    from flowd.relay.http.server import HttpServer
 
 SOCKET_MODE = 0o660
 ADMIN_MODE = 0o600
@@ -88,6 +92,8 @@ class Daemon:
         self._remote: Remote | None = None
         self._tail: TailSource | None = None
         self._tail_counters = Counters()
+        self._http: HttpServer | None = None
+        self._http_counters = Counters()
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context(IO_THREADS)
         self._admin_context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()  # answers until the others have ended
         opened: Opened | None = None
@@ -98,6 +104,8 @@ class Daemon:
         except BaseException:
             self._context.destroy(linger=0)
             self._admin_context.destroy(linger=0)
+            if self._http is not None:
+                self._http.end()
             if opened is not None:
                 opened.store.close()
             self._release_directories()
@@ -112,6 +120,8 @@ class Daemon:
             sink.start()
         if self._tail is not None:
             self._tail.start()
+        if self._http is not None:
+            self._http.start()
         self._reloader.begin(self._lanes.tasks.run, self._notifier)
 
     def announce(self) -> None:
@@ -154,6 +164,8 @@ class Daemon:
         if self._lanes.is_late:
             unfinished.append("subscribers had not taken everything published; they will see the gap")
             log.warning("drain: time is over, and %s", unfinished[-1])
+        if self._http is not None:
+            self._http.end()
         self._admin.end({"unfinished": unfinished})
         self._admin_context.term()
         if self._watchdog is not None:
@@ -226,8 +238,10 @@ class Daemon:
                 self._consume_counters,
                 self._tail_counters,
                 *(sink.counters for sink in self._sinks.values()),
+                self._http_counters,
             ),
         )
+        self._http = open_http(config.http, self._overview, self._http_counters)
         administration = Administration(self._store, self._writer, self._consume)
         inquiry = Inquiry(self._streams)
         operations: dict[str, Operation] = {

@@ -38,6 +38,10 @@ class Health:
         """What is wrong now, each with its concern."""
         return [f"{concern}: {reason}" for concern, reason in sorted(self._reasons.copy().items())]
 
+    def concerns(self) -> list[str]:
+        """What the reasons concern."""
+        return sorted(self._reasons.copy())
+
     def describe(self, *, is_alive: bool, is_draining: bool) -> dict[str, Any]:
         """The state, and where it is degraded its reasons."""
         if is_draining:

@@ -4,14 +4,26 @@ watchdog, and whoever else tells people; it changes nothing."""
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from flowd.relay.measurements import (
+    Value,
+    measure_consumers,
+    measure_filters,
+    measure_journal,
+    measure_sinks,
+    measure_state,
+    measure_streams,
+    measure_tail,
+)
+from flowd.relay.metrics import Counters, Series, render_name, sum_up
 from flowd.relay.status import add_rules, describe_daemon, describe_journal, describe_streams, describe_views
 
 if TYPE_CHECKING:
     from flowd.relay.config import Config
     from flowd.relay.consume.lane import ConsumeLane
+    from flowd.relay.deciding.deciders import Tally
     from flowd.relay.deciding.reload import Reloader
     from flowd.relay.deciding.streams import Streams
     from flowd.relay.health import Health
@@ -20,14 +32,14 @@ if TYPE_CHECKING:
     from flowd.relay.journal.writer import Writer
     from flowd.relay.lanes import Lanes
     from flowd.relay.live.lane import LiveLane
-    from flowd.relay.metrics import Counters
     from flowd.relay.sinks.runner import SinkRunner
     from flowd.relay.tail.source import TailSource
     from flowd.relay.tcp.remote import Remote
 
 
 class Overview:
-    """Sees all rooms of a daemon. Any thread may ask; nothing here waits."""
+    """Sees all rooms of a daemon. Any thread may ask; nothing here waits. `endpoints` are the addresses that were bound
+    beside the runtime directory's sockets, by what is served there."""
 
     def __init__(
         self,
@@ -61,6 +73,7 @@ class Overview:
         self._sinks = sinks
         self._counters = counters
         self._began_ns = time.time_ns()
+        self.endpoints: dict[str, list[str]] = {} if remote is None else dict(remote.endpoints)
 
     def health(self) -> dict[str, Any]:
         """The answer to `health`: the state, with its reasons where something is not served as it should be."""
@@ -82,20 +95,46 @@ class Overview:
 
     def counters(self) -> dict[str, int]:
         """Every counter of the daemon, by its name with its labels."""
-        counted: dict[str, int] = {}
-        for counters in self._counters:
-            counted |= counters.snapshot()
-        return counted | (self._remote.counters() if self._remote is not None else {})
+        return {render_name(*series): value for series, value in self.counted().items()}
+
+    def counted(self) -> dict[Series, int]:
+        """The same by its name and its labels."""
+        return sum_up((*self._counters, *(self._remote.door_counters if self._remote is not None else ())))
+
+    def measure(self) -> Iterator[Value]:
+        """Everything else that is measured, but for the rules."""
+        subscribers = self._live.subscribers()
+        health = self.health()
+        yield from measure_state(health, self._condition.concerns(), self._count_producers())
+        yield from measure_filters(self._reloader.describe())
+        yield from measure_streams(self._streams.all(), self._streams.views.all(), subscribers)
+        if self._tail is not None:
+            yield from measure_tail(self._tail.describe())
+        max_bytes, writer = self._config.journal.max_bytes, self._writer
+        yield from measure_journal(self._store, max_bytes, commits=writer.commits, is_full=writer.is_full)
+        yield from measure_sinks(self._describe_sinks())
+        yield from measure_consumers(self._store, self._consume.consumers.names())
+
+    def tallies(self) -> Iterator[tuple[str, Tally]]:
+        """What the rules of each stream have decided."""
+        for stream in self._streams.all():
+            yield stream.name, stream.tally()
+
+    def _describe_sinks(self) -> dict[str, dict[str, Any]]:
+        return {name: sink.describe() for name, sink in self._sinks.items()}
+
+    def _count_producers(self) -> int:
+        remote = self._remote
+        return self._ingest.conversations + (remote.ingest.conversations if remote is not None else 0)
 
     def status(self) -> dict[str, Any]:
         """The answer to `status`."""
         subscribers = self._live.subscribers()
-        remote = self._remote
         streams = self._streams.all()
         status = {
             **self.health(),
             **describe_daemon(self._config, self._store.epoch, self._began_ns),
-            "producers": self._ingest.conversations + (remote.ingest.conversations if remote is not None else 0),
+            "producers": self._count_producers(),
             "subscribers": subscribers,
             **self._reloader.describe(),
             "streams": describe_streams(streams, self._store.streams(), subscribers),
@@ -105,9 +144,9 @@ class Overview:
             ),
             "consumers": self._consume.consumers.describe(),
             **({"tail": self._tail.describe()} if self._tail is not None else {}),
-            "sinks": {name: sink.describe() for name, sink in self._sinks.items()},
+            "sinks": self._describe_sinks(),
             "counters": self.counters(),
-            "endpoints": remote.endpoints if remote is not None else {},
+            "endpoints": self.endpoints,
         }
         add_rules(status, {stream.name: stream.tally() for stream in streams})
         return status

@@ -1,7 +1,7 @@
 """flowd.toml, the environment and flags → a Config: typed, whole, and checked before anything is opened."""
 
 from flowd.relay.config.defaults import default_runtime_dir, default_state_dir, lane_endpoint
-from flowd.relay.config.model import Config, Curve, Filters, Journal, Lane, Raw, Runtime, Sources, View
+from flowd.relay.config.model import Config, Curve, Filters, Http, Journal, Lane, Raw, Runtime, Sources, View
 from flowd.relay.config.reading import ENVIRONMENT, UNAVAILABLE, load_config
 
 __all__ = [
@@ -10,6 +10,7 @@ __all__ = [
     "Config",
     "Curve",
     "Filters",
+    "Http",
     "Journal",
     "Lane",
     "Raw",

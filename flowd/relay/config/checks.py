@@ -6,8 +6,9 @@ import os
 from collections.abc import Callable
 
 from flowd.errors import FlowdError
-from flowd.relay.config.model import Config, Curve, NatsSink, sink_consumer
+from flowd.relay.config.model import Config, Curve, Http, NatsSink, sink_consumer
 from flowd.relay.config.nats import check_nats
+from flowd.relay.http.address import parse_address
 from flowd.relay.tcp.allowed import check_folder
 from flowd.wire.keys import read_secret, require_curve
 from flowd.wire.limits import is_stream_name
@@ -24,6 +25,8 @@ JOURNAL_LEAST_BYTES = 1 << 20
 """Less holds no batch for long enough that anybody could read it."""
 JOURNAL_MOST_BYTES = 1 << 43
 """8 TiB: what can be mapped with room to spare, and what ext4 takes as one file."""
+RULES_MOST = 100_000
+"""Series of rules that one scrape may have: more than any server of metrics takes from one node."""
 
 Add = Callable[[str, str, str], None]
 """Takes note of a problem: the key, what is wrong, what to do."""
@@ -39,6 +42,7 @@ def check_config(config: Config, add: Add) -> None:
     _check_views(config, add)
     _check_journal(config, add)
     _check_sinks(config, add)
+    _check_http(config.http, add)
     if config.runtime.drain_s < 0:
         add("runtime.drain_s", f"drain_s = {config.runtime.drain_s:g} is negative", "write 30 or 5m")
     if not 0 <= config.runtime.workers <= WORKERS_MAX:
@@ -157,6 +161,16 @@ def _check_journal(config: Config, add: Add) -> None:
         add("journal.max_bytes", f"max_bytes = {journal.max_bytes} is {size}", "write 1MiB or more, 4GiB as a rule")
     if not 0 < journal.max_age < float("inf"):
         add("journal.max_age", f"max_age = {journal.max_age:g} is no age", "write 24h")
+
+
+def _check_http(http: Http, add: Add) -> None:
+    if http.listen:
+        try:
+            parse_address(http.listen)
+        except FlowdError as error:
+            add("http.listen", f"listen: {error.message}", error.hint)
+    if not 0 <= http.rules <= RULES_MOST:
+        add("http.rules", f"rules = {http.rules} is out of range", f"write 0 to {RULES_MOST}, 1000 as a rule")
 
 
 def _is_endpoint(key: str, endpoint: str, add: Add) -> bool:

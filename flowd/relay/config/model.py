@@ -81,6 +81,14 @@ class Journal(msgspec.Struct, frozen=True):
     max_age: float = 86400.0
 
 
+class Http(msgspec.Struct, frozen=True):
+    """Where metrics and health are told over HTTP; nowhere where `listen` is empty. So many `rules` have series of
+    their own, over all streams."""
+
+    listen: str = ""
+    rules: int = 1000
+
+
 class Sources(msgspec.Struct, frozen=True):
     """Where lines come from. `tail` has the files that are followed: a stream's globs by its name."""
 
@@ -158,6 +166,7 @@ class Config(msgspec.Struct, frozen=True):
     consume: Lane = Lane()
     curve: Curve = Curve()
     sinks: dict[str, Sink] = {}
+    http: Http = Http()
 
     @property
     def has_tcp(self) -> bool:

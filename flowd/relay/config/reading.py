@@ -28,11 +28,12 @@ ENVIRONMENT = {
     "FLOWD_DRAIN_S": "runtime.drain_s",
     "FLOWD_WORKERS": "runtime.workers",
     "FLOWD_FILTERS_PATH": "filters.path",
+    "FLOWD_HTTP_LISTEN": "http.listen",
 }
 """Which variable sets which key."""
 
 UNAVAILABLE = (
-    "sources.forward", "http",
+    "sources.forward",
 )  # fmt: skip
 """Sections of flowd's configuration that this version does not serve: refused, never ignored."""
 

@@ -185,6 +185,10 @@ class Consumers:
             for attachment in self._attachments.copy().values()
         ]
 
+    def names(self) -> list[tuple[str, str]]:
+        """The consumers that have names and are attached, each with its stream. Any thread may call it."""
+        return list(self._by_name.copy())
+
     def close(self) -> None:
         """Gives the views back."""
         for attachment in list(self._attachments.values()):

@@ -7,6 +7,7 @@ the rules again for an answer, and an object is made only of a rule that is told
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from heapq import nlargest
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -82,6 +83,7 @@ class Tally:
     ) -> None:
         """`counts` are those of the loaded filters; `earlier` has what earlier ones and bypassing have decided."""
         self.generation = generation
+        self.bypassed_lines = earlier.get(BYPASS_KEY, (0, 0))[0]
         self._deciders = deciders
         self._counts = counts
         self._others: list[Decided] = []
@@ -96,6 +98,16 @@ class Tally:
                 retired = _add(retired, more)
         if any(retired):
             self._others.append(Decided(RETIRED, *retired))
+
+    @property
+    def deciders(self) -> Deciders:
+        """The loaded rules, whose numbers `counts` goes by."""
+        return self._deciders
+
+    @property
+    def counts(self) -> Sequence[Counts]:
+        """What each loaded rule has decided, by the core's number."""
+        return self._counts
 
     def __len__(self) -> int:
         return len(self._counts) + len(self._others)

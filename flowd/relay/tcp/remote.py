@@ -81,9 +81,10 @@ class Remote:
         self._watch.start()
         self._gate.start()
 
-    def counters(self) -> dict[str, int]:
-        """What was counted at the doors."""
-        return self._gate_counters.snapshot() | self._watch_counters.snapshot()
+    @property
+    def door_counters(self) -> tuple[Counters, ...]:
+        """What is counted at the doors."""
+        return self._gate_counters, self._watch_counters
 
     def register_live(self, poller: zmq.Poller) -> None:
         """Has a poller of the thread that carries lines wake for subscriptions."""
