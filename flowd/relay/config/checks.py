@@ -6,7 +6,8 @@ import os
 from collections.abc import Callable
 
 from flowd.errors import FlowdError
-from flowd.relay.config.model import Config, Curve, sink_consumer
+from flowd.relay.config.forward_sink import check_forward_sink
+from flowd.relay.config.model import Config, Curve, ForwardSink, sink_consumer
 from flowd.relay.tcp.allowed import check_folder
 from flowd.wire.keys import read_secret, require_curve
 from flowd.wire.limits import is_stream_name
@@ -143,6 +144,8 @@ def _check_sinks(config: Config, add: Add) -> None:
             add(f"{key}.view", f"{key} has a view, and several streams", "a view belongs to one stream")
         if sink.view is not None and not is_stream_name(sink.view):
             add(f"{key}.view", f"view {sink.view!r} is no legal name", NAME_HINT)
+        if isinstance(sink, ForwardSink):
+            check_forward_sink(key, sink, add)
 
 
 def _check_journal(config: Config, add: Add) -> None:

@@ -111,7 +111,36 @@ def sink_consumer(name: str) -> str:
     return f"sink.{name}"
 
 
-SINK_KINDS: dict[str, type[Sink]] = {}
+class ForwardServer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A server with its share of the chunks; one that is `standby` gets them while no other serves."""
+
+    address: str
+    weight: int = 1
+    standby: bool = False
+
+
+class ForwardSink(Sink, frozen=True, kw_only=True):
+    """Servers of the Fluent Forward protocol, for `flowd.sinks.forward`, whose settings and security say what the keys
+    mean."""
+
+    servers: tuple[str | ForwardServer, ...] = ()
+    tag: str = "{stream}"
+    compress: Literal["none", "gzip"] = "none"
+    time_key: str = ""
+    chunk_bytes: int = 1 << 20
+    window: int = 8
+    ack_timeout_s: float = 60.0
+    tls: bool = False
+    tls_ca_file: str = ""
+    tls_cert_file: str = ""
+    tls_key_file: str = ""
+    tls_server_name: str = ""
+    shared_key_file: str = ""
+    username: str = ""
+    password_file: str = ""
+
+
+SINK_KINDS: dict[str, type[Sink]] = {"forward": ForwardSink}
 """A section's keys by its `type`."""
 SINK_KINDS_RESERVED = ("kafka",)
 """Types that are spoken for, and that no version has served yet."""

@@ -7,7 +7,7 @@ from functools import partial
 
 from flowd.client import Consumer
 from flowd.errors import FlowdError
-from flowd.relay.config.model import Config, Sink, sink_consumer
+from flowd.relay.config.model import Config, ForwardSink, Sink, sink_consumer
 from flowd.relay.health import Health
 from flowd.relay.sinks.runner import SinkRunner
 from flowd.sinks.sink import Sink as WorkingSink
@@ -29,6 +29,10 @@ def make_runners(config: Config, condition: Health) -> dict[str, SinkRunner]:
 
 def make_sink(name: str, section: Sink) -> WorkingSink:
     """The sink that a section describes; it may be run many times."""
+    if isinstance(section, ForwardSink):
+        from flowd.relay.sinks.forward import make_forward
+
+        return make_forward(name, section)
     raise FlowdError(f"sink {name}: no sinks of type {section.type!r}")
 
 
