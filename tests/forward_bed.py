@@ -1,4 +1,4 @@
-"""What the tests of the Forward sink stand on: receivers in processes of their own, daemons with a sink, certificates."""
+"""What the tests of the Forward sink stand on: receivers in processes, daemons with a sink, certificates."""
 
 from __future__ import annotations
 

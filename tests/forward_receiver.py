@@ -3,10 +3,10 @@ as a line of JSON, and acknowledges it then.
 
     python forward_receiver.py '{"listen": 0, "log": "chunks.jsonl"}'
 
-It says its port on standard output. `listen` is a port of 127.0.0.1, 0 for any, or a unix socket's path; `ack` is `each`,
-`never` (nothing is answered), or `backwards` (four at a time, the last one first, and whatever is left after a moment).
-`shared_key`, `users`, `hostname`, `keepalive` make it ask for a handshake; `certificate`, `key`, `client_ca` for TLS.
-What is against the protocol ends the process with an error.
+It says its port on standard output. `listen` is a port of 127.0.0.1, 0 for any, or a unix socket's path; `ack` is
+`each`, `never` (nothing is answered), `backwards` (four at a time, the last one first, and whatever is left after a
+moment) or `nonsense`. `shared_key`, `users`, `hostname`, `keepalive` make it ask for a handshake; `certificate`, `key`,
+`client_ca` for TLS. What is against the protocol ends the process with an error.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import secrets
 import ssl
 import struct
 import sys
+import traceback
 from typing import Any
 
 import msgpack
@@ -51,7 +52,7 @@ def read_entries(entries: bytes) -> list[Any]:
 class Receiver:
     def __init__(self, told: dict[str, Any]) -> None:
         self.told = told
-        self.log = open(told["log"], "a")
+        self.log = os.open(told["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         self.held: list[str] = []
 
     async def serve(self) -> None:
@@ -89,8 +90,6 @@ class Receiver:
         except OSError:
             pass
         except BaseException:
-            import traceback
-
             traceback.print_exc()
             os._exit(3)
         finally:
@@ -130,10 +129,12 @@ class Receiver:
         records = read_entries(gzip.decompress(entries) if compressed == "gzip" else entries)
         assert option["size"] == len(records), (option["size"], len(records))
         chunk = {"chunk": option["chunk"], "tag": tag, "compressed": compressed, "records": records}
-        self.log.write(json.dumps(chunk) + "\n")
-        self.log.flush()
+        with os.fdopen(os.dup(self.log), "a") as log:
+            log.write(json.dumps(chunk) + "\n")
         if self.told.get("ack", "each") == "each":
             writer.write(msgpack.packb({"ack": option["chunk"]}))
+        elif self.told["ack"] == "nonsense":
+            writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
         elif self.told["ack"] == "backwards":
             self.held.append(option["chunk"])
             if len(self.held) >= BACKWARDS:

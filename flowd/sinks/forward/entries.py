@@ -1,7 +1,7 @@
 """Lines as entries of the Forward protocol: `[time, record]` in msgpack.
 
-A JSON line is its object; a text line a record under the JSON names; any other line `{"message": its text}`. What msgpack
-cannot say is said otherwise: integers beyond 64 bits as their digits, bytes that are not UTF-8 as U+FFFD.
+A JSON line is its object; a text line a record under the JSON names; any other line `{"message": its text}`. What
+msgpack cannot say is said otherwise: integers beyond 64 bits as their digits, bytes that are not UTF-8 as U+FFFD.
 """
 
 from __future__ import annotations
@@ -102,7 +102,7 @@ def read_time(value: Any) -> tuple[int, int] | None:
 
 
 def make_packable(value: Any) -> Any:
-    """The value without what msgpack does not have: integers beyond 64 bits are their digits, half characters U+FFFD."""
+    """The value without what msgpack has not: integers beyond 64 bits are their digits, half characters U+FFFD."""
     if isinstance(value, dict):
         return {make_packable(key): make_packable(inner) for key, inner in value.items()}
     if isinstance(value, list):

@@ -1,7 +1,7 @@
 """One server of a Forward sink: connected to again for ever, and the chunks that are under way on it.
 
 A server that keeps chunks without acknowledging them, or ends twice with some under way, is *in doubt* until it
-acknowledges one: it is then given one chunk at a time, and where another is well, only copies of what that one gets, too.
+acknowledges one: it is then given one chunk at a time, and where another is well, only copies of what that one gets.
 """
 
 from __future__ import annotations

@@ -169,5 +169,5 @@ def _why(error: OSError) -> str:
 def _why_tls(error: ssl.SSLError) -> str:
     """OpenSSL's words without its source lines."""
     if isinstance(error, ssl.SSLCertVerificationError):
-        return f"its certificate is not trusted: {error.verify_message}"
+        return f"its certificate is not trusted: {error.verify_message.rstrip('.')}"
     return (error.reason or str(error)).replace("_", " ").lower()

@@ -10,6 +10,7 @@ from flowd.sinks.forward.servers import Server
 WINDOW = 8
 CHUNK_BYTES = 1 << 20
 ACK_TIMEOUT_S = 60.0
+NOTHING = Security()
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,4 +30,4 @@ class ForwardSettings:
     chunk_bytes: int = CHUNK_BYTES
     window: int = WINDOW
     ack_timeout_s: float = ACK_TIMEOUT_S
-    security: Security = Security()
+    security: Security = NOTHING
