@@ -17,7 +17,7 @@ from flowd.client import Batch
 from flowd.errors import FlowdError
 from flowd.records import decode_lines
 from flowd.sinks.forward.chunks import cut_lines, name_chunk, pack_message
-from flowd.sinks.forward.entries import EntryWriter, read_time
+from flowd.sinks.forward.entries import EntryWriter, make_packable, read_time
 from flowd.sinks.forward.servers import Server, next_turn, parse_server
 
 BATCH_NS = 1_700_000_000_123_456_789
@@ -71,9 +71,16 @@ def test_lines_are_counted_that_are_no_records() -> None:
     assert writer.plain == 2
 
 
-def test_nesting_beyond_what_can_be_walked_is_a_message() -> None:
-    line = b'{"a":' * 3000 + b"1" + b"}" * 3000
-    assert record_of(line) == {"message": line.decode()}
+def nested(depth: int) -> bytes:
+    return b'{"a":' * (depth - 1) + b'{"b":"' + b"[" * 200 + b'"}' + b"}" * (depth - 1)
+
+
+def test_nesting_that_receivers_do_not_take_is_a_message() -> None:
+    assert record_of(nested(100)) == json.loads(nested(100))
+    for depth in (101, 400, 5000):
+        assert record_of(nested(depth)) == {"message": nested(depth).decode()}
+    odd = nested(101).replace(b'"b"', b'"\xff"')
+    assert record_of(odd) == {"message": odd.decode(errors="replace")}
 
 
 json_values = st.recursive(
@@ -185,3 +192,24 @@ def test_turns_are_shared_by_weight(weights: list[int], rounds: int) -> None:
     taken = Counter(taker.name for _ in range(sum(weights) * rounds) if (taker := next_turn(takers)) is not None)
     assert [taken[name] for name in range(len(weights))] == [weight * rounds for weight in weights]
     assert next_turn([]) is None
+
+
+columns = st.lists(
+    st.sampled_from(
+        [b"-", b"1", b"0", b"007", b"-5", b"6", b"17", b"pub", b"net", b"pvt", b"a-*", b"[a,b]", b"[]", b"9" * 30]
+    )
+    | st.binary(max_size=4).map(lambda raw: raw.replace(b"\n", b"").replace(b" ", b"")),
+    min_size=24,
+    max_size=27,
+)
+
+
+@given(st.lists(columns, max_size=4), st.sampled_from(["", "start_time", "source_name", "bytes_in", "missing"]))
+def test_lines_of_columns_are_what_records_says(lines: list[list[bytes]], time_key: str) -> None:
+    whole = b"".join(b" ".join(line) + b"\n" for line in lines)
+    wanted = [{"message": record["line"]} if record.keys() == {"line"} else record for record in decode_lines(whole)]
+    found = write(whole + whole, time_key)
+    assert [record for _, record in found] == make_packable(wanted) * 2
+    for time, record in found:
+        known = read_time(record.get(time_key))
+        assert time == (list(known) if known is not None else [1_700_000_000, 123_456_789])

@@ -55,7 +55,7 @@ class SinkRunner(threading.Thread):
         self._finish_by_s = float("inf")
 
     def describe(self) -> dict[str, Any]:
-        """How the sink is: `state` is `starting`, `up`, `down` (with its `reason`) or `ended`; and what it says more."""
+        """How the sink is: `state` is `starting`, `up`, `down` (with its `reason`) or `ended`; and more."""
         more = self._sink.describe() if isinstance(self._sink, Describing) else {}
         return {"type": self._kind, "state": self._state, "peer": self._peer, "reason": self._reason, **more}
 

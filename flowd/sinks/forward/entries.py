@@ -1,7 +1,8 @@
 """Lines as entries of the Forward protocol: `[time, record]` in msgpack.
 
-A JSON line is its object; a text line a record under the JSON names; any other line `{"message": its text}`. What
-msgpack cannot say is said otherwise: integers beyond 64 bits as their digits, bytes that are not UTF-8 as U+FFFD.
+A JSON line is its object; a text line a record under the JSON names; any other line, and an object that is nested more
+than 100 deep, `{"message": its text}`. What msgpack cannot say is said otherwise: integers beyond 64 bits as their
+digits, bytes that are not UTF-8 as U+FFFD.
 """
 
 from __future__ import annotations
@@ -14,10 +15,14 @@ from typing import Any
 import msgspec
 
 from flowd.records import decode_line
+from flowd.sinks.forward.columns import ColumnWriter
 from flowd.wire.forward import EVENT_TIME_EXT
 
 MESSAGE_KEY = "message"
 """Under which a line stands that is no record: what fluentd's parsers call it, too."""
+DEPTH_MOST = 100
+"""A record that is nested deeper goes as a message: Ruby's msgpack, and so fluentd, gives up at 128 and takes none of
+the chunk, which would be sent for ever."""
 SECONDS_MAX = (1 << 32) - 1
 NS = 1_000_000_000
 INT_LEAST, INT_MOST = -(1 << 63), (1 << 64) - 1
@@ -28,6 +33,8 @@ _TIME = re.compile(
 )
 _ENTRY = struct.Struct(">BBBII")
 _ARRAY_OF_2, _FIXEXT_8 = 0x92, 0xD7
+JSON_BEGINS = b"{ \t\r"
+"""What a line that may be JSON begins with, or it is empty."""
 _UNKNOWN = "line"
 """The key of `flowd.records` for what is no record."""
 
@@ -42,6 +49,7 @@ class EntryWriter:
     def __init__(self, time_key: str = "") -> None:
         self.plain = 0
         self._time_key = time_key
+        self._columns = ColumnWriter()
         self._decode = msgspec.json.Decoder(dict[str, Any]).decode
         self._write_record = msgspec.msgpack.Encoder().encode_into
 
@@ -53,17 +61,26 @@ class EntryWriter:
         if not pieces[-1]:
             pieces.pop()
         for line in pieces:
+            if line[:1] not in JSON_BEGINS:
+                self._write_odd(line, begin, into)
+                continue
             size = len(into)
             try:
                 record = decode(line)
                 into += begin if not time_key else self._find_begin(record, begin)
                 write_record(record, into, -1)
+                if line.count(b"{") + line.count(b"[") > DEPTH_MOST and is_deep(record):
+                    raise RecursionError
             except (msgspec.MsgspecError, ValueError, OverflowError, RecursionError):
                 del into[size:]
                 self._write_odd(line, begin, into)
 
     def _write_odd(self, line: bytes, begin: bytes, into: bytearray) -> None:
-        """A line that is not JSON as msgspec has it, or has something that msgpack has not."""
+        """A line of columns, one that is not JSON as msgspec has it, or one with something that msgpack has not."""
+        packed = self._columns.pack(line, self._time_key)
+        if packed is not None:
+            into += self._choose_begin(packed[1], begin) + packed[0]
+            return
         record = decode_line(line)
         size = len(into)
         if record.keys() == {_UNKNOWN} and record[_UNKNOWN] == line.decode(errors="replace"):
@@ -71,9 +88,8 @@ class EntryWriter:
             record = {MESSAGE_KEY: record[_UNKNOWN]}
         into += self._find_begin(record, begin) if self._time_key else begin
         try:
-            self._write_record(record, into, -1)
-        except (OverflowError, UnicodeEncodeError):
-            del into[size + len(begin) :]
+            if is_deep(record):
+                raise RecursionError
             self._write_record(make_packable(record), into, -1)
         except RecursionError:
             del into[size:]
@@ -82,7 +98,10 @@ class EntryWriter:
             self._write_record({MESSAGE_KEY: line.decode(errors="replace")}, into, -1)
 
     def _find_begin(self, record: dict[str, Any], begin: bytes) -> bytes:
-        found = read_time(record.get(self._time_key))
+        return self._choose_begin(record.get(self._time_key), begin)
+
+    def _choose_begin(self, value: Any, begin: bytes) -> bytes:
+        found = None if value is None else read_time(value)
         return begin if found is None else pack_begin(*found)
 
 
@@ -99,6 +118,21 @@ def read_time(value: Any) -> tuple[int, int] | None:
         return None
     seconds = int(value)
     return seconds, int((value - seconds) * NS)
+
+
+def is_deep(value: Any) -> bool:
+    """Whether a value is nested deeper than DEPTH_MOST. Walks, and does not recur."""
+    level = [value]
+    for _ in range(DEPTH_MOST):
+        level = [
+            inner
+            for outer in level
+            for inner in (outer.values() if isinstance(outer, dict) else outer)
+            if isinstance(inner, dict | list)
+        ]
+        if not level:
+            return False
+    return True
 
 
 def make_packable(value: Any) -> Any:
