@@ -10,6 +10,8 @@ import pytest
 from forward_bed import Receiver, counted, feed, forwarding, numbered, numbers, sink_status, wait_for_delivery
 from relay_bed import DaemonProcess, wait_until, with_views
 
+from flowd.cli.status_tables import render_status
+
 MANY = 100
 
 
@@ -264,3 +266,10 @@ def test_much_arrives_once_and_whole(tmp_path: Path, asked: str) -> None:
         feed(daemon, *(b"".join(numbered(first, first + 20_000)) for first in range(0, 200_000, 20_000)))
         wait_for_delivery(daemon, 200_000)
         assert numbers(receiver) == list(range(200_000))
+
+
+def test_the_status_shows_sinks_to_people(tmp_path: Path) -> None:
+    with Receiver(tmp_path) as receiver, forwarding(tmp_path, receiver) as daemon:
+        wait_for_states(daemon, "up")
+        shown = render_status(daemon.status())
+        assert f"SINK  TYPE     STATE  PEER\nout   forward  up     {receiver.address}\n" in shown
