@@ -6,7 +6,7 @@ as a line of JSON, and acknowledges it then.
 It says its port on standard output. `listen` is a port of 127.0.0.1, 0 for any, or a unix socket's path; `ack` is
 `each`, `never` (nothing is answered), `backwards` (four at a time, the last one first, and whatever is left after a
 moment) or `nonsense`. `shared_key`, `users`, `hostname`, `keepalive` make it ask for a handshake; `certificate`, `key`,
-`client_ca` for TLS. What is against the protocol ends the process with an error.
+`client_ca` for TLS; with `is_mute` it does not say why it refuses. What is against the protocol ends the process with an error.
 """
 
 from __future__ import annotations
@@ -109,13 +109,20 @@ class Receiver:
             ping = next(iter(unpacker), None)
         word, hostname, salt, key_digest, user, password_digest = ping
         assert word == "PING", word
+        assert all(isinstance(said, str) for said in ping), "Fluent Bit takes texts only"
         name = self.told.get("hostname", "receiver").encode()
         why = ""
-        if key_digest != digest(salt, hostname.encode(), nonce, key):
+        if key_digest != digest(salt.encode(), hostname.encode(), nonce, key):
             why = "shared_key mismatch"
         elif users and password_digest != digest(auth, user.encode(), users.get(user, "").encode()):
             why = "username/password mismatch"
-        proof = "" if why else digest(salt, name, nonce, self.told.get("answer_key", self.told["shared_key"]).encode())
+        if why and self.told.get("is_mute"):
+            return False
+        proof = (
+            ""
+            if why
+            else digest(salt.encode(), name, nonce, self.told.get("answer_key", self.told["shared_key"]).encode())
+        )
         writer.write(msgpack.packb(["PONG", not why, why, "" if why else name.decode(), proof]))
         await writer.drain()
         return not why

@@ -114,7 +114,12 @@ def test_a_server_that_ends_each_connection_after_a_chunk(tmp_path: Path) -> Non
         (
             {"shared_key": SECRET, "users": {"node": "word"}},
             True,
-            "it asks for a user: give username and password_file",
+            "it refuses: username/password mismatch",
+        ),
+        (
+            {"shared_key": "another", "is_mute": True},
+            True,
+            "it closed the connection at the handshake: has it the same key?",
         ),
         ({"shared_key": SECRET}, False, "it asks for a shared key: give shared_key_file"),
     ],
@@ -148,7 +153,7 @@ def test_a_server_cannot_show_the_digest_that_it_was_sent() -> None:
     ping = handshake.answer_helo([b"HELO", {b"nonce": b"n", b"auth": b""}])
     with pytest.raises(NotAdmitted, match="this node's own name, node"):
         handshake.judge_pong([b"PONG", True, b"", b"node", ping[3].encode()])
-    good = shared_key_digest(ping[2], b"other", b"n", b"key").encode()
+    good = shared_key_digest(ping[2].encode(), b"other", b"n", b"key").encode()
     handshake.judge_pong([b"PONG", True, b"", b"other", good])
 
 

@@ -27,9 +27,9 @@ PENDING_WINDOWS = 4
 PIECE_BYTES = 8 << 10
 """Lines that are encoded at a time."""
 WORK_S, BREATH_S = 0.5e-3, 20e-6
-"""After so much work there is a pause, in which others of the daemon's threads get the interpreter. Without it they wait
-for Python's own switch, 5 ms, once for each of their calls: text lines were then 16 ms on their way to live subscribers
-where 6 ms are usual beside a busy sink (medians)."""
+"""After so much work there is a pause, in which others of the daemon's threads get the interpreter. Without it they
+wait for Python's own switch, 5 ms, once for each of their calls: text lines were then 16 ms on their way to live
+subscribers where 6 ms are usual beside a busy sink (medians)."""
 
 log = logging.getLogger(__name__)
 

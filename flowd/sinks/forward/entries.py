@@ -1,7 +1,7 @@
 """Lines as entries of the Forward protocol: `[time, record]` in msgpack.
 
 A JSON line is its object; a text line a record under the JSON names; any other line, and an object that is nested more
-than 100 deep, `{"message": its text}`. What msgpack cannot say is said otherwise: integers beyond 64 bits as their
+than 24 deep, `{"message": its text}`. What msgpack cannot say is said otherwise: integers beyond 64 bits as their
 digits, bytes that are not UTF-8 as U+FFFD.
 """
 
@@ -20,9 +20,9 @@ from flowd.wire.forward import EVENT_TIME_EXT
 
 MESSAGE_KEY = "message"
 """Under which a line stands that is no record: what fluentd's parsers call it, too."""
-DEPTH_MOST = 100
-"""A record that is nested deeper goes as a message: Ruby's msgpack, and so fluentd, gives up at 128 and takes none of
-the chunk, which would be sent for ever."""
+DEPTH_MOST = 24
+"""A record that is nested deeper goes as a message: msgpack-c, and so Fluent Bit, gives up at 32 with the entry's own
+array, Ruby's at 128. They would take none of the chunk, and it would be sent for ever."""
 SECONDS_MAX = (1 << 32) - 1
 NS = 1_000_000_000
 INT_LEAST, INT_MOST = -(1 << 63), (1 << 64) - 1

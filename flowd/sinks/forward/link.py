@@ -15,7 +15,7 @@ from typing import Any, Protocol
 from flowd.sinks.forward.chunks import Chunk
 from flowd.sinks.forward.security import Security
 from flowd.sinks.forward.servers import Server
-from flowd.sinks.forward.session import Session, SessionError, open_session
+from flowd.sinks.forward.session import CLOSED, Session, SessionError, open_session
 
 PAUSE_S = 0.25
 """The pause before a server is connected to again, doubled with each failure up to the next one; of each, a random part
@@ -26,8 +26,8 @@ LOOK_S = 0.5
 
 CALM_S = 5.0
 """A connection that was idle for so long may be closed by the server: that is no failure."""
-OVERDUE, CLOSED = "ack_timeout", "closed"
-"""Reasons of a session's end."""
+OVERDUE = "ack_timeout"
+"""The reason of a connection that this side ends, since the server does not acknowledge."""
 
 log = logging.getLogger(__name__)
 

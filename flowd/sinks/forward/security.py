@@ -82,7 +82,7 @@ class Handshake:
     def __init__(self, credentials: Credentials) -> None:
         self.is_kept_alive = True
         self._own = credentials
-        self._salt = secrets.token_bytes(SALT_BYTES)
+        self._salt = secrets.token_hex(SALT_BYTES)  # a text: Fluent Bit takes no bytes here
         self._nonce = b""
 
     def answer_helo(self, helo: Any) -> list[Any]:
@@ -96,12 +96,11 @@ class Handshake:
         own = self._own
         self._nonce = nonce
         self.is_kept_alive = options.get(KEEPALIVE.encode(), True) is not False
-        if auth and not own.username:
-            raise NotAdmitted("it asks for a user: give username and password_file")
-        digest = shared_key_digest(self._salt, own.hostname, nonce, own.shared_key)
-        password = password_digest(auth, own.username, own.password) if auth else ""
-        username = own.username.decode() if auth else ""
-        return [PING, own.hostname.decode(), self._salt, digest, username, password]
+        digest = shared_key_digest(self._salt.encode(), own.hostname, nonce, own.shared_key)
+        # Fluent Bit sends `auth` also where it knows no users: whoever has none says so, and is judged by the server.
+        is_user = bool(auth and own.username)
+        password = password_digest(auth, own.username, own.password) if is_user else ""
+        return [PING, own.hostname.decode(), self._salt, digest, own.username.decode() if is_user else "", password]
 
     def judge_pong(self, pong: Any) -> None:
         """Raises NotAdmitted where the server refuses, or does not know the key itself.
@@ -119,7 +118,7 @@ class Handshake:
         own = self._own
         if hostname == own.hostname:
             raise NotAdmitted(f"it has this node's own name, {hostname.decode(errors='replace')}")
-        wanted = shared_key_digest(self._salt, hostname, self._nonce, own.shared_key)
+        wanted = shared_key_digest(self._salt.encode(), hostname, self._nonce, own.shared_key)
         if not hmac.compare_digest(wanted.encode(), digest):
             raise NotAdmitted("it does not know the shared key")
 

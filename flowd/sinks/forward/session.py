@@ -18,6 +18,8 @@ from flowd.wire.forward import ACK, CHUNK_ID_BYTES, HELO
 CONNECT_S = 10.0
 """How long a connection may take, TLS included, and then the handshake again as long."""
 READ_BYTES = 64 << 10
+CLOSED = "closed"
+"""The reason of a connection that the server has ended."""
 ANSWER_MAX_BYTES = 64 << 10
 """Acknowledgements and handshakes are short: what is longer is no such thing."""
 HAPPY_EYEBALLS_S = 0.25
@@ -72,6 +74,10 @@ class Session:
                 handshake.judge_pong(await self._read_one())
         except NotAdmitted as error:
             raise SessionError("refused", str(error)) from error
+        except SessionError as error:
+            if error.reason != CLOSED:
+                raise
+            raise SessionError("refused", "it closed the connection at the handshake: has it the same key?") from error
         except TimeoutError as error:
             story = f"no handshake within {CONNECT_S:g} s: does it ask for a shared key?"
             raise SessionError("refused", story) from error
@@ -103,10 +109,10 @@ class Session:
         try:
             received = await self._reader.read(READ_BYTES)
         except OSError as error:  # of which ssl.SSLError is one
-            kind = "tls" if isinstance(error, ssl.SSLError) else "closed"
+            kind = "tls" if isinstance(error, ssl.SSLError) else CLOSED
             raise SessionError(kind, f"the connection broke: {_why(error)}") from error
         if not received:
-            raise SessionError("closed", "it closed the connection")
+            raise SessionError(CLOSED, "it closed the connection")
         try:
             self._unpacker.feed(received)
         except msgpack.BufferFull as error:
