@@ -6,7 +6,7 @@ as a line of JSON, and acknowledges it then.
 It says its port on standard output. `listen` is a port of 127.0.0.1, 0 for any, or a unix socket's path; `ack` is
 `each`, `never` (nothing is answered), `backwards` (four at a time, the last one first, and whatever is left after a
 moment) or `nonsense`. `shared_key`, `users`, `hostname`, `keepalive` make it ask for a handshake; `certificate`, `key`,
-`client_ca` for TLS; with `is_mute` it does not say why it refuses. What is against the protocol ends the process with an error.
+`client_ca` for TLS; with `is_mute` it does not say why it refuses. What is against the protocol ends the process.
 """
 
 from __future__ import annotations
