@@ -65,7 +65,8 @@ def test_a_killed_server_gets_what_it_did_not_acknowledge_when_it_is_back(tmp_pa
         wait_until(receiver.chunks, "some chunks")
         receiver.kill()
         feed(daemon, *numbered(20, 40))
-        wait_until(lambda: "no connection: " in wait_until_down(daemon), "the reason that nobody listens")
+        refused = f"sink out: {receiver.address}: no connection: Connection refused"
+        wait_until(lambda: wait_until_down(daemon) == refused, "the reason that nobody listens")
         assert counted(daemon, "sink_connection_failures", reason="connect") >= 1
         receiver.start()
         wait_for_delivery(daemon, 40)

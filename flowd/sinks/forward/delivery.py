@@ -118,8 +118,9 @@ class Delivery:
             self._report.down("; ".join(reasons) or "no server is connected")
 
     async def _finish(self, readers: Sequence[asyncio.Future[None]]) -> None:
+        """Waits for the feeds' ends, and for what is under way; not for servers that are not there."""
         await asyncio.gather(*readers)
-        while any(track.batches for track in self._tracks):
+        while any(track.batches for track in self._tracks) and any(link.is_connected for link in self._links):
             await self._wait()
 
     async def _wait(self) -> None:

@@ -77,6 +77,11 @@ class Link:
             self._needed.set()
 
     @property
+    def is_connected(self) -> bool:
+        """Whether there is a connection."""
+        return self._session is not None
+
+    @property
     def is_well(self) -> bool:
         """Whether it is connected, and known to acknowledge or not known not to."""
         return self._session is not None and not self.is_doubted

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 import ssl
 from contextlib import suppress
@@ -169,6 +170,9 @@ def _read_ack(answer: Any) -> bytes:
 
 
 def _why(error: OSError) -> str:
+    """The system's words: asyncio puts others in their place."""
+    if error.errno is not None and error.errno > 0:
+        return os.strerror(error.errno)
     return error.strerror or str(error) or type(error).__name__
 
 
