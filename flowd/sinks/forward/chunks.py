@@ -67,10 +67,9 @@ class Track:
 
 
 class Chunk:
-    """A message, whole. `sends` is how often it was sent, `holders` how many links have it under way now, `sent_s` is
-    when it was sent last."""
+    """A message, whole. `sends` is how often it was sent, `holders` how many links have it under way now."""
 
-    __slots__ = ("holders", "id", "is_acked", "message", "pending", "sends", "sent_s")
+    __slots__ = ("holders", "id", "is_acked", "message", "pending", "sends")
 
     def __init__(self, pending: Pending, id: bytes, message: bytes) -> None:
         self.pending = pending
@@ -78,7 +77,6 @@ class Chunk:
         self.message = message
         self.sends = 0
         self.holders = 0
-        self.sent_s = 0.0
         self.is_acked = False
 
 

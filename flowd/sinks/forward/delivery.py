@@ -44,7 +44,6 @@ class Delivery:
         self._ready: deque[Chunk] = deque()
         self._entries = EntryWriter(settings.time_key)
         self._changes = asyncio.Event()
-        self._is_up: bool | None = None
         self._links = [
             Link(server, settings.security, settings.node, settings.window, settings.ack_timeout_s, self)
             for server in settings.servers
@@ -93,8 +92,6 @@ class Delivery:
             for pending in chunk.pending.track.advance():
                 self._report.count("flowd_sink_batches_total")
                 self._report.count("flowd_sink_lines_total", pending.lines)
-        if self._is_up is not True:
-            self._tell()
         self._changes.set()
 
     def give_back(self, chunks: list[Chunk]) -> None:
@@ -107,13 +104,11 @@ class Delivery:
         self._report.count("flowd_sink_connection_failures_total", reason=reason)
 
     def _tell(self) -> None:
-        """Says whether this sink delivers, where that has changed."""
+        """Says whether this sink delivers."""
         well = [link.server.text for link in self._links if link.is_well]
         if well:
-            self._is_up = True
             self._report.up(", ".join(well))
         elif not any(link.state == "starting" for link in self._links):
-            self._is_up = False
             reasons = [f"{link.server.text}: {link.reason}" for link in self._links if link.reason]
             self._report.down("; ".join(reasons) or "no server is connected")
 

@@ -23,7 +23,6 @@ of the second half is left out, so that the nodes of a cluster do not come back 
 PAUSE_MAX_S = 30.0
 LOOK_S = 0.5
 """How often it is looked whether an acknowledgement is overdue, at least."""
-
 CALM_S = 5.0
 """A connection that was idle for so long may be closed by the server: that is no failure."""
 OVERDUE = "ack_timeout"
@@ -68,7 +67,7 @@ class Link:
         self._ack_timeout_s = ack_timeout_s
         self._owner = owner
         self._session: Session | None = None
-        self._under_way: dict[bytes, Chunk] = {}
+        self._under_way: dict[bytes, tuple[Chunk, float]] = {}  # with when it was sent
         self._failures = 0
         self._has_acked = False
         self._began_s = 0.0
@@ -102,11 +101,6 @@ class Link:
         one = self.is_doubted or self._session.carries_one
         return len(self._under_way) < (1 if one else self._window)
 
-    @property
-    def under_way(self) -> int:
-        """Chunks that were sent and not acknowledged."""
-        return len(self._under_way)
-
     def need(self, is_needed: bool) -> None:
         """Whether a standby server is to be connected to. One that is needed no more is left as it is while chunks are
         under way."""
@@ -122,10 +116,9 @@ class Link:
     def send(self, chunk: Chunk) -> None:
         """Sends a chunk; there must be room."""
         assert self._session is not None
-        self._under_way[chunk.id] = chunk
+        self._under_way[chunk.id] = chunk, asyncio.get_running_loop().time()
         chunk.holders += 1
         chunk.sends += 1
-        chunk.sent_s = asyncio.get_running_loop().time()
         self._session.send(chunk.message)
 
     def describe(self) -> dict[str, Any]:
@@ -183,17 +176,20 @@ class Link:
                 if (acks and session.carries_one) or not self._needed.is_set():
                     return
                 continue
-            oldest = next(iter(self._under_way.values()))
-            if loop.time() - oldest.sent_s >= self._ack_timeout_s:
+            _, oldest_s = next(iter(self._under_way.values()))
+            if loop.time() - oldest_s >= self._ack_timeout_s:
                 raise SessionError(OVERDUE, f"no acknowledgement within {self._ack_timeout_s:g} s")
 
     def _take_ack(self, id: bytes) -> None:
-        chunk = self._under_way.pop(id, None)
+        chunk, _ = self._under_way.pop(id, (None, 0.0))
         if chunk is None:
             return  # it was acknowledged before, or is none of ours
         chunk.holders -= 1
+        was_doubted = self.is_doubted
         self._failures, self._has_acked, self.is_doubted, self.reason = 0, True, False, ""
         self._owner.acknowledged(chunk)
+        if was_doubted:
+            self._owner.changed()
 
     def _is_quiet_end(self, error: SessionError) -> bool:
         """Whether a server merely closed a connection that nothing was under way on."""
@@ -217,7 +213,7 @@ class Link:
         session, self._session = self._session, None
         if session is not None:
             session.close()
-        chunks = list(self._under_way.values())
+        chunks = [chunk for chunk, _ in self._under_way.values()]
         self._under_way.clear()
         for chunk in chunks:
             chunk.holders -= 1
