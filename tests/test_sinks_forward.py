@@ -151,6 +151,29 @@ def test_a_server_in_doubt_holds_up_nobody(tmp_path: Path) -> None:
             wait_until(is_trusted_again, "the server's being trusted again")
 
 
+def test_a_standby_server_serves_while_the_others_do_not_acknowledge(tmp_path: Path) -> None:
+    with Receiver(tmp_path, "mute", ack="never") as mute, Receiver(tmp_path, "spare") as spare:
+        servers = mute.address, {"address": spare.address, "standby": True}
+        with forwarding(tmp_path, *servers, sink__ack_timeout_s=0.3) as daemon:
+            feed(daemon, *numbered(0, 20))
+            wait_for_delivery(daemon, 20)
+            assert set(numbers(spare)) == set(range(20))
+            wait_until(lambda: sink_status(daemon)["peer"] == spare.address, "the standby server's being told")
+            assert daemon.status()["state"] == "ok"
+
+
+def test_a_daemon_ends_without_a_server_and_the_next_one_delivers(tmp_path: Path) -> None:
+    with Receiver(tmp_path) as receiver, forwarding(tmp_path, receiver) as daemon:
+        receiver.kill()
+        wait_until_down(daemon)
+        feed(daemon, *numbered(0, 5))
+        assert daemon.terminate()[0] == 0
+        receiver.start()
+        daemon.start()
+        wait_for_delivery(daemon, 5)
+        assert numbers(receiver) == list(range(5))
+
+
 def test_nonsense_instead_of_an_acknowledgement_is_told(tmp_path: Path) -> None:
     with Receiver(tmp_path, ack="nonsense") as receiver, forwarding(tmp_path, receiver) as daemon:
         feed(daemon, *numbered(0, 1))

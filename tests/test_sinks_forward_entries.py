@@ -16,9 +16,10 @@ from hypothesis import strategies as st
 from flowd.client import Batch
 from flowd.errors import FlowdError
 from flowd.records import decode_lines
-from flowd.sinks.forward.chunks import cut_lines, name_chunk, pack_message
+from flowd.sinks.forward.chunks import Track, cut_lines, name_chunk, pack_message
 from flowd.sinks.forward.entries import EntryWriter, make_packable, read_time
 from flowd.sinks.forward.servers import Server, next_turn, parse_server
+from flowd.sinks.sink import Outgoing
 
 BATCH_NS = 1_700_000_000_123_456_789
 TEXT = b"1690000000 1690000300 wep ns a-* - net - pub - - 10.0.0.1 6 - 443 1 1 0 out 5 6 700 800 allow"
@@ -151,6 +152,36 @@ def test_a_chunks_name_is_that_of_its_place_and_lines() -> None:
     assert name() == name()
     assert len({name(), *others}) == 6
     assert all(len(one) == 24 for one in others)
+
+
+class Cursor:
+    """A feed that notes what is committed."""
+
+    stream = "flows"
+
+    def __init__(self) -> None:
+        self.committed: list[int] = []
+
+    async def next(self) -> None:
+        return None
+
+    def commit(self, batch: Outgoing) -> None:
+        self.committed.append(batch.seq)
+
+
+@given(st.permutations(range(6)))
+def test_the_cursor_stands_behind_what_is_delivered_without_a_gap(order: list[int]) -> None:
+    cursor = Cursor()
+    track = Track(cursor)
+    pending = [track.begin(Batch("flows", b"e", seq, b"x\n"), 1) for seq in range(6)]
+    done: set[int] = set()
+    for seq in order:
+        pending[seq].left = 0
+        done.add(seq)
+        track.advance()
+        wanted = next(n for n in range(7) if n not in done) - 1
+        assert (cursor.committed or [-1])[-1] == wanted
+    assert track.batches == 0
 
 
 def test_a_message_is_packed_forward() -> None:
