@@ -75,7 +75,7 @@ def _decode_text_line(line: bytes) -> Record | None:
     text = line.decode(errors="replace").removesuffix("\r")
     columns = text.split(" ")
     if len(columns) not in (24, 27):
-        columns = _split_outside_brackets(text)
+        columns = split_outside_brackets(text)
         if len(columns) != 27:
             return None
     raw = dict(zip(COLUMNS_24 if len(columns) == 24 else COLUMNS_27, columns, strict=True))
@@ -85,7 +85,7 @@ def _decode_text_line(line: bytes) -> Record | None:
     return record
 
 
-def _split_outside_brackets(text: str) -> list[str]:
+def split_outside_brackets(text: str) -> list[str]:
     """Columns of the later layouts, whose lists have spaces inside their brackets."""
     columns = []
     place = 0

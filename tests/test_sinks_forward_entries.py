@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flowd.client import Batch
+from flowd.corpus import generate
 from flowd.errors import FlowdError
 from flowd.records import decode_lines
 from flowd.sinks.forward.chunks import Track, cut_lines, name_chunk, pack_message
@@ -64,6 +65,15 @@ def test_what_a_line_becomes(line: bytes, record: Any) -> None:
 
 def test_a_line_of_columns_is_a_record() -> None:
     assert record_of(TEXT) == decode_lines(TEXT)[0]
+
+
+@pytest.mark.parametrize("form", ["json", "dns", "text24", "text24-labels", "text27"])
+def test_the_corpus_is_what_records_says(form: str) -> None:
+    lines = b"".join(generate(form, 300, 1, "high"))
+    writer, entries = EntryWriter(), bytearray()
+    writer.write(lines, BATCH_NS, entries)
+    assert [record for _, record in read_entries(bytes(entries))] == decode_lines(lines)
+    assert writer.plain == 0
 
 
 def test_lines_are_counted_that_are_no_records() -> None:
@@ -227,7 +237,25 @@ def test_turns_are_shared_by_weight(weights: list[int], rounds: int) -> None:
 
 columns = st.lists(
     st.sampled_from(
-        [b"-", b"1", b"0", b"007", b"-5", b"6", b"17", b"pub", b"net", b"pvt", b"a-*", b"[a,b]", b"[]", b"9" * 30]
+        [
+            b"-",
+            b"1",
+            b"0",
+            b"007",
+            b"-5",
+            b"6",
+            b"17",
+            b"pub",
+            b"net",
+            b"pvt",
+            b"a-*",
+            b"[a,b]",
+            b"[a b]",
+            b"[a",
+            b"b]",
+            b"[]",
+            b"9" * 30,
+        ]
     )
     | st.binary(max_size=4).map(lambda raw: raw.replace(b"\n", b"").replace(b" ", b"")),
     min_size=24,
