@@ -6,7 +6,7 @@ RUN := $(VENV)/bin/python
 JOBS ?= 2
 NATIVE := flowd/_core.pyx $(wildcard flowd/core/*) $(wildcard flowd/native/*)
 SYSTEM := g++ pkg-config libonig-dev libvectorscan-dev
-TEST_SYSTEM := ruby rsyslog rsyslog-czmq libzmq3-dev libmsgpack-dev valgrind
+TEST_SYSTEM := ruby rsyslog rsyslog-czmq libzmq3-dev libmsgpack-dev valgrind openssl
 BENCH_SYSTEM := ripgrep mawk jq grep rsyslog libsimdjson-dev
 # Debian lets only one of rsyslog and syslog-ng be installed.
 BENCH_UNPACKED := syslog-ng-core libivykis0 libnet1 libpcre3 libwrap0
