@@ -42,6 +42,7 @@ PARTS = {
     "relay": "relay_live",
     "relay-grid": "relay_grid",
     "durable": "durable",
+    "forward-sink": "forward_sink",
     "latency": "latency",
     "memory": "memory",
     "jetstream": "jetstream",

@@ -32,6 +32,8 @@ def render_status(status: dict[str, Any]) -> str:
         text += "\n" + _render_views(status["views"])
     if status["consumers"]:
         text += "\n" + _render_attached(status["consumers"])
+    if status["sinks"]:
+        text += "\n" + _render_sinks(status["sinks"])
     rules = _render_rules(status["streams"])
     if rules:
         text += "\n" + rules
@@ -124,6 +126,11 @@ def _render_attached(consumers: list[dict[str, Any]]) -> str:
     ]
     headers = ("CONSUMER", "STREAM", "VIEW", "BATCHES", "BYTES", "LAG", "LOST LINES", "SILENT")
     return render_table(headers, rows, ("BATCHES", "BYTES", "LAG", "LOST LINES", "SILENT"))
+
+
+def _render_sinks(sinks: dict[str, Any]) -> str:
+    rows = [(name, sink["type"], sink["state"], sink["reason"] or sink["peer"] or "-") for name, sink in sinks.items()]
+    return render_table(("SINK", "TYPE", "STATE", "PEER"), rows, ())
 
 
 def _render_rules(streams: dict[str, Any]) -> str:

@@ -6,7 +6,7 @@ Nothing here knows a protocol, and nothing knows the daemon.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Any, Protocol, runtime_checkable
 
 
 class Outgoing(Protocol):
@@ -62,3 +62,11 @@ class Sink(Protocol):
     the cursors."""
 
     async def run(self, feeds: Sequence[Feed], report: Report) -> None: ...
+
+
+@runtime_checkable
+class Describing(Protocol):
+    """A sink that has more to say of itself than a Report takes."""
+
+    def describe(self) -> dict[str, Any]:
+        """More of how it is, as plain data for the status. Any thread may ask; nothing here waits."""

@@ -6,7 +6,8 @@ import os
 from collections.abc import Callable
 
 from flowd.errors import FlowdError
-from flowd.relay.config.model import Config, Curve, Http, NatsSink, sink_consumer
+from flowd.relay.config.forward_sink import check_forward_sink
+from flowd.relay.config.model import Config, Curve, ForwardSink, Http, NatsSink, sink_consumer
 from flowd.relay.config.nats import check_nats
 from flowd.relay.http.address import parse_address
 from flowd.relay.tcp.allowed import check_folder
@@ -148,6 +149,8 @@ def _check_sinks(config: Config, add: Add) -> None:
             add(f"{key}.view", f"{key} has a view, and several streams", "a view belongs to one stream")
         if sink.view is not None and not is_stream_name(sink.view):
             add(f"{key}.view", f"view {sink.view!r} is no legal name", NAME_HINT)
+        if isinstance(sink, ForwardSink):
+            check_forward_sink(key, sink, add)
         if isinstance(sink, NatsSink):
             check_nats(key, sink, add)
 

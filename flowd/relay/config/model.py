@@ -120,6 +120,35 @@ def sink_consumer(name: str) -> str:
     return f"sink.{name}"
 
 
+class ForwardServer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A server with its share of the chunks; one that is `standby` gets them while no other serves."""
+
+    address: str
+    weight: int = 1
+    standby: bool = False
+
+
+class ForwardSink(Sink, frozen=True, kw_only=True):
+    """Servers of the Fluent Forward protocol, for `flowd.sinks.forward`, whose settings and security say what the keys
+    mean."""
+
+    servers: tuple[str | ForwardServer, ...] = ()
+    tag: str = "{stream}"
+    compress: Literal["none", "gzip"] = "none"
+    time_key: str = ""
+    chunk_bytes: int = 1 << 20
+    window: int = 8
+    ack_timeout_s: float = 60.0
+    tls: bool = False
+    tls_ca_file: str = ""
+    tls_cert_file: str = ""
+    tls_key_file: str = ""
+    tls_server_name: str = ""
+    shared_key_file: str = ""
+    username: str = ""
+    password_file: str = ""
+
+
 class NatsSink(Sink, frozen=True, kw_only=True):
     """A sink into NATS JetStream. Without a `node` the machine's name is taken. With `provision` the JetStream stream
     is made where it is missing, as the keys from `replicas` to `discard` say; one that exists is never changed."""
@@ -148,7 +177,7 @@ class NatsSink(Sink, frozen=True, kw_only=True):
     tls_key_file: str = ""
 
 
-SINK_KINDS: dict[str, type[Sink]] = {"nats": NatsSink}
+SINK_KINDS: dict[str, type[Sink]] = {"forward": ForwardSink, "nats": NatsSink}
 """A section's keys by its `type`."""
 SINK_KINDS_RESERVED = ("kafka",)
 """Types that are spoken for, and that no version has served yet."""

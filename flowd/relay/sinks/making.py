@@ -8,8 +8,7 @@ from functools import partial
 
 from flowd.client import Consumer
 from flowd.errors import FlowdError
-from flowd.relay.config.defaults import node_name
-from flowd.relay.config.model import Config, NatsSink, Sink, sink_consumer
+from flowd.relay.config.model import Config, ForwardSink, NatsSink, Sink, sink_consumer
 from flowd.relay.health import Health
 from flowd.relay.sinks.runner import SinkRunner
 from flowd.sinks.sink import Sink as WorkingSink
@@ -31,9 +30,15 @@ def make_runners(config: Config, condition: Health) -> dict[str, SinkRunner]:
 
 def make_sink(name: str, section: Sink) -> WorkingSink:
     """The sink that a section describes; it may be run many times."""
+    if isinstance(section, ForwardSink):
+        from flowd.relay.sinks.forward import make_forward
+
+        return make_forward(name, section)
     if isinstance(section, NatsSink):
         require_library(name, "nats", "nats-py", "nats")
-        return _make_nats(section)
+        from flowd.relay.sinks.nats import make_nats
+
+        return make_nats(section)
     raise FlowdError(f"sink {name}: no sinks of type {section.type!r}")
 
 
@@ -41,36 +46,6 @@ def require_library(name: str, module: str, package: str, extra: str) -> None:
     """Raises FlowdError where a sink's library is not installed."""
     if importlib.util.find_spec(module) is None:
         raise FlowdError(f"sink {name}: {package} is not installed", hint=f"pip install 'flowd[{extra}]'")
-
-
-def _make_nats(section: NatsSink) -> WorkingSink:
-    from flowd.sinks import nats
-    from flowd.sinks.nats_lane import Window
-    from flowd.wire.jetstream import SubjectTemplate
-
-    plan = nats.StreamPlan(
-        section.jetstream,
-        section.provision,
-        section.replicas,
-        section.max_bytes,
-        section.max_age,
-        section.duplicate_window_s,
-        section.storage,
-        section.discard,
-    )
-    login = nats.Login(
-        section.creds_file,
-        section.nkey_file,
-        section.token_file,
-        section.user,
-        section.password_file,
-        section.tls_ca_file,
-        section.tls_cert_file,
-        section.tls_key_file,
-    )
-    window = Window(section.window, section.window_bytes, section.ack_timeout_s)
-    template = SubjectTemplate.parse(section.subject)
-    return nats.NatsSink(section.servers, template, section.node or node_name(), plan, window, login)
 
 
 def _open_consumers(endpoint: str, name: str, section: Sink) -> Sequence[Consumer]:

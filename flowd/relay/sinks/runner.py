@@ -14,7 +14,7 @@ from flowd.errors import FlowdError
 from flowd.relay.health import Health
 from flowd.relay.metrics import Counters
 from flowd.relay.sinks.feed import JournalFeed
-from flowd.sinks.sink import Sink
+from flowd.sinks.sink import Describing, Sink
 
 AGAIN_S = 1.0
 """The pause before a sink that failed is run again, doubled up to the next one."""
@@ -55,8 +55,9 @@ class SinkRunner(threading.Thread):
         self._finish_by_s = float("inf")
 
     def describe(self) -> dict[str, Any]:
-        """How the sink is: `state` is `starting`, `up`, `down` (with its `reason`) or `ended`."""
-        return {"type": self._kind, "state": self._state, "peer": self._peer, "reason": self._reason}
+        """How the sink is: `state` is `starting`, `up`, `down` (with its `reason`) or `ended`; and more."""
+        more = self._sink.describe() if isinstance(self._sink, Describing) else {}
+        return {"type": self._kind, "state": self._state, "peer": self._peer, "reason": self._reason, **more}
 
     def up(self, peer: str) -> None:
         """See flowd.sinks.sink.Report."""
