@@ -15,7 +15,7 @@ BENCH_SYSTEM := nats-server ripgrep mawk jq grep rsyslog libsimdjson-dev
 # Debian lets only one of rsyslog and syslog-ng be installed.
 BENCH_UNPACKED := syslog-ng-core libivykis0 libnet1 libpcre3 libwrap0
 
-.PHONY: help build demo test bench instructions soak soak-jetstream image systemd lint sanitize fuzz wheel clean
+.PHONY: help build demo test bench instructions soak soak-jetstream image systemd lint sanitize fuzz wheel docs docs-serve clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -76,6 +76,13 @@ fuzz: build ## the fuzz targets of the native parsers under the sanitizers, for 
 
 wheel: build ## dist/: a manylinux wheel with its libraries inside, tried in a fresh environment without the system's; and the sources
 	@tools/wheel $(RUN)
+
+docs: $(VENV)/ready ## the documents as a site with search: build/site/; a link that leads nowhere fails
+	@NO_MKDOCS_2_WARNING=1 $(RUN) -m mkdocs build --quiet
+	@echo "build/site/index.html; \`make docs-serve\` shows it with its search"
+
+docs-serve: $(VENV)/ready ## the site at http://127.0.0.1:8000, built again when a document changes
+	@NO_MKDOCS_2_WARNING=1 $(RUN) -m mkdocs serve
 
 clean: ## removes everything that was built
 	rm -rf $(VENV) build dist *.egg-info flowd/_core.cpp flowd/*.so bench/results bench/peers .pytest_cache .mypy_cache .ruff_cache .hypothesis
