@@ -40,6 +40,11 @@ _VARYING = (
     (re.compile(r"\bjournal: \d+ batch(es)?, [0-9.]+ [kM]?B\b"), "journal: <size>"),
     (re.compile(r"\bprocess \d+"), "process <number>"),
     (re.compile(r"^SIMD: \w+$"), "SIMD: <level>"),
+    (re.compile(r"\bsince \d{4}-\d\d-\d\d \d\d:\d\d:\d\d\b"), "since <clock>"),
+    # What `flowd compare` estimates from a random sample.
+    (re.compile(r"^newly kept: about [\d,]+ ± [\d,]+ lines \(.+\), [\d.]+ %$"), "newly kept: about <estimate>"),
+    (re.compile(r"^newly kept +default +[\d,]+ +[\d.]+ [kM]?B +[\d.]+ %$"), "newly kept  default  <estimate>"),
+    (re.compile(r"^CHANGE +NEW RULE +LINES +BYTES +SHARE$"), "<heads>"),
     (re.compile(r"\b(Oniguruma|Vectorscan|Python) [0-9.]+\b"), r"\1 <version>"),
 )
 

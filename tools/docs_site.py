@@ -114,7 +114,7 @@ def show_file(path: Path) -> str:
 
 
 def show_in_nav(page: Path) -> str | dict[str, str]:
-    """A page's place in the navigation, under its heading; the README's is the project's name, which says too little."""
+    """A page's place in the navigation, under its heading; the README's is the project's name, and says too little."""
     name = name_in_site(page)
     return {"README": name} if page == ROOT / "README.md" else name
 
