@@ -25,6 +25,8 @@ from cli_bed import DEADLINE_S, ROOT, environment
 
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("bench/*.md"), *ROOT.glob("tests/**/*.md")])
 
+NAMES = [str(document.relative_to(ROOT)) for document in DOCUMENTS]
+
 _FENCE = re.compile(r"^(?P<indent> *)```(?P<language>[\w.+-]*)\s*$")
 _DIRECTIVE = re.compile(r"^<!-- (?P<name>not run|file): (?P<text>.+?) -->$")
 _END_MARK = "\x1e"
@@ -98,6 +100,26 @@ def read_blocks(document: Path) -> list[Block]:
     return blocks
 
 
+def text_of(document: Path) -> str:
+    """A document without its fenced blocks."""
+    lines = document.read_text().splitlines()
+    for block in BLOCKS[document]:
+        for at in range(block.line - 1, block.line + len(block.lines) + 1):
+            lines[at] = ""
+    return "\n".join(lines)
+
+
+def inline_code_of(document: Path) -> list[str]:
+    """What stands in backticks in the running text, also over the end of a line."""
+    paragraphs = re.split(r"\n\s*\n|\n(?=[|#]|\s*[-*] )", text_of(document))
+    return [" ".join(code.split()) for text in paragraphs for code in re.findall(r"`([^`]+)`", text)]
+
+
+def code_of(document: Path) -> list[str]:
+    """What stands in backticks or in blocks: where a word is meant as it is written."""
+    return inline_code_of(document) + [line for block in BLOCKS[document] for line in block.lines]
+
+
 def read_commands(block: Block) -> list[Command]:
     """The commands of a console block; a line that ends in a backslash goes on in the next one."""
     commands: list[Command] = []
@@ -132,6 +154,9 @@ def fits(shown: list[str], printed: list[str]) -> bool:
     wanted, line = normalise(shown[0]), normalise(printed[0])
     is_same = wanted == line or (wanted.endswith(" …") and line.startswith(wanted[:-1]))
     return is_same and fits(shown[1:], printed[1:])
+
+
+BLOCKS = {document: read_blocks(document) for document in DOCUMENTS}
 
 
 class Shell:

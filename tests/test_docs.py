@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-import ast
-import json
 import re
-import tomllib
 from pathlib import Path
 
 import pytest
 from cli_bed import ROOT
-from docs_bed import DOCUMENTS, Block, Shell, fits, normalise, read_blocks, read_commands
-
-BLOCKS = {document: read_blocks(document) for document in DOCUMENTS}
-NAMES = [str(document.relative_to(ROOT)) for document in DOCUMENTS]
+from docs_bed import BLOCKS, DOCUMENTS, NAMES, Block, Shell, code_of, fits, normalise, read_commands, text_of
 
 _LINK = re.compile(r"\[[^\]]*\]\((?P<target>[^)\s]+)\)")
 _TARGET = re.compile(r"(?<![\w/-])make (?P<target>[a-z][a-z-]*)\b")
@@ -25,15 +19,6 @@ _OUTSIDE = re.compile(r"(?<![\w.<>~$-])/(?:work|home|root|Users)/|\bshared/|\bsp
 
 def console_blocks(document: Path) -> list[Block]:
     return [block for block in BLOCKS[document] if block.language == "console" and not block.not_run]
-
-
-def text_of(document: Path) -> str:
-    """A document without its fenced blocks."""
-    lines = document.read_text().splitlines()
-    for block in BLOCKS[document]:
-        for at in range(block.line - 1, block.line + len(block.lines) + 1):
-            lines[at] = ""
-    return "\n".join(lines)
 
 
 def anchors_of(document: Path) -> set[str]:
@@ -74,18 +59,6 @@ def test_what_is_not_run_says_why(document: Path) -> None:
         if block.language == "console" and block.not_run and len(block.not_run.split()) < 2
     ]
     assert unexplained == []
-
-
-@pytest.mark.parametrize("document", DOCUMENTS, ids=NAMES)
-def test_examples_can_be_read(document: Path) -> None:
-    for block in BLOCKS[document]:
-        text = "\n".join(block.lines)
-        if block.language == "python":
-            ast.parse(text, filename=block.place)
-        elif block.language == "toml":
-            tomllib.loads(text)
-        elif block.language == "json":
-            json.loads(text)
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=NAMES)
@@ -139,12 +112,6 @@ def test_nothing_outside_is_named(document: Path) -> None:
 def test_every_page_is_in_the_index() -> None:
     index = (ROOT / "docs" / "index.md").read_text()
     assert [page.name for page in ROOT.glob("docs/*.md") if page.name != "index.md" and page.name not in index] == []
-
-
-def code_of(document: Path) -> list[str]:
-    """What stands in backticks or in blocks: where a word is meant as it is written."""
-    inline = re.findall(r"`([^`\n]+)`", text_of(document))
-    return inline + [line for block in BLOCKS[document] for line in block.lines]
 
 
 def known_variables() -> set[str]:
