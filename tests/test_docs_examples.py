@@ -19,7 +19,7 @@ from flowd.filter_tests.reading import read_tests
 from flowd.filters.load import read_text
 from flowd.relay.config import load_config
 
-ABSENT = ("does not exist", "No such file or directory")
+ABSENT = ("does not exist", "No such file or directory", "cannot be read")
 # What a text in a language of filters begins with: sections inside of <filter> are shown alone, too.
 FILTER = "<filter "
 LIST = "- name: grep"
