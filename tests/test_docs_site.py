@@ -198,6 +198,14 @@ def test_lists_tables_and_blocks_are_read_as_such(site: Site) -> None:
     assert left == []
 
 
+def test_files_have_their_names(site: Site) -> None:
+    """What a comment before a block says to the tests is shown to the reader."""
+    for document in ROOT.glob("docs/**/*.md"):
+        named = re.findall(r"^<!-- file: (.+?) -->$", document.read_text(), re.MULTILINE)
+        shown = re.findall(r'<span class="filename">(.+?)</span>', (site.folder / page_of(document)).read_text())
+        assert shown == named, document.name
+
+
 def test_the_search_knows_every_document(site: Site) -> None:
     index = json.loads((site.folder / "search" / "search_index.json").read_text())
     found = {entry["location"].partition("#")[0] for entry in index["docs"]}

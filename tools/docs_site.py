@@ -6,6 +6,7 @@ pages in groups. The site follows them, so that there is no second list and no s
 - the navigation is docs/index.md's groups, in their order;
 - a file outside of docs/ that a document links to becomes a page of the site: Markdown as it is, other text in a block,
   pictures as they are. So the site needs neither the repository nor the network;
+- the name of a file that a block shows, which stands in a comment before it, is shown above it;
 - links are turned to where the site has the file. A link that leads nowhere is left as it is, and fails the build.
 """
 
@@ -26,6 +27,7 @@ INDEX = DOCS / "index.md"
 OUTSIDE = "repository"  # the folder of the site with what lies outside of docs/
 
 _FENCE = re.compile(r"^ *(?P<mark>`{3,}|~{3,})")
+_FILE = re.compile(r"^ *<!-- file: (?P<name>.+?) -->$")
 _GROUP = re.compile(r"^\*\*(?P<name>.+?)\.?\*\*$")
 _TARGET = re.compile(r"(?<=\]\()(?P<path>[^)\s#]+)(?P<fragment>#[^)\s]*)?(?=\))")
 _CODE = re.compile(r"`[^`\n]+`")
@@ -138,7 +140,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def on_page_markdown(markdown: str, page: Page, **_: object) -> str:
-    """Turns the links, and writes a bar in a table's code as Python's Markdown wants it: without the backslash."""
+    """Turns links, shows files' names, and writes a bar in a table's code as Python's Markdown wants it: bare."""
     document = ROOT / page.file.src_uri.removeprefix(f"{OUTSIDE}/")
     if page.file.generated_by is None:
         document = DOCS / page.file.src_uri
@@ -152,11 +154,14 @@ def on_page_markdown(markdown: str, page: Page, **_: object) -> str:
         there = os.path.relpath(name_in_site(path), os.path.dirname(page.file.src_uri))
         return there + (link["fragment"] or "")
 
-    lines = []
+    lines: list[str] = []
     for is_prose, line in read_text_lines(markdown):
+        file = _FILE.match(lines[-1]) if lines else None
         if is_prose:
             line = _TARGET.sub(turn, line)
             if line.lstrip().startswith("|"):
                 line = _CODE.sub(lambda code: code[0].replace("\\|", "|"), line)
+        elif file:
+            line = f'{line.rstrip()}{"" if line.strip("` ") else "text"} title="{file["name"]}"'
         lines.append(line)
     return "\n".join(lines)
