@@ -31,6 +31,7 @@ _FILE = re.compile(r"^ *<!-- file: (?P<name>.+?) -->$")
 _GROUP = re.compile(r"^\*\*(?P<name>.+?)\.?\*\*$")
 _TARGET = re.compile(r"(?<=\]\()(?P<path>[^)\s#]+)(?P<fragment>#[^)\s]*)?(?=\))")
 _CODE = re.compile(r"`[^`\n]+`")
+_OUTPUT_LINE = re.compile(r'(?P<line><span class="go">[^\n<]*)</span>\n')
 _PICTURES = {".svg", ".png"}
 _LANGUAGES = {".c": "c", ".json": "json", ".py": "python", ".service": "ini", ".toml": "toml", ".yaml": "yaml"}
 
@@ -165,3 +166,8 @@ def on_page_markdown(markdown: str, page: Page, **_: object) -> str:
             line = f'{line.rstrip()}{"" if line.strip("` ") else "text"} title="{file["name"]}"'
         lines.append(line)
     return "\n".join(lines)
+
+
+def on_page_content(html: str, **_: object) -> str:
+    """Takes the ends of lines of output into what is left out where commands are copied (docs/site.css)."""
+    return _OUTPUT_LINE.sub(r"\g<line>\n</span>", html)
