@@ -78,7 +78,7 @@ wheel: build ## dist/: a manylinux wheel with its libraries inside, tried in a f
 	@tools/wheel $(RUN)
 
 docs: $(VENV)/ready ## the documents as a site with search: build/site/; a link that leads nowhere fails
-	@NO_MKDOCS_2_WARNING=1 $(RUN) -m mkdocs build --quiet
+	@NO_MKDOCS_2_WARNING=1 $(RUN) -m mkdocs build
 	@echo "build/site/index.html; \`make docs-serve\` shows it with its search"
 
 docs-serve: $(VENV)/ready ## the site at http://127.0.0.1:8000, built again when a document changes

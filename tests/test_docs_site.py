@@ -7,6 +7,7 @@ import json
 import os
 import posixpath
 import re
+import shutil
 import subprocess
 import sys
 from dataclasses import dataclass, field
@@ -100,6 +101,14 @@ class Site:
     pages: dict[str, Seen]  # by their place from the site's root
 
 
+def build_site(root: Path, folder: Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "mkdocs", "build", "--site-dir", str(folder)]
+    environment = {**os.environ, "NO_MKDOCS_2_WARNING": "1"}
+    return subprocess.run(
+        command, cwd=root, capture_output=True, text=True, env=environment, timeout=BUILD_DEADLINE_S, check=False
+    )
+
+
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Site:
     """The site, built once for all processes that test."""
@@ -110,12 +119,8 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Site:
     with (common / "site.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not folder.exists():
-            command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(folder)]
-            environment = {**os.environ, "NO_MKDOCS_2_WARNING": "1"}
-            built = subprocess.run(
-                command, cwd=ROOT, capture_output=True, text=True, env=environment, timeout=BUILD_DEADLINE_S
-            )
-            assert (built.returncode, built.stderr) == (0, "")
+            built = build_site(ROOT, folder)
+            assert built.returncode == 0, built.stderr
     pages = {}
     for path in sorted(folder.rglob("*.html")):
         seen = Seen()
@@ -213,3 +218,35 @@ def test_the_search_knows_every_document(site: Site) -> None:
     # The theme writes the first page's place as nothing.
     assert documents - found - {"index.html"} == set()
     assert found & {"", "index.html"}
+
+
+@pytest.mark.parametrize(
+    ("page", "complaint"),
+    [
+        ("[there](nowhere.md)", "'nowhere.md'"),
+        ("[there](../NOWHERE.md)", "'../NOWHERE.md'"),
+        ("[there](index.md#nowhere)", "'#nowhere'"),
+        ("", ""),
+    ],
+)
+def test_what_leads_nowhere_fails_the_build(page: str, complaint: str, tmp_path: Path) -> None:
+    (tmp_path / "tools").mkdir()
+    (tmp_path / "docs").mkdir()
+    for name in ("mkdocs.yml", "tools/docs_site.py", "docs/site.css"):
+        shutil.copy(ROOT / name, tmp_path / name)
+    (tmp_path / "docs" / "index.md").write_text("# Documents\n\n**All.**\n[page.md](page.md) a page\n")
+    (tmp_path / "docs" / "page.md").write_text(f"# Page\n\n{page}\n")
+    built = build_site(tmp_path, tmp_path / "site")
+    assert (built.returncode != 0, complaint in built.stderr) == (bool(complaint), True), built.stderr
+
+
+def test_a_page_outside_of_the_index_fails_the_build(tmp_path: Path) -> None:
+    shutil.copytree(ROOT / "docs", tmp_path / "docs", ignore=shutil.ignore_patterns("*.md"))
+    (tmp_path / "tools").mkdir()
+    for name in ("mkdocs.yml", "tools/docs_site.py"):
+        shutil.copy(ROOT / name, tmp_path / name)
+    (tmp_path / "docs" / "index.md").write_text("# Documents\n")
+    (tmp_path / "docs" / "lost.md").write_text("# Lost\n")
+    built = build_site(tmp_path, tmp_path / "site")
+    assert built.returncode != 0
+    assert "lost.md" in built.stderr

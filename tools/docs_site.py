@@ -123,10 +123,9 @@ def show_in_nav(page: Path) -> str | dict[str, str]:
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
-    config.nav = [
-        name_in_site(INDEX),
-        *({name: [show_in_nav(page) for page in pages]} for name, pages in read_groups()),
-    ]
+    groups = [{name: [show_in_nav(page) for page in pages]} for name, pages in read_groups()]
+    config.nav = [name_in_site(INDEX), *groups]
+    config.watch = [*config.watch, *map(str, find_outside_files())]
     return config
 
 
