@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable
 
 from flowd.errors import FlowdError
+from flowd.relay.config.forward import check_forward
 from flowd.relay.config.model import Config, Curve
 from flowd.relay.tcp.allowed import check_folder
 from flowd.wire.keys import read_secret, require_curve
@@ -34,6 +35,7 @@ def check_config(config: Config, add: Add) -> None:
     _check_curve(config.curve, add)
     _check_raw(config, add)
     _check_tail(config, add)
+    check_forward(config.sources.forward, add)
     _check_views(config, add)
     _check_journal(config, add)
     if config.runtime.drain_s < 0:

@@ -32,7 +32,7 @@ ENVIRONMENT = {
 """Which variable sets which key."""
 
 UNAVAILABLE = (
-    "sources.forward", "sinks", "http",
+    "sinks", "http",
 )  # fmt: skip
 """Sections of flowd's configuration that this version does not serve: refused, never ignored."""
 
@@ -188,6 +188,8 @@ def _defaults_of(struct: msgspec.Struct) -> dict[str, Any]:
 
 def _convert_value(name: str, value: Any, kind: Any) -> Any:
     """One value as its type, with the units that its name allows. ValueError says what is wrong."""
+    if kind is str:
+        return msgspec.convert(value, kind)  # under a name of the user's, which may end as a unit does
     if isinstance(value, str) and (name.endswith("_s") or name in TIMES):
         return parse_time(value)
     if isinstance(value, str) and name.endswith("_ms"):
