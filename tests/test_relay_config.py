@@ -189,8 +189,8 @@ reload_max_extra_drop = 20
 [sources.ingest]
 bind = ["tcp://0.0.0.0:5755"]
 
-[sources.forward]
-listen = []
+[sinks]
+where = []
 
 [live]
 bind = [3]
@@ -210,7 +210,7 @@ listen = "127.0.0.1:9468"
             "tcp://0.0.0.0:5755: TCP needs CURVE keys",
             "give server_secret_file and allowed_keys_dir under [curve]; `flowd keys new` makes keys",
         ),
-        (str(path), 12, "[sources.forward] is not available in this version", "remove the section"),
+        (str(path), 12, "[sinks] is not available in this version", "remove the section"),
         (str(path), 16, "live.bind: Expected `str`, got `int` - at `$[0]`", ""),
         (str(path), 18, "[http] is not available in this version", "remove the section"),
     ]

@@ -25,7 +25,7 @@ def make_tls(forward: Forward) -> ssl.SSLContext | None:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     try:
-        context.load_cert_chain(forward.tls_cert_file, forward.tls_key_file)
+        context.load_cert_chain(forward.tls_cert_file, forward.tls_key_file, password="")  # never asks a terminal
     except (OSError, ssl.SSLError) as error:
         reason = error.strerror or str(error)
         message = f"{forward.tls_cert_file}, {forward.tls_key_file}: no certificate with its key: {reason}"
