@@ -13,7 +13,7 @@ from cpython.exc cimport PyErr_CheckSignals  # no-cython-lint
 from libc.errno cimport EAGAIN, EINTR, errno  # no-cython-lint
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t  # no-cython-lint
 from libc.stdlib cimport calloc, free, malloc, realloc  # no-cython-lint
-from libc.string cimport memchr, memcmp, memcpy, memset  # no-cython-lint
+from libc.string cimport memchr, memcmp, memcpy, memmove, memset  # no-cython-lint
 
 cdef extern from "string.h" nogil:
     void* memmem(const void* text, size_t n, const void* literal, size_t literal_n)
@@ -58,6 +58,8 @@ include "core/classify.pxi"   # a field's bytes → value class: the miss path
 include "core/decide.pxi"     # classes → decision: the filters' steps
 include "core/gentle.pxi"     # what becomes of a line under such rules
 include "core/batch.pxi"      # lines in, runs of kept lines out
+include "core/messages.pxi"   # Forward messages: where their parts lie
+include "core/records.pxi"    # records in msgpack → JSON lines, and the kept ones of them
 include "core/evaluator.pxi"  # batches in, kept lines and verdicts out
 include "core/file_run.pxi"   # a file in, kept lines to a descriptor, by any number of threads
 include "core/compare.pxi"    # two filter sets over the same lines

@@ -9,6 +9,7 @@ from flowd import _core
 from flowd.errors import Problem
 from flowd.filters.load import read_path, read_text
 from flowd.filters.model import FilterText
+from flowd.messages import AppliedRecords, read_figures
 from flowd.program import CompiledProgram, CompiledRule, build_program
 
 if TYPE_CHECKING:
@@ -114,6 +115,20 @@ class FilterSet:
     def apply_borrowing(self, lines: Buffer) -> Borrowed:
         """Filters like `apply`, without a copy where all of it is kept: then the kept lines are `lines` itself."""
         return Borrowed(*self._evaluator.apply(lines, self._format, borrow=True))
+
+    def apply_records(
+        self, entries: Buffer, *, time_key: str | None = None, is_bare: bool = False, invert: bool = False
+    ) -> AppliedRecords:
+        """Filters the records of a run of Forward entries (msgpack, `[time, record]` one after the other), each as the
+        JSON line that it becomes; keeps those lines. docs/forward.md says how a record is written.
+
+        `time_key` adds the entry's time under this key, unless the record has it. `is_bare` is for one entry without
+        its list's header. `invert` keeps the dropped lines instead. Entries that are not records are passed over and
+        counted by their problem.
+        """
+        key = None if time_key is None else time_key.encode()
+        kept, kept_records, errors, figures = self._evaluator.apply_records(entries, key, is_bare, invert)
+        return AppliedRecords(kept, kept_records, errors, read_figures(figures))
 
     def write(
         self,

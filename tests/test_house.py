@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 # Lower floors first. A module may import its own floor and those below.
 FLOORS = (
-    ("flowd.errors", "flowd.memory", "flowd._core", "flowd._version", "flowd.corpus"),
+    ("flowd.errors", "flowd.memory", "flowd._core", "flowd._version", "flowd.corpus", "flowd.messages"),
     ("flowd.patterns",),
     ("flowd.filters",),
     ("flowd.program", "flowd.gentle", "flowd.explanation", "flowd.filterset"),

@@ -27,6 +27,7 @@ cdef class Context:
     cdef Span* spans
     cdef size_t lines_a_block
     cdef Bytes mapped, text, scrubbed, key, stack
+    cdef Bytes record_lines          # what records are written into
     cdef RubyPrinter printer
     cdef OnigMatchParam* match_param
     cdef OnigMatchParam* small_match_param

@@ -175,6 +175,28 @@ cdef class Evaluator:
         finally:
             PyBuffer_Release(&view)
 
+    def apply_records(self, entries, time_key=None, bint is_bare=False, bint invert=False):
+        """(kept lines, kept lines' number, errors while matching, figures): the records of a run of entries in msgpack,
+        each filtered as the JSON line that it becomes. Figures: see EntryRun.
+        """
+        cdef Batch batch
+        cdef EntryRun run = EntryRun(time_key, is_bare)
+        cdef Context context
+        memset(&batch, 0, sizeof(Batch))
+        batch.invert = invert
+        run.open(entries)
+        try:
+            context = self.take_context()
+            try:
+                with nogil:
+                    filter_entries(run, context, &batch)
+                kept = run.take_lines()
+            finally:
+                self.give_back(context)
+            return kept, batch.kept_lines, batch.errors, run.figures()
+        finally:
+            run.close()
+
     def counters(self):
         """For each rule (lines, bytes) decided so far, by all threads, in batches that are done."""
         cdef Context context

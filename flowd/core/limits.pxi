@@ -52,3 +52,6 @@ cdef uint32_t EXPRESSIONS_A_SET = 1000
 # Pieces that one writev takes: IOV_MAX of Linux.
 cdef enum:
     PIECES_A_WRITE = 1024
+
+# Lines that are made of records before they are decided: they stay in the second-level cache.
+cdef size_t LINES_BYTES_A_BLOCK = 64 << 10

@@ -79,6 +79,10 @@ cdef extern from "bytes.hpp" namespace "flowd" nogil:
         size_t size()
         bint failed()
         void append(const void* start, size_t n)
+        void shrink(size_t n)
+        void give_back(size_t most)
+        uint8_t* bytes "data"()
+        size_t room()
 
 cdef extern from "utf8.hpp" namespace "flowd" nogil:
     struct TextTraits:
@@ -242,3 +246,46 @@ cdef extern from "stretches.hpp" namespace "flowd" nogil:
         void finish(const Stretch& stretch)
         void stop()
     void free_room(Stretch* stretch)
+
+cdef extern from "line_writer.hpp" namespace "flowd" nogil:
+    enum class Entry:
+        written
+        no_memory
+        truncated
+        invalid
+        shape
+        time
+        record
+        key
+        depth
+    const unsigned N_ENTRY_KINDS
+    struct EntryForm:
+        bint is_bare
+        const uint8_t* time_key
+        size_t time_key_n
+        int64_t now_ns
+    cdef cppclass LineWriter:
+        LineWriter() except +
+        Entry write(const EntryForm& form, const uint8_t** p, const uint8_t* end, Bytes& lines)
+        int64_t time_ns()
+    Entry skip_entry(bint is_bare, const uint8_t** p, const uint8_t* end)
+    void append_json_string(const uint8_t* p, size_t n, Bytes& out)
+
+cdef extern from "forward_message.hpp" namespace "flowd" nogil:
+    enum class MessageKind:
+        other
+        message
+        forward
+        packed
+        compressed
+    enum class Walked:
+        done
+        truncated
+        invalid
+        too_large
+    struct MessageWalk "flowd::MessageWalk":
+        uint64_t at
+        uint64_t count
+        uint64_t tag_begin, tag_end, entries_begin, entries_end, option_begin, option_end
+        MessageKind kind
+    Walked walk_message(MessageWalk& walk, const uint8_t* p, size_t n, uint64_t most, uint64_t* missing)

@@ -36,6 +36,14 @@ class Bytes {
         n_ += n;
     }
     void append(const char *text) { append(text, std::strlen(text)); }
+    // Room for so many bytes more, or false. What is written there belongs to it once `shrink` has said so.
+    bool make_room(size_t n) { return n <= room_ - n_ || grow(n); }
+    void give_back(size_t most) {  // to the system, where a huge input has made it larger than that; it is empty then
+        if (room_ <= most) return;
+        std::free(p_);
+        p_ = nullptr;
+        n_ = room_ = 0;
+    }
     void pop() { n_--; }
     uint8_t back() const { return p_[n_ - 1]; }
     void shrink(size_t n) { n_ = n; }

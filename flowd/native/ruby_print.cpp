@@ -9,6 +9,7 @@
 #include <limits>
 #include <new>
 
+#include "float_text.hpp"
 #include "json.hpp"
 #include "utf8.hpp"
 #include "value_table.hpp"
@@ -43,54 +44,8 @@ void print_float(const uint8_t *p, size_t n, Bytes &out) {
         value = is_too_large(p, p + n) ? std::numeric_limits<double>::infinity() : 0;
         if (p[0] == '-') value = -value;
     }
-    if (std::isinf(value)) {
-        out.append(value < 0 ? "-Infinity" : "Infinity");
-        return;
-    }
-    if (std::signbit(value)) out.push('-');
-    value = std::fabs(value);
-    if (value == 0) {
-        out.append("0.0");
-        return;
-    }
-    char digits[40];
-    auto written = std::to_chars(digits, digits + sizeof digits, value, std::chars_format::scientific);
-    // d.ddddde±XX: gather the digits and the exponent.
-    char *e = written.ptr;
-    while (*--e != 'e') {
-    }
-    int exponent = 0;
-    for (char *c = e + 2; c < written.ptr; c++) exponent = exponent * 10 + (*c - '0');
-    if (e[1] == '-') exponent = -exponent;
-    char mantissa[32];
-    int count = 0;
-    for (char *c = digits; c < e; c++)
-        if (*c != '.') mantissa[count++] = *c;
-    // Ruby prints a number without an exponent up to 1e15, and above where its shortest digits reach behind the dot.
-    if (exponent >= -4 && (exponent < 15 || count > exponent + 1)) {
-        if (exponent < 0) {
-            out.append("0.");
-            for (int i = -1; i > exponent; i--) out.push('0');
-            out.append(mantissa, static_cast<size_t>(count));
-            return;
-        }
-        for (int i = 0; i <= exponent; i++) out.push(i < count ? static_cast<uint8_t>(mantissa[i]) : '0');
-        out.push('.');
-        if (count <= exponent + 1)
-            out.push('0');
-        else
-            out.append(mantissa + exponent + 1, static_cast<size_t>(count - exponent - 1));
-        return;
-    }
-    out.push(static_cast<uint8_t>(mantissa[0]));
-    out.push('.');
-    if (count > 1)
-        out.append(mantissa + 1, static_cast<size_t>(count - 1));
-    else
-        out.push('0');
-    char suffix[16];
-    int length = std::snprintf(suffix, sizeof suffix, "e%c%02d", exponent < 0 ? '-' : '+', std::abs(exponent));
-    out.append(suffix, static_cast<size_t>(length));
+    char digits[LONGEST_FLOAT];
+    out.append(digits, static_cast<size_t>(write_float(value, digits) - digits));
 }
 
 void print_number(const uint8_t *p, size_t n, Bytes &out) {

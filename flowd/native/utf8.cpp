@@ -4,10 +4,6 @@
 
 namespace flowd {
 
-namespace {
-
-// How many bytes from p on are a well-formed character or, where *is_valid becomes false, its longest ill-formed
-// beginning (the Unicode standard's "maximal subpart"; at least one byte).
 unsigned read_subpart(const uint8_t *p, const uint8_t *end, bool *is_valid) {
     uint8_t first = p[0];
     *is_valid = true;
@@ -38,8 +34,6 @@ unsigned read_subpart(const uint8_t *p, const uint8_t *end, bool *is_valid) {
     }
     return more + 1;
 }
-
-}  // namespace
 
 TextTraits read_traits(const uint8_t *p, size_t n) {
     TextTraits traits{true, true, false};

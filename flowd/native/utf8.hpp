@@ -16,6 +16,10 @@ struct TextTraits {
 
 TextTraits read_traits(const uint8_t *p, size_t n);
 
+// How many bytes from p on are a well-formed character or, where *is_valid becomes false, its longest ill-formed beginning
+// (the Unicode standard's "maximal subpart"; at least one byte).
+unsigned read_subpart(const uint8_t *p, const uint8_t *end, bool *is_valid);
+
 // The length of the well-formed character at p, or 0 where there is none; *point is its code point.
 unsigned read_character(const uint8_t *p, const uint8_t *end, uint32_t *point);
 
