@@ -71,7 +71,12 @@ class Evaluator:
         self, fd: int, lines: Buffer, form: str = "auto", drop_malformed: bool = False, invert: bool = False
     ) -> tuple[bytes, int, bool, int, int, int, int]: ...
     def apply_records(
-        self, entries: Buffer, time_key: bytes | None = None, is_bare: bool = False, invert: bool = False
+        self,
+        entries: Buffer,
+        time_key: bytes | None = None,
+        is_bare: bool = False,
+        invert: bool = False,
+        most_bytes: int = ...,
     ) -> tuple[bytes, int, int, EntryFigures]: ...
     def counters(self) -> list[tuple[int, int]]: ...
     def join(self, fan_out: FanOut, number: int) -> None: ...

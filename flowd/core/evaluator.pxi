@@ -175,9 +175,10 @@ cdef class Evaluator:
         finally:
             PyBuffer_Release(&view)
 
-    def apply_records(self, entries, time_key=None, bint is_bare=False, bint invert=False):
+    def apply_records(self, entries, time_key=None, bint is_bare=False, bint invert=False, size_t most_bytes=<size_t> -1):
         """(kept lines, kept lines' number, errors while matching, figures): the records of a run of entries in msgpack,
-        each filtered as the JSON line that it becomes. Figures: see EntryRun.
+        each filtered as the JSON line that it becomes, until `most_bytes` of lines or more are kept: what is not read
+        then is in the figures. Figures: see EntryRun.
         """
         cdef Batch batch
         cdef EntryRun run = EntryRun(time_key, is_bare)
@@ -189,7 +190,7 @@ cdef class Evaluator:
             context = self.take_context()
             try:
                 with nogil:
-                    filter_entries(run, context, &batch)
+                    filter_entries(run, context, &batch, most_bytes)
                 kept = run.take_lines()
             finally:
                 self.give_back(context)

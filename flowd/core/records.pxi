@@ -105,13 +105,14 @@ cdef inline bint is_read(EntryRun self) noexcept nogil:
     return self.p == self.end or self.is_lost
 
 
-cdef int filter_entries(EntryRun self, Context context, Batch* batch) except -1 nogil:
-    """Writes the entries as lines into the context's room for them, and leaves there those that are kept."""
+cdef int filter_entries(EntryRun self, Context context, Batch* batch, size_t most) except -1 nogil:
+    """Writes the entries as lines into the context's room for them, and leaves there those that are kept, until they have
+    so many bytes or no entry is left."""
     cdef size_t kept = 0, i, n
     cdef uint8_t* lines
     self.lines = &context.record_lines
     self.lines.clear()
-    while not is_read(self):
+    while not is_read(self) and kept < most:
         write_block(self, kept + LINES_BYTES_A_BLOCK)
         lines = self.lines.bytes()
         run_batch(context, lines + kept, lines + self.lines.size(), FORMAT_JSON, batch)

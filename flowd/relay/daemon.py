@@ -31,6 +31,8 @@ from flowd.relay.deciding.streams import FIRST_STREAM
 from flowd.relay.deciding.workers import Workers
 from flowd.relay.descriptors import DescriptorWatch, raise_limit
 from flowd.relay.directories import RUNTIME_MODE, STATE_MODE, DirectoryLock, file_mode
+from flowd.relay.forward.lane import ForwardLane
+from flowd.relay.forward.source import ForwardSource
 from flowd.relay.health import Health
 from flowd.relay.ingest.front import Front
 from flowd.relay.ingest.lane import Ingest
@@ -86,6 +88,8 @@ class Daemon:
         self._remote: Remote | None = None
         self._tail: TailSource | None = None
         self._tail_counters = Counters()
+        self._forward: ForwardSource | None = None
+        self._forward_counters = Counters()
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context(IO_THREADS)
         self._admin_context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()  # answers until the others have ended
         opened: Opened | None = None
@@ -96,6 +100,8 @@ class Daemon:
         except BaseException:
             self._context.destroy(linger=0)
             self._admin_context.destroy(linger=0)
+            if self._forward is not None:
+                self._forward.close()
             if opened is not None:
                 opened.store.close()
             self._release_directories()
@@ -108,6 +114,8 @@ class Daemon:
         self._consume.start()
         if self._tail is not None:
             self._tail.start()
+        if self._forward is not None:
+            self._forward.start()
         self._reloader.begin(self._lanes.tasks.run, self._notifier)
 
     def announce(self) -> None:
@@ -123,6 +131,8 @@ class Daemon:
         self._notifier.stopping()
         if self._tail is not None:
             self._tail.stop()
+        if self._forward is not None:
+            self._forward.stop()
         self._lanes.drain(self._config.runtime.drain_s)
 
     def reload(self) -> None:
@@ -134,6 +144,8 @@ class Daemon:
         self._lanes.join()
         if self._tail is not None:
             self._tail.end()
+        if self._forward is not None:
+            self._forward.end()
         self._reloader.end()
         self._consume.end()
         self._writer.end()
@@ -207,6 +219,7 @@ class Daemon:
             self._ingest,
             self._consume,
             self._tail,
+            self._forward,
             self._remote,
             (
                 self._counters,
@@ -215,6 +228,7 @@ class Daemon:
                 self._journal_counters,
                 self._consume_counters,
                 self._tail_counters,
+                self._forward_counters,
             ),
         )
         administration = Administration(self._store, self._writer, self._consume)
@@ -266,9 +280,9 @@ class Daemon:
             )
         front = Front(Reception(router, "ingest", self._counters), self._ingest)
         descriptors = DescriptorWatch(self._counters)
-        tail = self._open_tail(carrier)
+        tail, forward = self._open_tail(carrier), self._open_forward(carrier)
         self._lanes = Lanes(
-            router, publisher, front, self._live, carrier, self._wake, descriptors, raw, self._remote, tail
+            router, publisher, front, self._live, carrier, self._wake, descriptors, raw, self._remote, tail, forward
         )
 
     def _build_consume(self, opened: Opened) -> None:
@@ -325,6 +339,18 @@ class Daemon:
             places = reading.places()
         self._tail = TailSource(globs, places, self._wake, self._tail_counters)
         return TailLane(self._tail.handover, self._streams, carrier, self._writer, self._wake, self._counters)
+
+    def _open_forward(self, carrier: Carrier) -> ForwardLane | None:
+        """What carries the records of Forward's senders, where any are listened to: the filters of streams that tags are
+        mapped to are compiled first, as the raw lane's."""
+        settings = self._config.sources.forward
+        if not settings.listen:
+            return None
+        for name in settings.streams.values():
+            self._streams.get(name)
+            self._live.open_topic(name)
+        self._forward = ForwardSource(settings, self._wake, self._forward_counters)
+        return ForwardLane(self._forward, self._streams, carrier, self._counters, settings.time_key)
 
     def _bind(self, socket: zmq.Socket[bytes], *endpoints: str) -> None:
         for endpoint in endpoints:

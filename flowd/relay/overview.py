@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from flowd.relay.consume.lane import ConsumeLane
     from flowd.relay.deciding.reload import Reloader
     from flowd.relay.deciding.streams import Streams
+    from flowd.relay.forward.source import ForwardSource
     from flowd.relay.health import Health
     from flowd.relay.ingest.lane import Ingest
     from flowd.relay.journal.store import Store
@@ -41,6 +42,7 @@ class Overview:
         ingest: Ingest,
         consume: ConsumeLane,
         tail: TailSource | None,
+        forward: ForwardSource | None,
         remote: Remote | None,
         counters: Sequence[Counters],
     ) -> None:
@@ -55,6 +57,7 @@ class Overview:
         self._ingest = ingest
         self._consume = consume
         self._tail = tail
+        self._forward = forward
         self._remote = remote
         self._counters = counters
         self._began_ns = time.time_ns()
@@ -67,6 +70,8 @@ class Overview:
             self._condition.degrade("consumers", "nobody is served any more, see the log; restart the daemon")
         if self._tail is not None and self._tail.failure is not None:
             self._condition.degrade("tail", "no file is followed any more, see the log; restart the daemon")
+        if self._forward is not None and self._forward.failure is not None:
+            self._condition.degrade("forward", "no records come in any more, see the log; restart the daemon")
         return self._condition.describe(is_alive=self._lanes.is_alive(), is_draining=self._lanes.is_draining)
 
     def line(self) -> str:
@@ -101,6 +106,7 @@ class Overview:
             ),
             "consumers": self._consume.consumers.describe(),
             **({"tail": self._tail.describe()} if self._tail is not None else {}),
+            **({"forward": self._forward.describe()} if self._forward is not None else {}),
             "counters": self.counters(),
             "endpoints": remote.endpoints if remote is not None else {},
         }

@@ -1,0 +1,190 @@
+"""The records of one or more messages on their way into the journal: decided at once, stored as batches.
+
+Records become lines in the core. A batch ends where its kept lines have the usual size, and before they would be more
+than a payload holds.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+from flowd.filterset import Borrowed
+from flowd.messages import AppliedRecords, RecordsRead, write_records
+from flowd.relay.carrier import ENTRY_BYTES, Entry, Load, Origin, Part
+from flowd.relay.deciding.streams import Stream
+from flowd.relay.forward.handover import Delivery
+from flowd.wire import Buffer
+from flowd.wire.limits import BATCH_BYTES, PAYLOAD_MAX_BYTES
+
+SAMPLED_BYTES = 16 << 10
+"""Of a batch's entries, what is written as lines where the sample wants some."""
+LINE_SIZE = "line_size"
+"""Why a record is dropped whose line no payload holds."""
+LOST = frozenset(("truncated", "invalid"))
+"""Problems after which nobody knows where the next entry begins."""
+
+
+class RecordsEntry(Entry):
+    """A batch of kept records. `runs` are the entries that it was made of, until it was sampled."""
+
+    __slots__ = ("load", "runs")
+
+    def __init__(self, origin: Origin, load: RecordsLoad, runs: Sequence[Buffer]) -> None:
+        super().__init__(origin)
+        self.load = load
+        self.runs = runs
+
+
+class RecordsLoad(Load):
+    """The entries of `deliveries`. `problems` has the entries that gave no line, by their reason; `unread_bytes` are
+    those behind what could not be read. `left` is how many of its batches are not stored."""
+
+    __slots__ = ("_origin", "_runs", "_time_key", "deliveries", "left", "problems", "unread_bytes")
+
+    def __init__(self, origin: Origin, stream: Stream, deliveries: Sequence[Delivery], time_key: str | None) -> None:
+        """Takes the deliveries' entries: they have none afterwards."""
+        super().__init__(stream, ENTRY_BYTES + sum(len(each.entries) for each in deliveries))
+        self.deliveries = deliveries
+        self.problems: Counter[str] = Counter()
+        self.unread_bytes = 0
+        self.left = 0
+        self._origin = origin
+        self._runs = join_runs(deliveries)
+        self._time_key = time_key
+
+    def decide(self) -> None:
+        """Decides all entries. There is always a batch, if only one of which nothing is kept: what is acknowledged by
+        it has its place in the stream."""
+        parts = _Parts(self)
+        for run in self._runs:
+            at = 0
+            while at < len(run):
+                rest = memoryview(run)[at:]
+                applied = self.filter_set.apply_records(rest, time_key=self._time_key, most_bytes=BATCH_BYTES)
+                read = applied.read
+                at = len(run) - read.unread_bytes
+                self.problems.update(read.problems)
+                parts.add(applied, rest[: len(rest) - read.unread_bytes])
+                if not LOST.isdisjoint(read.problems):
+                    self.unread_bytes += read.unread_bytes
+                    break
+        self.parts = parts.finish()
+        self.left = len(self.parts)
+        self._runs = ()
+
+    def add_to_samples(self, part: Part, now_ns: int) -> None:
+        """Writes some of a batch's records as lines, where they are wanted."""
+        entry, applied = part.entry, part.applied
+        assert isinstance(entry, RecordsEntry)
+        runs, entry.runs = entry.runs, ()
+        self.stream.sample.add_written(applied.lines, lambda: self._write_some(runs))
+        dropped_lines = max(0, applied.lines - applied.kept_lines)
+        self.stream.dropped.add_written(dropped_lines, now_ns, lambda: self._write_dropped(runs))
+
+    def make_entry(self, runs: Sequence[Buffer]) -> RecordsEntry:
+        """The entry of a batch that is made of these."""
+        return RecordsEntry(self._origin, self, runs)
+
+    def _write_some(self, runs: Sequence[Buffer]) -> bytes:
+        some, left = [], SAMPLED_BYTES
+        for run in runs:
+            if left <= 0:
+                break
+            some.append(write_records(memoryview(run)[:left], time_key=self._time_key)[0])
+            left -= len(run)
+        return b"".join(some)
+
+    def _write_dropped(self, runs: Sequence[Buffer]) -> bytes:
+        # A twin that goes away again, as for lines.
+        twin = self.filter_set.twin()
+        return b"".join(twin.apply_records(run, time_key=self._time_key, invert=True).kept for run in runs)
+
+
+class _Parts:
+    """Batches that are made of what was decided, one run of entries after the other."""
+
+    def __init__(self, load: RecordsLoad) -> None:
+        self._load = load
+        self._parts: list[Part] = []
+        self._begin()
+
+    def add(self, applied: AppliedRecords, entries: Buffer) -> None:
+        """The next entries, and what came of them."""
+        if self._kept_bytes + len(applied.kept) > PAYLOAD_MAX_BYTES:
+            self._end()
+        read = applied.read
+        self._lines += read.records
+        self._errors += applied.errors
+        self._received_bytes += len(entries)
+        self._runs.append(entries)
+        if read.records:
+            self._reads.append(read)
+        if len(applied.kept) > PAYLOAD_MAX_BYTES:
+            self._add_long(applied.kept.splitlines(keepends=True))
+        elif applied.kept:
+            self._add_lines(applied.kept, applied.kept_records)
+        if self._kept_bytes >= BATCH_BYTES:
+            self._end()
+
+    def finish(self) -> list[Part]:
+        """All of them, one at least."""
+        if self._runs or not self._parts:
+            self._end()
+        return self._parts
+
+    def _begin(self) -> None:
+        self._kept: list[bytes] = []
+        self._kept_bytes = self._kept_lines = self._lines = self._errors = self._received_bytes = 0
+        self._runs: list[Buffer] = []
+        self._reads: list[RecordsRead] = []
+
+    def _end(self) -> None:
+        kept = self._kept[0] if len(self._kept) == 1 else b"".join(self._kept)
+        applied = Borrowed(kept, self._lines, self._kept_lines, 0, self._errors)
+        entry = self._load.make_entry(self._runs)
+        times = _find_times(self._reads) if kept else None
+        self._parts.append(Part(entry, self._received_bytes, applied, None, times))
+        self._begin()
+
+    def _add_lines(self, kept: bytes, lines: int) -> None:
+        self._kept.append(kept)
+        self._kept_bytes += len(kept)
+        self._kept_lines += lines
+
+    def _add_long(self, lines: Iterable[bytes]) -> None:
+        """Lines that do not fit into one batch; what fits into none is dropped, and counted."""
+        for line in lines:
+            if len(line) > PAYLOAD_MAX_BYTES:
+                self._load.problems[LINE_SIZE] += 1
+                continue
+            if self._kept_bytes + len(line) > PAYLOAD_MAX_BYTES:
+                reads = self._reads
+                self._end()
+                self._reads = reads
+            self._add_lines(line, 1)
+
+
+def join_runs(deliveries: Sequence[Delivery]) -> Sequence[Buffer]:
+    """The deliveries' entries, as few runs as may be: what is broken in one must not cost the others theirs."""
+    runs: list[Buffer] = []
+    sound: list[Buffer] = []
+    for each in deliveries:
+        entries, each.entries = each.entries, b""
+        if each.is_sound:
+            sound.append(entries)
+            continue
+        if sound:
+            runs.append(sound[0] if len(sound) == 1 else b"".join(sound))
+            sound = []
+        runs.append(entries)
+    if sound:
+        runs.append(sound[0] if len(sound) == 1 else b"".join(sound))
+    return runs
+
+
+def _find_times(reads: Sequence[RecordsRead]) -> tuple[int, int] | None:
+    """The earliest and the latest of the records' times; one before 1970 is told as that."""
+    if not reads:
+        return None
+    return max(0, min(read.first_ns for read in reads)), max(0, max(read.last_ns for read in reads))
