@@ -52,8 +52,10 @@ class ForwardLane:
 
     @property
     def is_finished(self) -> bool:
-        """Whether nothing more will come, nothing waits, and nothing is still to be stored."""
-        return self._source.is_silent and not self._under_way and not len(self._handover)
+        """Whether nothing more will come, nothing waits, and nothing is still to be stored. What finds no room in the
+        journal is not waited for: its senders have no acknowledgement, and send it again."""
+        is_idle = not self._under_way and not len(self._handover)
+        return self._source.is_silent and (is_idle or bool(self._refused))
 
     def take_turn(self, now_s: float) -> bool:
         """Takes messages that wait, up to a turn's worth, and carries them. False where none could be taken."""

@@ -90,7 +90,7 @@ class ForwardSource(threading.Thread):
 
     def stop(self) -> None:
         """Begins the end: nobody is let in any more, and nothing is read. Returns at once."""
-        self._call(self._stop)
+        self._call(self._fall_silent)
 
     def end(self) -> None:
         """Passes on what is stored, ends the connections, and waits for the thread."""
@@ -129,6 +129,7 @@ class ForwardSource(threading.Thread):
             log.exception("the thread that speaks Forward failed; no records come in any more")
         finally:
             self._loop = None
+            self._began.set()
             self._bell.ring()
 
     async def _serve(self) -> None:
@@ -257,7 +258,7 @@ class ForwardSource(threading.Thread):
 
     # The end
 
-    def _stop(self) -> None:
+    def _fall_silent(self) -> None:
         loop = asyncio.get_running_loop()
         for listener in self._listeners:
             loop.remove_reader(listener)
@@ -268,7 +269,7 @@ class ForwardSource(threading.Thread):
 
     def _end(self) -> None:
         if not self._is_silent:
-            self._stop()
+            self._fall_silent()
         self._take_done()
         self._ended.set()
 
