@@ -39,6 +39,7 @@ PARTS = {
     "compare": "compare",
     "relay": "relay_live",
     "relay-grid": "relay_grid",
+    "forward": "relay_forward",
     "durable": "durable",
     "latency": "latency",
     "memory": "memory",

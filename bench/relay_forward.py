@@ -1,0 +1,85 @@
+"""The Forward source: a sender of PackedForward chunks → daemon → one live subscriber.
+
+Flow records in chunks of 1 MiB, each acknowledged, eight under way; the daemon filters them by the documented namespace
+filter, stores what is kept, publishes it as JSON lines, and acknowledges. Three processes share what cores there are.
+Fluent Bit's figure for the same work is not measured here: it is quoted in the notes, with what it was measured on.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from contextlib import ExitStack
+from multiprocessing import get_context
+from pathlib import Path
+
+import forward_roles as roles
+from daemon_process import DaemonProcess
+from measure import Row, Target, rates, run_in_turns, spread
+from playing import Role, playing
+from relay_live import read_cpu_s
+from settings import NAMESPACE_FILTER, Settings
+
+MB = 1e6
+RING_BYTES = 256 << 20
+CORPUS_BYTES = 32 << 20
+CHUNKS = 512
+QUICK_CHUNKS = 32
+TARGET = Target(figure=300.0)
+FLUENTBIT_US = 2.6
+"""What a record of 1,138 bytes of JSON costs Fluent Bit 5.1.1 on the processor, from its forward input through grep to
+nothing."""
+WAYS = {"not synced": "off", "durable": "commit"}
+
+
+def run(settings: Settings) -> list[Row]:
+    """A row with a journal that is not synced, as in the relay's part, and one with a journal that is, as is usual."""
+    chunks = CHUNKS if settings.scale.is_quotable else QUICK_CHUNKS
+    corpus = settings.corpus_of("json", min(2 * CORPUS_BYTES, 2 * chunks * roles.CHUNK_BYTES))
+    settings.say(f"forward: {chunks:,} chunks")
+    cpu: dict[str, list[float]] = {what: [] for what in WAYS}
+    sent: dict[str, tuple[int, int]] = {}
+    with ExitStack() as stack:
+        directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="flowd-forward-")))
+        filters = directory / "namespace.conf"
+        filters.write_text(NAMESPACE_FILTER)
+        works = {}
+        for what, sync in WAYS.items():
+            journal: dict[str, int | str] = {"sync": sync, "max_bytes": RING_BYTES}
+            config = '[sources.forward]\nlisten = ["127.0.0.1:0"]\n'
+            daemon = stack.enter_context(DaemonProcess(filters, journal, config))
+            arrived = roles.Arrived(get_context("spawn"))
+            stack.enter_context(playing(roles.follow_lines, daemon.endpoint("live"), arrived))
+            address = daemon.status()["forward"]["endpoints"][0]
+            sender = stack.enter_context(playing(roles.send_chunks, address, corpus.path, CORPUS_BYTES, arrived))
+            works[what] = _sending(sender, daemon.process_id, chunks, cpu[what], sent, what)
+        times = run_in_turns(works, settings.scale.rounds)
+    rows = []
+    for what, taken_s in times.items():
+        sent_bytes, records = sent[what]
+        cost_us = spread(cpu[what][-len(taken_s) :]).median / records * 1e6
+        rows.append(
+            Row(
+                part="forward",
+                what=f"PackedForward → daemon → subscriber, {what}",
+                unit="MB/s",
+                figure=rates(sent_bytes / MB, taken_s),
+                target=TARGET if what == "not synced" else None,
+                note=f"{records / spread(taken_s).median / 1000:,.0f} thousand records/s of {sent_bytes / records:,.0f} B;"
+                f" the daemon {cost_us:.2f} µs a record on the processor, {FLUENTBIT_US / cost_us:.1f} times less than"
+                f" the {FLUENTBIT_US} µs of Fluent Bit 5.1.1 (forward, grep, nothing; measured apart)",
+            )
+        )
+    return rows
+
+
+def _sending(
+    sender: Role, process_id: int, chunks: int, cpu: list[float], sent: dict[str, tuple[int, int]], what: str
+) -> Callable[[], float]:
+    def once() -> float:
+        before_s = read_cpu_s(process_id)
+        took_s, *sent[what] = sender.ask(chunks)  # type: ignore[misc]
+        cpu.append(read_cpu_s(process_id) - before_s)
+        return float(took_s)
+
+    return once
