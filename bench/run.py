@@ -31,6 +31,7 @@ PARTS = {
     "rules": "core_rules",
     "json": "json_peer",
     "conditions": "core_conditions",
+    "records": "core_records",
     "compile": "compiling",
     "startup": "startup",
     "views": "core_views",

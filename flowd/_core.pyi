@@ -5,7 +5,7 @@ from typing import Any, Self
 
 from typing_extensions import Buffer, disjoint_base
 
-EntryFigures = tuple[int, tuple[int, ...], int, int, int]
+EntryFigures = tuple[int, tuple[int, ...], int, int, int, int]
 Place = tuple[int, int]
 MessageParts = tuple[str, int, Place, Place, Place, int]
 

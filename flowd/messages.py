@@ -70,12 +70,13 @@ class MessageWalk:
 
 class RecordsRead(NamedTuple):
     """What was read of a run of entries: records, entries that gave none by their problem (those of PROBLEMS that
-    occurred), bytes at the end that could not be read, and the first and the last record's time (ns since 1970, 0 where
-    there is no record; the earliest and the latest, whatever their order)."""
+    occurred), Fluent Bit's marks of groups, which are neither, bytes at the end that could not be read, and the earliest
+    and the latest record's time (ns since 1970, 0 where there is no record)."""
 
     records: int
     malformed: int
     problems: dict[str, int]
+    markers: int
     unread_bytes: int
     first_ns: int
     last_ns: int
@@ -93,9 +94,9 @@ class AppliedRecords(NamedTuple):
 
 def read_figures(figures: _core.EntryFigures) -> RecordsRead:
     """The core's figures by their names."""
-    records, counts, unread_bytes, first_ns, last_ns = figures
+    records, counts, markers, unread_bytes, first_ns, last_ns = figures
     problems = {name: count for name, count in zip(PROBLEMS, counts, strict=True) if count}
-    return RecordsRead(records, sum(counts), problems, unread_bytes, first_ns, last_ns)
+    return RecordsRead(records, sum(counts), problems, markers, unread_bytes, first_ns, last_ns)
 
 
 def write_records(

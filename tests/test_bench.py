@@ -26,6 +26,7 @@ ROWS = {
     "json": 1,
     "rules": 6,
     "conditions": 3,
+    "records": 5,
     "views": 16,
     "process": 4,
     "syslogs": 2,

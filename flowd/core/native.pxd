@@ -258,7 +258,7 @@ cdef extern from "line_writer.hpp" namespace "flowd" nogil:
         record
         key
         depth
-    const unsigned N_ENTRY_KINDS
+        marker
     struct EntryForm:
         bint is_bare
         const uint8_t* time_key
@@ -269,6 +269,8 @@ cdef extern from "line_writer.hpp" namespace "flowd" nogil:
         Entry write(const EntryForm& form, const uint8_t** p, const uint8_t* end, Bytes& lines)
         int64_t time_ns()
     Entry skip_entry(bint is_bare, const uint8_t** p, const uint8_t* end)
+
+cdef extern from "json_text.hpp" namespace "flowd" nogil:
     void append_json_string(const uint8_t* p, size_t n, Bytes& out)
 
 cdef extern from "forward_message.hpp" namespace "flowd" nogil:

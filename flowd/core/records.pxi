@@ -68,11 +68,12 @@ cdef class EntryRun:
         return lines
 
     cdef figures(self):
-        """(records, by ENTRY_PROBLEMS entries that gave none, bytes that were not read, first and last time in ns):
-        the times are 0 where there is no record."""
+        """(records, by ENTRY_PROBLEMS entries that gave none, Fluent Bit's group markers, bytes that were not read,
+        earliest and latest time in ns, 0 where there is no record)."""
         cdef int i
         problems = tuple([self.problems[<int> Entry.truncated + i] for i in range(len(ENTRY_PROBLEMS))])
-        return self.records, problems, self.end - self.p, self.first_ns, self.last_ns
+        markers = self.problems[<int> Entry.marker]
+        return self.records, problems, markers, self.end - self.p, self.first_ns, self.last_ns
 
 
 cdef int write_block(EntryRun self, size_t most) except -1 nogil:

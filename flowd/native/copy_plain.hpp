@@ -35,6 +35,11 @@ inline unsigned copy_plain_block(const uint8_t *p, uint8_t *out) {
 #endif
 }
 
+// Copies 32 bytes; a bit for each that cannot stand as it is.
+inline uint32_t copy_plain_pair(const uint8_t *p, uint8_t *out) {
+    return copy_plain_block(p, out) | static_cast<uint32_t>(copy_plain_block(p + PLAIN_BLOCK, out + PLAIN_BLOCK)) << 16;
+}
+
 // How many bytes of the text at p could be copied as they are. `end` is the end of what can be read; `out` has room for
 // n + PLAIN_BLOCK bytes, of which those behind the result may be overwritten.
 inline size_t copy_plain(const uint8_t *p, size_t n, const uint8_t *end, uint8_t *out) {

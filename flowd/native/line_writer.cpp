@@ -1,117 +1,33 @@
 #include "line_writer.hpp"
 
-#include <charconv>
 #include <cmath>
 #include <limits>
 
-#include "copy_plain.hpp"
-#include "float_text.hpp"
+#include "json_text.hpp"
 #include "msgpack.hpp"
-#include "utf8.hpp"
+#include "short_values.hpp"
 
 namespace flowd {
 
 namespace {
 
-// What a number or a word needs at most, with quotes, a colon or a comma; and what a copy may write beyond its end.
-constexpr size_t SCALAR_ROOM = 96;
-static_assert(SCALAR_ROOM >= LONGEST_FLOAT + PLAIN_BLOCK + 8, "a float has room, and a copy behind it");
-// A byte becomes at most six: \u001f.
-constexpr size_t LONGEST_ESCAPE = 6;
+// What is read and written for a short key and a short value without another look.
+constexpr size_t USUAL_BYTES = 2 * SHORT_BYTES;
+constexpr size_t USUAL_ROOM = 2 * SHORT_ROOM;
+constexpr uint8_t NIL = 0xC0;
 
 constexpr int64_t NS_A_SECOND = 1000000000;
 constexpr int64_t MOST_SECONDS = std::numeric_limits<int64_t>::max() / NS_A_SECOND - 1;  // that fit as nanoseconds
 constexpr double MOST_FLOAT_SECONDS = 9.2e18;
 
-constexpr int8_t EVENT_TIME = 0;
-constexpr uint64_t EVENT_TIME_BYTES = 8;
+// Seconds of Fluent Bit's group markers, of 32 bits with a sign, as an EventTime has them without one: -1 and -2.
+constexpr int64_t GROUP_END = 0xFFFFFFFE;
 
-template <size_t N> uint8_t *put(uint8_t *w, const char (&text)[N]) {
-    std::memcpy(w, text, N - 1);
-    return w + N - 1;
-}
+bool is_group_marker(int64_t seconds) { return seconds == -1 || seconds == -2 || (seconds >> 1) == (GROUP_END >> 1); }
 
-template <typename Number> uint8_t *put_integer(uint8_t *w, Number value) {
-    char *out = reinterpret_cast<char *>(w);
-    return reinterpret_cast<uint8_t *>(std::to_chars(out, out + 24, value).ptr);
-}
-
-double float_of(const PackHeader &header) {
-    if (header.kind == Pack::float64) {
-        double value;
-        std::memcpy(&value, &header.value, 8);
-        return value;
-    }
-    float value;
-    const uint32_t bits = static_cast<uint32_t>(header.value);
-    std::memcpy(&value, &bits, 4);
-    return static_cast<double>(value);
-}
-
-// What is no number of JSON is a string, so that a rule sees the text that fluentd's grep sees.
-uint8_t *put_float(uint8_t *w, double value, bool is_quoted) {
-    const bool is_text = !std::isfinite(value) && !is_quoted;
-    if (is_text) *w++ = '"';
-    w = reinterpret_cast<uint8_t *>(write_float(value, reinterpret_cast<char *>(w)));
-    if (is_text) *w++ = '"';
-    return w;
-}
-
-bool is_event_time(const PackHeader &header) {
-    return header.kind == Pack::ext && header.ext_type == EVENT_TIME && header.value == EVENT_TIME_BYTES;
-}
-
-// An extension that nobody knows: its type and its bytes in base64. There is room for it.
-uint8_t *put_extension(uint8_t *w, int8_t type, const uint8_t *p, size_t n) {
-    static const char DIGITS[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    w = put_integer(put(w, "{\"type\":"), static_cast<int>(type));
-    w = put(w, ",\"data\":\"");
-    for (; n; p += 3) {
-        const size_t m = n < 3 ? n : 3;
-        const uint32_t bits = static_cast<uint32_t>(load_big(p, static_cast<unsigned>(m)) << (8 * (3 - m)));
-        for (unsigned i = 0; i < 4; i++) *w++ = static_cast<uint8_t>(i <= m ? DIGITS[bits >> (18 - 6 * i) & 63] : '=');
-        n -= m;
-    }
-    return put(w, "\"}");
-}
-
-uint8_t *put_escape(uint8_t *w, uint8_t c) {
-    switch (c) {
-    case '"': return put(w, "\\\"");
-    case '\\': return put(w, "\\\\");
-    case '\b': return put(w, "\\b");
-    case '\f': return put(w, "\\f");
-    case '\n': return put(w, "\\n");
-    case '\r': return put(w, "\\r");
-    case '\t': return put(w, "\\t");
-    default: break;
-    }
-    w = put(w, "\\u00");
-    *w++ = static_cast<uint8_t>('0' + (c >> 4));
-    *w++ = static_cast<uint8_t>("0123456789abcdef"[c & 15]);
-    return w;
-}
-
-// A text of which something must be written otherwise. There is room for LONGEST_ESCAPE times its bytes and a block.
-uint8_t *put_escaped(uint8_t *w, const uint8_t *p, const uint8_t *end) {
-    while (p < end) {
-        const size_t plain = copy_plain(p, static_cast<size_t>(end - p), end, w);
-        w += plain;
-        p += plain;
-        while (p < end && *p >= 0x80) {
-            bool is_valid;
-            const unsigned n = read_subpart(p, end, &is_valid);
-            if (is_valid) {
-                std::memcpy(w, p, n);
-                w += n;
-            } else {
-                *w++ = '?';  // what fluentd's grep sees in its place
-            }
-            p += n;
-        }
-        for (; p < end && (*p < 0x20 || *p == '"' || *p == '\\'); p++) w = put_escape(w, *p);
-    }
-    return w;
+bool is_time_key(const EntryForm &form, const uint8_t *key, const uint8_t *end) {
+    const size_t n = static_cast<size_t>(end - key);
+    return n == form.time_key_n && std::memcmp(key, form.time_key, n) == 0;
 }
 
 }  // namespace
@@ -146,7 +62,7 @@ Entry LineWriter::read_time(const EntryForm &form, const uint8_t **p, const uint
     case Pack::float32:
     case Pack::float64: {
         time_.is_float = true;
-        time_.number = float_of(header);
+        time_.number = read_pack_float(header);
         if (!(std::fabs(time_.number) < MOST_FLOAT_SECONDS)) return Entry::time;
         const double whole = std::floor(time_.number);
         time_.s = static_cast<int64_t>(whole);
@@ -176,7 +92,8 @@ Entry LineWriter::read_time(const EntryForm &form, const uint8_t **p, const uint
 }
 
 uint8_t *LineWriter::write_time(uint8_t *w) const {
-    if (time_.is_float) return put_float(w, time_.number, false);
+    if (time_.is_float)
+        return reinterpret_cast<uint8_t *>(write_float(time_.number, reinterpret_cast<char *>(w)));
     w = put_integer(w, time_.s);
     *w++ = '.';
     uint32_t rest = time_.ns, digit = NS_A_SECOND / 10;
@@ -193,90 +110,48 @@ Entry LineWriter::write_map(const EntryForm &form, const uint8_t **from, const u
         uint64_t left;  // objects to come: of a map keys and values
         bool is_map;
     };
-    Level levels[MOST_LEVELS];
-    unsigned depth = 0;
+    Level around[MOST_LEVELS];
+    unsigned depth = 1;
     const uint8_t *p = *from;
-    uint8_t *w = lines_->data() + lines_->size();
-    bool has_time = form.time_key == nullptr;
-    Level level{0, false};  // the one that is open; those around it are in `levels`
-    bool is_key = false;
+    const PackHeader record = read_pack_header(p, end);
+    p += record.n;
+    if (objects_behind(record) > static_cast<size_t>(end - p)) return Entry::truncated;
+    Level level{objects_behind(record), true};
+    bool is_key = true, has_time = form.time_key == nullptr;
+    uint8_t *w = grow(lines_->data() + lines_->size(), SCALAR_ROOM);
+    if (w == nullptr) return Entry::no_memory;
+    *w++ = '{';
     for (;;) {
-        // An object: the record itself, a key, or a value.
-        const PackHeader header = read_pack_header(p, end);
-        if (header.n == 0) return Entry::truncated;
-        p += header.n;
-        const size_t n = static_cast<size_t>(bytes_behind(header));
-        if (n > static_cast<size_t>(end - p)) return Entry::truncated;
-        const size_t room = header.kind == Pack::ext ? 2 * n + SCALAR_ROOM : n + SCALAR_ROOM;
-        if (__builtin_expect(static_cast<size_t>(limit_ - w) < room, 0) && (w = grow(w, room)) == nullptr)
-            return Entry::no_memory;
-        const size_t key_at = static_cast<size_t>(w - lines_->data());
-        const bool is_text = header.kind == Pack::str || header.kind == Pack::bin;
-        if (is_text) {
-            *w++ = '"';
-            const size_t plain = n ? copy_plain(p, n, end, w) : 0;
-            w += plain;
-            if (__builtin_expect(plain < n, 0) && (w = put_odd(w, p + plain, p + n)) == nullptr)
-                return Entry::no_memory;
-            *w++ = '"';
-            p += n;
-        } else {
-            if (is_key) *w++ = '"';
-            switch (header.kind) {
-            case Pack::unsigned_: w = put_integer(w, header.value); break;
-            case Pack::signed_: w = put_integer(w, static_cast<int64_t>(header.value)); break;
-            case Pack::nil: w = put(w, "null"); break;
-            case Pack::true_: w = put(w, "true"); break;
-            case Pack::false_: w = put(w, "false"); break;
-            case Pack::float32:
-            case Pack::float64: w = put_float(w, float_of(header), is_key); break;
-            case Pack::ext:
-                if (is_event_time(header)) {
-                    w = put_integer(w, static_cast<uint32_t>(load_big(p, 4)));
-                } else {
-                    if (is_key) return Entry::key;
-                    w = put_extension(w, header.ext_type, p, n);
-                }
-                p += n;
-                break;
-            case Pack::array:
-            case Pack::map: {
-                if (is_key) return Entry::key;
-                const uint64_t objects = objects_behind(header);
-                if (objects > static_cast<size_t>(end - p)) return Entry::truncated;
-                if (depth == MOST_LEVELS) return Entry::depth;
-                levels[depth++] = level;
-                level = Level{objects, header.kind == Pack::map};
-                *w++ = level.is_map ? '{' : '[';
-                is_key = level.is_map;
-                break;
-            }
-            default:
-                return Entry::invalid;
-            }
-            if (is_key && header.kind != Pack::array && header.kind != Pack::map) *w++ = '"';
-        }
-        if (is_text || (header.kind != Pack::array && header.kind != Pack::map)) {
+        while (level.left && static_cast<size_t>(end - p) >= USUAL_BYTES && static_cast<size_t>(limit_ - w) >= USUAL_ROOM) {
             if (is_key) {
-                if (!has_time && depth == 1) {
-                    const size_t length = static_cast<size_t>(w - lines_->data()) - key_at;
-                    has_time = length == form.time_key_n &&
-                               std::memcmp(lines_->data() + key_at, form.time_key, length) == 0;
-                }
+                if (!is_short_text(*p)) break;
+                uint8_t *const key_end = put_short_text(w, &p);
+                if (key_end == nullptr) break;
+                if (!has_time && depth == 1) has_time = is_time_key(form, w, key_end);
+                w = key_end;
                 *w++ = ':';
                 level.left--;
                 is_key = false;
-                continue;
+            }
+            if (is_small_number(*p)) {
+                w = put_small_number(w, *p++);
+            } else if (is_short_text(*p)) {
+                uint8_t *const text_end = put_short_text(w, &p);
+                if (text_end == nullptr) break;
+                w = text_end;
+            } else if (*p == NIL) {
+                p++;
+                w = put(w, "null");
+            } else {
+                break;
             }
             *w++ = ',';
             level.left--;
             is_key = level.is_map;
         }
-        while (level.left == 0) {
+        if (level.left == 0) {
             if (depth == 1 && !has_time) {
-                if (static_cast<size_t>(limit_ - w) < form.time_key_n + SCALAR_ROOM &&
-                    (w = grow(w, form.time_key_n + SCALAR_ROOM)) == nullptr)
-                    return Entry::no_memory;
+                if ((w = grow(w, form.time_key_n + SCALAR_ROOM)) == nullptr) return Entry::no_memory;
                 std::memcpy(w, form.time_key, form.time_key_n);
                 w += form.time_key_n;
                 *w++ = ':';
@@ -285,20 +160,64 @@ Entry LineWriter::write_map(const EntryForm &form, const uint8_t **from, const u
             }
             if (w[-1] == ',') w--;
             *w++ = level.is_map ? '}' : ']';
-            level = levels[--depth];
-            if (depth == 0) {
-                *w++ = '\n';
-                lines_->shrink(static_cast<size_t>(w - lines_->data()));
-                *from = p;
-                return Entry::written;
-            }
-            *w++ = ',';
+            if (--depth == 0) break;
+            level = around[depth];
             level.left--;
             is_key = level.is_map;
             if (static_cast<size_t>(limit_ - w) < SCALAR_ROOM && (w = grow(w, SCALAR_ROOM)) == nullptr)
                 return Entry::no_memory;
+            *w++ = ',';
+            continue;
+        }
+        const PackHeader header = read_pack_header(p, end);
+        if (header.n == 0) return Entry::truncated;
+        p += header.n;
+        const size_t n = static_cast<size_t>(bytes_behind(header));
+        if (n > static_cast<size_t>(end - p)) return Entry::truncated;
+        const size_t room = header.kind == Pack::ext ? 2 * n + SCALAR_ROOM : n + SCALAR_ROOM;
+        if (static_cast<size_t>(limit_ - w) < room && (w = grow(w, room)) == nullptr) return Entry::no_memory;
+        if (header.kind == Pack::array || header.kind == Pack::map) {
+            if (is_key) return Entry::key;
+            if (objects_behind(header) > static_cast<size_t>(end - p)) return Entry::truncated;
+            if (depth == MOST_LEVELS) return Entry::depth;
+            around[depth++] = level;
+            level = Level{objects_behind(header), header.kind == Pack::map};
+            *w++ = level.is_map ? '{' : '[';
+            is_key = level.is_map;
+            continue;
+        }
+        const size_t key_at = static_cast<size_t>(w - lines_->data());
+        if (header.kind == Pack::str || header.kind == Pack::bin) {
+            *w++ = '"';
+            const size_t plain = n ? copy_plain(p, n, end, w) : 0;
+            w += plain;
+            if (plain < n && (w = put_odd(w, p + plain, p + n)) == nullptr) return Entry::no_memory;
+            *w++ = '"';
+        } else if (header.kind == Pack::invalid) {
+            return Entry::invalid;
+        } else if (is_key) {
+            if (header.kind == Pack::ext && !is_event_time(header)) return Entry::key;
+            *w++ = '"';
+            w = put_scalar(w, header, p, true);
+            *w++ = '"';
+        } else {
+            w = put_scalar(w, header, p, false);
+        }
+        p += n;
+        level.left--;
+        if (is_key) {
+            if (!has_time && depth == 1) has_time = is_time_key(form, lines_->data() + key_at, w);
+            *w++ = ':';
+            is_key = false;
+        } else {
+            *w++ = ',';
+            is_key = level.is_map;
         }
     }
+    *w++ = '\n';
+    lines_->shrink(static_cast<size_t>(w - lines_->data()));
+    *from = p;
+    return Entry::written;
 }
 
 Entry LineWriter::write(const EntryForm &form, const uint8_t **from, const uint8_t *end, Bytes &lines) {
@@ -323,7 +242,10 @@ Entry LineWriter::write(const EntryForm &form, const uint8_t **from, const uint8
     }
     entry = read_time(form, &p, end);
     if (entry != Entry::written) return entry;
-    if (has_metadata && (entry = skip_entry(false, &p, end)) != Entry::written) return entry;
+    if (has_metadata) {
+        if (is_group_marker(time_.s)) return Entry::marker;
+        if ((entry = skip_entry(false, &p, end)) != Entry::written) return entry;
+    }
     const PackHeader record = read_pack_header(p, end);
     if (record.n == 0) return Entry::truncated;
     if (record.kind != Pack::map) return Entry::record;
@@ -341,14 +263,6 @@ Entry skip_entry(bool is_bare, const uint8_t **p, const uint8_t *end) {
     const Skipped skipped = skip_objects(*p, n, n, &at, &left);
     if (skipped == Skipped::done) *p += at;
     return skipped == Skipped::done ? Entry::written : skipped == Skipped::invalid ? Entry::invalid : Entry::truncated;
-}
-
-void append_json_string(const uint8_t *p, size_t n, Bytes &out) {
-    if (!out.make_room(LONGEST_ESCAPE * n + SCALAR_ROOM)) return;
-    out.push('"');
-    uint8_t *w = out.data() + out.size();
-    out.shrink(static_cast<size_t>(put_escaped(w, p, p + n) - out.data()));
-    out.push('"');
 }
 
 }  // namespace flowd

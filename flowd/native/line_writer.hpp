@@ -20,8 +20,8 @@ enum class Entry : uint8_t {
     record,     // the record is not a map
     key,        // a key is a list, a map, or an extension other than EventTime
     depth,      // nested deeper than MOST_LEVELS
+    marker,     // no record: Fluent Bit's beginning or end of a group, [[-1 or -2, metadata], body]
 };
-constexpr unsigned N_ENTRY_KINDS = 9;
 
 // Deeper than any log; the writer's memory for it lies on the stack.
 constexpr unsigned MOST_LEVELS = 128;
@@ -64,8 +64,5 @@ class LineWriter {
 
 // Moves *p past the next entry, whatever it is: `written`, or `truncated` or `invalid`.
 Entry skip_entry(bool is_bare, const uint8_t **p, const uint8_t *end);
-
-// Appends a text as a JSON string, as the writer writes a key.
-void append_json_string(const uint8_t *p, size_t n, Bytes &out);
 
 }  // namespace flowd

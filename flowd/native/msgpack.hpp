@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 
 namespace flowd {
 
@@ -69,6 +70,25 @@ inline uint64_t bytes_behind(const PackHeader &header) {
 }
 inline uint64_t objects_behind(const PackHeader &header) {
     return header.kind == Pack::array ? header.value : header.kind == Pack::map ? header.value * 2 : 0;
+}
+
+inline double read_pack_float(const PackHeader &header) {
+    if (header.kind == Pack::float64) {
+        double value;
+        std::memcpy(&value, &header.value, 8);
+        return value;
+    }
+    float value;
+    const uint32_t bits = static_cast<uint32_t>(header.value);
+    std::memcpy(&value, &bits, 4);
+    return static_cast<double>(value);
+}
+
+// Fluentd's time with nanoseconds: two numbers of 32 bits.
+constexpr int8_t EVENT_TIME = 0;
+constexpr uint64_t EVENT_TIME_BYTES = 8;
+inline bool is_event_time(const PackHeader &header) {
+    return header.kind == Pack::ext && header.ext_type == EVENT_TIME && header.value == EVENT_TIME_BYTES;
 }
 
 enum class Skipped : uint8_t { done, truncated, invalid, too_large };
