@@ -1,6 +1,6 @@
 """The Forward source: a sender of PackedForward chunks → daemon → one live subscriber.
 
-Flow records in chunks of 1 MiB, each acknowledged, eight under way; the daemon filters them by the documented namespace
+Flow records in chunks of 1 MiB, each acknowledged, six under way; the daemon filters them by the documented namespace
 filter, stores what is kept, publishes it as JSON lines, and acknowledges. Three processes share what cores there are.
 Fluent Bit's figure for the same work is not measured here: it is quoted in the notes, with what it was measured on.
 """
