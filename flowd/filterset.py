@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from flowd import _core
@@ -124,15 +123,15 @@ class FilterSet:
         time_key: str | None = None,
         is_bare: bool = False,
         invert: bool = False,
-        most_bytes: int = sys.maxsize,
+        most_bytes: int = 0,
     ) -> AppliedRecords:
         """Filters the records of a run of Forward entries (msgpack, `[time, record]` one after the other), each as the
         JSON line that it becomes; keeps those lines. docs/forward.md says how a record is written.
 
         `time_key` adds the entry's time under this key, unless the record has it. `is_bare` is for one entry without
-        its list's header. `invert` keeps the dropped lines instead. Entries that are not records are passed over and
-        counted by their problem. It ends early once `most_bytes` of lines or more are kept; `unread_bytes` of the
-        entries are left then.
+        its list's header. `invert` keeps the dropped lines instead. `most_bytes` ends the reading where one record more
+        would make more bytes of lines, kept or not; at least one is read, and `read.unread_bytes` says how many bytes
+        of entries are left. Entries that are not records are passed over and counted by their problem.
         """
         key = None if time_key is None else time_key.encode()
         kept, kept_records, errors, figures = self._evaluator.apply_records(entries, key, is_bare, invert, most_bytes)

@@ -25,9 +25,9 @@ PROBLEMS = _core.ENTRY_PROBLEMS
 class Message(NamedTuple):
     """Where one message lies in the buffer that it was found in: first byte and end of each part.
 
-    `kind` is `other` for what has no records (a heartbeat, a part of the handshake): only `end` counts then. The entries
-    of `message` are one bare time and record; of `compressed` they are what the option says how to decompress. `count`
-    is the number of entries where the message says it, else 0.
+    `kind` is `other` for what has no records (a heartbeat, a part of the handshake): only `end` counts then. The
+    entries of `message` are one bare time and record; of `compressed` they are what the option says how to decompress.
+    `entry_count` is their number where the message says it, else 0.
     """
 
     kind: MessageKind
@@ -35,7 +35,7 @@ class Message(NamedTuple):
     tag: tuple[int, int]
     entries: tuple[int, int]
     option: tuple[int, int]
-    count: int
+    entry_count: int
 
     @property
     def is_bare(self) -> bool:
@@ -70,7 +70,7 @@ class MessageWalk:
 
 class RecordsRead(NamedTuple):
     """What was read of a run of entries: records, entries that gave none by their problem (those of PROBLEMS that
-    occurred), Fluent Bit's marks of groups, which are neither, bytes at the end that could not be read, and the earliest
+    occurred), Fluent Bit's marks of groups, which are neither, bytes at the end that were not read, and the earliest
     and the latest record's time (ns since 1970, 0 where there is no record)."""
 
     records: int
@@ -80,6 +80,11 @@ class RecordsRead(NamedTuple):
     unread_bytes: int
     first_ns: int
     last_ns: int
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether what was not read cannot be: nobody knows where the next entry begins."""
+        return "truncated" in self.problems or "invalid" in self.problems
 
 
 class AppliedRecords(NamedTuple):
@@ -92,7 +97,7 @@ class AppliedRecords(NamedTuple):
     read: RecordsRead
 
 
-def read_figures(figures: _core.EntryFigures) -> RecordsRead:
+def read_figures(figures: tuple[int, tuple[int, ...], int, int, int, int]) -> RecordsRead:
     """The core's figures by their names."""
     records, counts, markers, unread_bytes, first_ns, last_ns = figures
     problems = {name: count for name, count in zip(PROBLEMS, counts, strict=True) if count}
@@ -100,9 +105,10 @@ def read_figures(figures: _core.EntryFigures) -> RecordsRead:
 
 
 def write_records(
-    entries: Buffer, *, time_key: str | None = None, is_bare: bool = False
+    entries: Buffer, *, time_key: str | None = None, is_bare: bool = False, most_bytes: int = 0
 ) -> tuple[bytes, RecordsRead]:
-    """Every record of a run of entries as a compact JSON line, and what was read: FilterSet.apply_records without
-    filters."""
-    lines, figures = _core.write_records(entries, None if time_key is None else time_key.encode(), is_bare)
+    """Every record of a run of entries as a compact JSON line, and what was read. Filtering these lines is what
+    FilterSet.apply_records does, whose arguments these are."""
+    key = None if time_key is None else time_key.encode()
+    lines, figures = _core.write_records(entries, key, is_bare, most_bytes)
     return lines, read_figures(figures)

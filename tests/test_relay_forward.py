@@ -14,7 +14,7 @@ from typing import Any
 import msgpack
 import pytest
 import zstandard
-from faults_bed import small_disk
+from faults_bed import FaultyDaemon, small_disk
 from forward_bed import (
     DROPPED,
     KEPT,
@@ -35,6 +35,7 @@ from forward_bed import (
 from relay_bed import DEADLINE_S, DROP_DEV, DaemonProcess, Listener, wait_until
 
 from flowd.client import Consumer, request
+from flowd.relay.forward.room import ROOM_BYTES
 
 MODES = {
     "message": pack("flows", 7, KEPT, {"chunk": "c"}),
@@ -74,35 +75,31 @@ def test_a_message_may_come_a_byte_at_a_time(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("time", "time_ns"),
+    ("moment", "time_ns"),
     [
-        (0, 0),
+        (1, SECOND_NS),
         (1_700_000_000, 1_700_000_000 * SECOND_NS),
         (1_700_000_000.25, 1_700_000_000_250_000_000),
         (event_time(1_700_000_000, 123_456_789), 1_700_000_000_123_456_789),
         (event_time(4_294_967_295, 999_999_999), 4_294_967_295_999_999_999),
     ],
 )
-def test_times_come_through_in_the_header_and_under_the_time_key(tmp_path: Path, time: Any, time_ns: int) -> None:
+def test_times_come_through_in_the_header_and_under_the_time_key(tmp_path: Path, moment: Any, time_ns: int) -> None:
     settings = {"time_key": "at"}
     with (
         forwarding(tmp_path, settings=settings) as (_, config, [endpoint]),
         Listener(config.endpoint("live")) as listener,
         ForwardSender(endpoint) as sender,
     ):
-        sender.send(pack("flows", time, KEPT, {"chunk": "c"}), pack("flows", time, {**KEPT, "at": 5}, {"chunk": "d"}))
+        sender.send(pack("flows", moment, KEPT, {"chunk": "c"}), pack("flows", moment, {**KEPT, "at": 5}, {"chunk": "d"}))
         assert sender.hear_acks(2) == ["c", "d"]
         assert listener.hear_live().header.ft == (time_ns, time_ns)
         batches = stored_batches(config)
         assert {batch.record_times_ns for batch in batches} == {(time_ns, time_ns)}
-        assert all(abs(batch.time_ns - time_now_ns()) < 3600 * SECOND_NS for batch in batches)  # the daemon's own
+        assert all(abs(batch.time_ns - time.time_ns()) < 3600 * SECOND_NS for batch in batches)  # the daemon's own
         first, second = b"".join(batch.lines for batch in batches).splitlines()
         assert json.loads(first).keys() == {"source_namespace", "at"}
         assert json.loads(second)["at"] == 5  # what the record says itself stands
-
-
-def time_now_ns() -> int:
-    return time.time_ns()
 
 
 def test_a_batch_tells_the_span_of_its_records_times(tmp_path: Path) -> None:
@@ -347,25 +344,30 @@ def test_an_end_finishes_and_acknowledges_what_was_received(tmp_path: Path) -> N
 
 
 def test_a_journal_without_room_acknowledges_nothing_and_then_everything(tmp_path: Path) -> None:
-    with small_disk(tmp_path, 24 << 20) as disk:
-        listen = [f"unix://{tmp_path}/forward.sock"]
-        daemon = DaemonProcess(
-            tmp_path, runtime__state_dir=str(disk / "state"), sources__forward={"listen": listen}
-        )
-        filler = disk / "filler"
-        filler.write_bytes(bytes(18 << 20))
-        chunks = 40
-        with daemon:
-            sender = ForwardSender(listen[0])
-            pad = "x" * 1000
-            messages = [
-                packed_forward([{"n": number * 1000 + n, "pad": pad} for n in range(300)], chunk=f"{number}")
-                for number in range(chunks)
-            ]
-            thread = threading.Thread(target=lambda: sender.send(*messages))
-            thread.start()
-            wait_until(lambda: daemon.status()["journal"]["is_full"], "the disk to be full")
-            filler.unlink()
-            assert sender.hear_acks(chunks) == [f"{number}" for number in range(chunks)]
-            thread.join()
-            sender.socket.close()
+    """Senders wait meanwhile, and what is received is bounded: their writes do not end."""
+    chunks, pad = 120, "x" * 1000
+    messages = [
+        packed_forward([{"n": number * 300 + n, "pad": pad} for n in range(300)], chunk=f"{number}")
+        for number in range(chunks)
+    ]
+    listen = [f"unix://{tmp_path}/forward.sock"]
+    with (
+        small_disk(tmp_path / "disk", 96 << 20) as disk,
+        FaultyDaemon(
+            tmp_path, prefix=disk.prefix, runtime__state_dir=disk.path, sources__forward={"listen": listen}
+        ) as daemon,
+        ForwardSender(listen[0]) as sender,
+    ):
+        filler = disk.fill(left_bytes=5 << 20)
+        thread = threading.Thread(target=sender.send, args=messages)
+        thread.start()
+        wait_until(lambda: daemon.status()["journal"]["is_full"], "the disk to be full")
+        stored = daemon.status()["journal"]["used_bytes"]
+        forward = daemon.status()["forward"]
+        assert forward["waiting_bytes"] <= ROOM_BYTES
+        filler.unlink()
+        assert sender.hear_acks(chunks) == [f"{number}" for number in range(chunks)]
+        thread.join()
+        assert stored < sum(map(len, messages))
+        numbers = [json.loads(line)["n"] for line in process_lines(daemon).splitlines()]
+        assert numbers == [*range(chunks * 300)]

@@ -175,13 +175,13 @@ cdef class Evaluator:
         finally:
             PyBuffer_Release(&view)
 
-    def apply_records(self, entries, time_key=None, bint is_bare=False, bint invert=False, size_t most_bytes=<size_t> -1):
+    def apply_records(self, entries, time_key=None, bint is_bare=False, bint invert=False, uint64_t most_bytes=0):
         """(kept lines, kept lines' number, errors while matching, figures): the records of a run of entries in msgpack,
-        each filtered as the JSON line that it becomes, until `most_bytes` of lines or more are kept: what is not read
-        then is in the figures. Figures: see EntryRun.
+        each filtered as the JSON line that it becomes, up to so many bytes of lines, kept or not, but one line at least.
+        Figures: see EntryRun.
         """
         cdef Batch batch
-        cdef EntryRun run = EntryRun(time_key, is_bare)
+        cdef EntryRun run = EntryRun(time_key, is_bare, most_bytes)
         cdef Context context
         memset(&batch, 0, sizeof(Batch))
         batch.invert = invert
@@ -190,7 +190,7 @@ cdef class Evaluator:
             context = self.take_context()
             try:
                 with nogil:
-                    filter_entries(run, context, &batch, most_bytes)
+                    filter_entries(run, context, &batch)
                 kept = run.take_lines()
             finally:
                 self.give_back(context)

@@ -26,7 +26,7 @@ cdef class MessageWalker:
         Returns how many bytes more are needed at least, or where the message is whole: (kind, end, (tag start, end),
         (entries start, end), (option start, end), entries' number), with all places in the buffer. The next call then
         begins a new message. Between calls for one message its bytes may move, but not change. The number is what the
-        message says, 0 where it does not: packed entries are not counted. Raises MalformedMessage, and then begins anew.
+        message says, 0 where it does not: packed entries are not counted. Raises MalformedMessage, and begins anew.
         """
         cdef Py_buffer view
         cdef uint64_t missing = 0
@@ -47,7 +47,8 @@ cdef class MessageWalker:
         self.reset()
         if walked != Walked.done:
             raise MalformedMessage("invalid" if walked == Walked.invalid else "too_large", found.at)
-        return (MESSAGE_KINDS[<Py_ssize_t> found.kind], start + found.at, (start + found.tag_begin, start + found.tag_end),
+        return (MESSAGE_KINDS[<Py_ssize_t> found.kind], start + found.at,
+                (start + found.tag_begin, start + found.tag_end),
                 (start + found.entries_begin, start + found.entries_end),
                 (start + found.option_begin, start + found.option_end), found.count)
 

@@ -1,7 +1,7 @@
 # Records in msgpack → JSON lines: all of them, or those that a filter set keeps. No Python object is made for a record.
 #
-# A record is decided as the line that it becomes, by the same walk as any line: what a rule means for a record is what it
-# means for that line, and a line's bytes are what is counted and sampled by.
+# A record is decided as the line that it becomes, by the same walk as any line: what a rule means for a record is what
+# it means for that line, and a line's bytes are what is counted and sampled by.
 
 # Why an entry gives no line, in the order of the core's `Entry`. Behind the first two the rest of the run is lost.
 ENTRY_PROBLEMS = ("truncated", "invalid", "shape", "time", "record", "key", "depth")
@@ -25,11 +25,15 @@ cdef class EntryRun:
     cdef uint64_t records
     cdef int64_t first_ns
     cdef int64_t last_ns
+    cdef uint64_t lines_bytes        # of all records, kept or not
+    cdef uint64_t most_bytes         # of them; 0: as many as there are
+    cdef bint is_full                # one line more would be too many
     cdef bint is_lost                # nobody knows where the next entry begins
 
-    def __cinit__(self, time_key, bint is_bare):
+    def __cinit__(self, time_key, bint is_bare, uint64_t most_bytes):
         self.lines = &self.own
         self.form.is_bare = is_bare
+        self.most_bytes = most_bytes
         if time_key is not None:
             self.set_time_key(time_key)
 
@@ -77,11 +81,21 @@ cdef class EntryRun:
 
 
 cdef int write_block(EntryRun self, size_t most) except -1 nogil:
-    """Writes the next entries as lines, until there are so many bytes of lines or no entry is left."""
+    """Writes the next entries as lines, until there are so many bytes of lines or no entry is to be read."""
     cdef Entry entry, skipped
+    cdef const uint8_t* entry_p
+    cdef size_t size
     while self.p < self.end and self.lines.size() < most:
+        entry_p = self.p
+        size = self.lines.size()
         entry = self.writer.write(self.form, &self.p, self.end, self.lines[0])
         if entry == Entry.written:
+            if self.most_bytes and self.records and self.lines_bytes + self.lines.size() - size > self.most_bytes:
+                self.p = entry_p
+                self.lines.shrink(size)
+                self.is_full = True
+                return 0
+            self.lines_bytes += self.lines.size() - size
             if self.records == 0 or self.writer.time_ns() < self.first_ns:
                 self.first_ns = self.writer.time_ns()
             if self.records == 0 or self.writer.time_ns() > self.last_ns:
@@ -103,17 +117,16 @@ cdef int write_block(EntryRun self, size_t most) except -1 nogil:
 
 
 cdef inline bint is_read(EntryRun self) noexcept nogil:
-    return self.p == self.end or self.is_lost
+    return self.p == self.end or self.is_lost or self.is_full
 
 
-cdef int filter_entries(EntryRun self, Context context, Batch* batch, size_t most) except -1 nogil:
-    """Writes the entries as lines into the context's room for them, and leaves there those that are kept, until they have
-    so many bytes or no entry is left."""
+cdef int filter_entries(EntryRun self, Context context, Batch* batch) except -1 nogil:
+    """Writes the entries as lines into the context's room for them, and leaves there those that are kept."""
     cdef size_t kept = 0, i, n
     cdef uint8_t* lines
     self.lines = &context.record_lines
     self.lines.clear()
-    while not is_read(self) and kept < most:
+    while not is_read(self):
         write_block(self, kept + LINES_BYTES_A_BLOCK)
         lines = self.lines.bytes()
         run_batch(context, lines + kept, lines + self.lines.size(), FORMAT_JSON, batch)
@@ -126,9 +139,9 @@ cdef int filter_entries(EntryRun self, Context context, Batch* batch, size_t mos
     return 0
 
 
-def write_records(entries, time_key=None, bint is_bare=False):
+def write_records(entries, time_key=None, bint is_bare=False, uint64_t most_bytes=0):
     """(lines, figures): every record of a run of entries as a JSON line. `figures` are those of `apply_records`."""
-    cdef EntryRun run = EntryRun(time_key, is_bare)
+    cdef EntryRun run = EntryRun(time_key, is_bare, most_bytes)
     run.open(entries)
     try:
         with nogil:

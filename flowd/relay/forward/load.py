@@ -1,13 +1,12 @@
 """The records of one or more messages on their way into the journal: decided at once, stored as batches.
 
-Records become lines in the core. A batch ends where its kept lines have the usual size, and before they would be more
-than a payload holds.
+Records become lines in the core, about a batch's usual size of them at a time. A batch ends where enough of them are kept.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from flowd.filterset import Borrowed
 from flowd.messages import AppliedRecords, RecordsRead, write_records
@@ -21,8 +20,8 @@ SAMPLED_BYTES = 16 << 10
 """Of a batch's entries, what is written as lines where the sample wants some."""
 LINE_SIZE = "line_size"
 """Why a record is dropped whose line no payload holds."""
-LOST = frozenset(("truncated", "invalid"))
-"""Problems after which nobody knows where the next entry begins."""
+ENOUGH_BYTES = BATCH_BYTES // 2
+"""A batch ends with this much kept: to fill it up would mean to copy all of it together."""
 
 
 class RecordsEntry(Entry):
@@ -66,7 +65,7 @@ class RecordsLoad(Load):
                 at = len(run) - read.unread_bytes
                 self.problems.update(read.problems)
                 parts.add(applied, rest[: len(rest) - read.unread_bytes])
-                if not LOST.isdisjoint(read.problems):
+                if read.is_lost:
                     self.unread_bytes += read.unread_bytes
                     break
         self.parts = parts.finish()
@@ -79,7 +78,7 @@ class RecordsLoad(Load):
         assert isinstance(entry, RecordsEntry)
         runs, entry.runs = entry.runs, ()
         self.stream.sample.add_written(applied.lines, lambda: self._write_some(runs))
-        dropped_lines = max(0, applied.lines - applied.kept_lines)
+        dropped_lines = applied.lines - applied.kept_lines
         self.stream.dropped.add_written(dropped_lines, now_ns, lambda: self._write_dropped(runs))
 
     def make_entry(self, runs: Sequence[Buffer]) -> RecordsEntry:
@@ -121,10 +120,12 @@ class _Parts:
         if read.records:
             self._reads.append(read)
         if len(applied.kept) > PAYLOAD_MAX_BYTES:
-            self._add_long(applied.kept.splitlines(keepends=True))
+            self._load.problems[LINE_SIZE] += 1  # one line: more than one are no more than a batch
         elif applied.kept:
-            self._add_lines(applied.kept, applied.kept_records)
-        if self._kept_bytes >= BATCH_BYTES:
+            self._kept.append(applied.kept)
+            self._kept_bytes += len(applied.kept)
+            self._kept_lines += applied.kept_records
+        if self._kept_bytes >= ENOUGH_BYTES:
             self._end()
 
     def finish(self) -> list[Part]:
@@ -146,23 +147,6 @@ class _Parts:
         times = _find_times(self._reads) if kept else None
         self._parts.append(Part(entry, self._received_bytes, applied, None, times))
         self._begin()
-
-    def _add_lines(self, kept: bytes, lines: int) -> None:
-        self._kept.append(kept)
-        self._kept_bytes += len(kept)
-        self._kept_lines += lines
-
-    def _add_long(self, lines: Iterable[bytes]) -> None:
-        """Lines that do not fit into one batch; what fits into none is dropped, and counted."""
-        for line in lines:
-            if len(line) > PAYLOAD_MAX_BYTES:
-                self._load.problems[LINE_SIZE] += 1
-                continue
-            if self._kept_bytes + len(line) > PAYLOAD_MAX_BYTES:
-                reads = self._reads
-                self._end()
-                self._reads = reads
-            self._add_lines(line, 1)
 
 
 def join_runs(deliveries: Sequence[Delivery]) -> Sequence[Buffer]:
