@@ -22,14 +22,16 @@ def read_private(path: str | os.PathLike[str]) -> bytes:
         fd = os.open(where, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except OSError as error:
         raise FlowdError(f"{where}: {error.strerror}", hint="name a file that the daemon may read") from error
-    with os.fdopen(fd, "rb") as file:
+    try:
         found = os.fstat(fd)
         if not stat.S_ISREG(found.st_mode) or found.st_size > FILE_MAX_BYTES:
             raise FlowdError(f"{where}: no file of at most {FILE_MAX_BYTES >> 10} KiB")
         if found.st_mode & 0o077:
             mode = stat.S_IMODE(found.st_mode)
             raise FlowdError(f"{where}: mode {mode:04o} lets others at a secret", hint=f"chmod 600 {where}")
-        return file.read()
+        return os.read(fd, FILE_MAX_BYTES)
+    finally:
+        os.close(fd)
 
 
 def read_key(path: str | os.PathLike[str]) -> bytes:

@@ -217,11 +217,15 @@ class Connection(asyncio.BufferedProtocol):
             return
         self._is_discarding = True
         self._is_stopped = self._is_short = self._is_stuffed = False
-        if self._transport.can_write_eof():
-            self._transport.write_eof()
-            self._listen()
-        else:
+        if not self._transport.can_write_eof():
             self._transport.close()
+            return
+        try:
+            self._transport.write_eof()
+        except OSError:  # the sender has gone, and nobody was told yet
+            self._transport.abort()
+        else:
+            self._listen()
 
     def abort(self) -> None:
         """Ends at once."""
@@ -371,19 +375,20 @@ class Connection(asyncio.BufferedProtocol):
         if found is None:
             return
         verdict, length = found
-        self._transport.write(verdict.pong)
         if verdict.refusal:
-            self._turn_away(verdict.refusal)
+            self._turn_away(verdict.refusal, verdict.pong)
             return
+        self._transport.write(verdict.pong)
         self._begin += length
         self._sender += b" " + verdict.hostname
         self._handshake = None
         self._drop_timer()
 
-    def _turn_away(self, reason: str) -> None:
+    def _turn_away(self, reason: str, last_word: bytes = b"") -> None:
         self._desk.counters.add("flowd_forward_refused_handshakes_total", reason=reason)
         log.warning("forward: %s was not let in: %s", self._sender.decode(), reason)
         self._is_over = True
+        self._transport.write(last_word)
         self._transport.close()
 
     def _run_out(self) -> None:

@@ -77,4 +77,3 @@ class Room:
         stalled = [each for each in unfinished if now_s - each.heard_s >= STALLED_S]
         for each in stalled or unfinished[:1]:
             each.give_up("memory")
-        self.wake()

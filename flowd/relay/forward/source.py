@@ -222,6 +222,8 @@ class ForwardSource(threading.Thread):
 
     def _forget(self, connection: Connection) -> None:
         self._connections.pop(connection, None)
+        if self._room.paused:
+            self._room.wake()
 
     # From other threads
 
