@@ -250,7 +250,7 @@ def test_what_others_reach_needs_tls_and_a_key(tmp_path: Path, certificates: Pat
 
 @pytest.mark.parametrize(
     "address",
-    ["localhost:1", "127.0.0.1", "127.0.0.1:65536", "::1:5", "[::1]", "unix://x", "unix:///x/", "tcp://127.0.0.1:1",
+    ["localhost:1", "127.0.0.1", "127.0.0.1:65536", "::1:5", "[::1]", "unix://", "unix:///x/", "tcp://127.0.0.1:1",
      "1.2.3:4", "300.0.0.1:5", "unix:///" + "x" * 200],
 )  # fmt: skip
 def test_what_is_no_address_is_refused(address: str) -> None:

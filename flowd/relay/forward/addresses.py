@@ -40,7 +40,7 @@ def parse_address(text: str) -> Address:
     """The address that a text says. Raises FlowdError, with a hint, where it says none."""
     if text.startswith(UNIX):
         path = text.removeprefix(UNIX)
-        if not path.startswith("/") or path.endswith("/"):
+        if not path or path.endswith("/"):
             raise FlowdError(f"{text}: not an address", hint=ADDRESS_HINT)
         size = len(path.encode())
         if size > IPC_PATH_MAX_BYTES:
