@@ -1,7 +1,8 @@
 """The processes of the Forward benchmark: a sender of packed records, and a subscriber that counts the lines it gets.
 
-The sender has WINDOW chunks under way, as collectors with several flush threads have, and is never further ahead of the
-subscriber. A run ends when its last chunk is acknowledged and its last kept line has arrived. Nothing here computes figures.
+The sender has WINDOW chunks under way, as collectors with several flush threads have, and is never further ahead of
+the subscriber. A run ends when its last chunk is acknowledged and its last kept line has arrived. Nothing here computes
+figures.
 """
 
 from __future__ import annotations

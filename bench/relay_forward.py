@@ -58,6 +58,7 @@ def run(settings: Settings) -> list[Row]:
     for what, taken_s in times.items():
         sent_bytes, records = sent[what]
         cost_us = spread(cpu[what][-len(taken_s) :]).median / records * 1e6
+        speed = records / spread(taken_s).median / 1000
         rows.append(
             Row(
                 part="forward",
@@ -65,7 +66,7 @@ def run(settings: Settings) -> list[Row]:
                 unit="MB/s",
                 figure=rates(sent_bytes / MB, taken_s),
                 target=TARGET if what == "not synced" else None,
-                note=f"{records / spread(taken_s).median / 1000:,.0f} thousand records/s of {sent_bytes / records:,.0f} B;"
+                note=f"{speed:,.0f} thousand records/s of {sent_bytes / records:,.0f} B;"
                 f" the daemon {cost_us:.2f} µs a record on the processor, {FLUENTBIT_US / cost_us:.1f} times less than"
                 f" the {FLUENTBIT_US} µs of Fluent Bit 5.1.1 (forward, grep, nothing; measured apart)",
             )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+from contextlib import suppress
 
 import msgpack
 import pytest
@@ -79,10 +80,8 @@ def test_a_chunks_id_comes_back_as_it_came(chunk: bytes) -> None:
 
 @given(st.binary(max_size=60))
 def test_any_bytes_are_an_option_or_none(packed: bytes) -> None:
-    try:
-        read_option(packed)
-    except BadOption as error:
-        assert error.args[0] in ("option", "chunk", "compression", "signal")
+    with suppress(BadOption):
+        assert isinstance(read_option(packed), Option)
 
 
 # Compression
@@ -157,16 +156,16 @@ def test_a_route_that_cannot_be_is_refused(pattern: str, stream: str) -> None:
 
 def test_addresses_say_who_reaches_them() -> None:
     assert parse_address("127.0.0.1:5") == Address("127.0.0.1:5", "127.0.0.1", 5)
-    found = {text: parse_address(text).is_local for text in ("127.9.9.9:1", "[::1]:1", "unix://x", "10.0.0.1:1", "[::]:1")}
-    assert [*found.values()] == [True, True, True, False, False]
+    local, others = ("127.9.9.9:1", "[::1]:1", "unix://x"), ("10.0.0.1:1", "[::]:1", "0.0.0.0:1")
+    assert [text for text in (*local, *others) if parse_address(text).is_local] == [*local]
 
 
 # Repeats, room, and what is between the threads
 
 
 def test_chunks_are_told_apart_by_sender_tag_and_id() -> None:
-    keys = {make_key(*parts) for parts in ((b"a", b"b", b"c"), (b"ab", b"", b"c"), (b"a", b"bc", b""), (b"", b"ab", b"c"))}
-    assert len(keys) == 4
+    parts = ((b"a", b"b", b"c"), (b"ab", b"", b"c"), (b"a", b"bc", b""), (b"", b"ab", b"c"))
+    assert len({make_key(*names) for names in parts}) == 4
 
 
 def test_the_oldest_chunks_are_forgotten() -> None:

@@ -1,7 +1,8 @@
 """The one way of all lines: decided, stored, published, and then acknowledged to whoever brought them.
 
-What was received is decided here, or by workers where there are some, and handed to the journal as batches; when one is
-stored, it has its sequence, goes out on the live lane, and its origin is told. Belongs to the thread that carries lines.
+What was received is decided here, or by workers where there are some, and handed to the journal as batches; when one
+is stored, it has its sequence, goes out on the live lane, and its origin is told. Belongs to the thread that carries
+lines.
 """
 
 from __future__ import annotations

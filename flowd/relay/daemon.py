@@ -341,8 +341,8 @@ class Daemon:
         return TailLane(self._tail.handover, self._streams, carrier, self._writer, self._wake, self._counters)
 
     def _open_forward(self, carrier: Carrier) -> ForwardLane | None:
-        """What carries the records of Forward's senders, where any are listened to: the filters of streams that tags are
-        mapped to are compiled first, as the raw lane's."""
+        """What carries the records of Forward's senders, where any are listened to: the filters of streams that tags
+        are mapped to are compiled first, as the raw lane's."""
         settings = self._config.sources.forward
         if not settings.listen:
             return None

@@ -20,8 +20,8 @@ CONNECTIONS_MOST = 16384
 REMEMBERED_MOST = 1_000_000
 TIME_KEY_MAX_BYTES = 256
 TRUST_HINT = (
-    "give tls_cert_file and tls_key_file, and shared_key_file or tls_client_ca_file; or write allow_insecure = true where"
-    " the network itself keeps others away"
+    "give tls_cert_file and tls_key_file, and shared_key_file or tls_client_ca_file; or write allow_insecure = true"
+    " where the network itself keeps others away"
 )
 
 Add = Callable[[str, str, str], None]
@@ -64,7 +64,7 @@ def _check_secrets(forward: Forward, add: Add) -> None:
         _try(f"{SECTION}.shared_key_file", lambda: read_key(forward.shared_key_file), add)
     if forward.users_file:
         if not forward.shared_key_file:
-            add(f"{SECTION}.users_file", "users need a shared key, too: the protocol has them so", "give shared_key_file")
+            add(f"{SECTION}.users_file", "users need a shared key as well", "give shared_key_file")
         _try(f"{SECTION}.users_file", lambda: read_users(forward.users_file), add)
     if bool(forward.tls_cert_file) != bool(forward.tls_key_file):
         add(SECTION, "TLS needs both tls_cert_file and tls_key_file", "give the other one, too")

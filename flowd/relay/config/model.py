@@ -81,7 +81,7 @@ class Journal(msgspec.Struct, frozen=True):
 
 
 class Forward(msgspec.Struct, frozen=True):
-    """Where records of the Fluent Forward protocol come in: `listen` has addresses (`127.0.0.1:24224`) and unix sockets.
+    """Where records of the Fluent Forward protocol come in: `listen` has addresses, and paths of unix sockets.
 
     `streams` has the stream of a tag, or of a pattern of tags; others' tags are their streams' names. With a `time_key`
     each line has its time under it. Of `tls_cert_file` and `tls_key_file` TLS is made, `tls_client_ca_file` judges the

@@ -17,8 +17,8 @@ GZIP_WINDOW = 31
 ZSTD_WINDOW_BYTES = 32 << 20
 """What zstd's higher levels take; a frame that wants more is refused, before it is allocated."""
 LAST_BYTE = b"\xc1"
-"""What stands in no msgpack. A frame of it behind all others shows that these were whole: zstd's reader ends a broken one
-without a word. The frame ends in a checksum, so that what takes it in as its own does not end in this byte."""
+"""What stands in no msgpack. A frame of it behind all others shows that these were whole: zstd's reader ends a broken
+one without a word. The frame ends in a checksum, so that what takes it in as its own does not end in this byte."""
 LAST_FRAME = bytes.fromhex("28b52ffd2401090000c13a2f4294")
 
 
@@ -58,7 +58,7 @@ def _open_gzip(packed: memoryview, most_bytes: int) -> bytes:
                 raise CannotOpen("too_large")
             opened.append(found)
             given = piece.unused_data if piece.eof else piece.unconsumed_tail
-    except zlib_ng.error as error:
+    except zlib_ng.error as error:  # type: ignore[misc]  # its stub says no more than that it is there
         raise CannotOpen("compression") from error
     if not piece.eof:
         raise CannotOpen("compression")

@@ -117,7 +117,7 @@ class Connection(asyncio.BufferedProtocol):
             self._timer = loop.call_later(HANDSHAKE_S, self._run_out)
             self._transport.write(self._handshake.helo)
 
-    def get_buffer(self, sizehint: int) -> memoryview:
+    def get_buffer(self, _: int) -> memoryview:
         """Where the next bytes are to go."""
         if self._is_discarding:
             return memoryview(bytearray(READ_BYTES))
@@ -147,7 +147,7 @@ class Connection(asyncio.BufferedProtocol):
         is_owed = self.waiting_bytes > 0 and self._transport.get_extra_info("ssl_object") is None
         return is_owed and not (self._is_over or self._is_discarding)
 
-    def connection_lost(self, error: Exception | None) -> None:
+    def connection_lost(self, _: Exception | None) -> None:
         """It is over. What came whole is carried even so."""
         if self._handshake is None and not self._is_over:
             self._is_short = False
@@ -342,8 +342,8 @@ class Connection(asyncio.BufferedProtocol):
         return bytes(found) if len(found) <= COPIED_BYTES else found
 
     def _is_new(self, tag: bytes, chunk: bytes, delivery: Delivery) -> bool:
-        """Whether a chunk is to be stored. Where it is stored already its sender hears so at once, and where it is under
-        way, when it is."""
+        """Whether a chunk is to be stored. Where it is stored already its sender hears so at once, and where it is
+        under way, when it is."""
         repeats = self._desk.repeats
         key = make_key(self._sender, tag, chunk)
         ack = pack_ack(chunk)

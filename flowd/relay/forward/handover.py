@@ -30,7 +30,8 @@ class Delivery:
     """A message's entries for one stream; they are whole msgpack where `is_sound`, else nobody has looked yet.
 
     `waiters` are to be told when all of it is stored: senders, each with the acknowledgement that it is sent. `key` is
-    what the chunk is remembered by, None where it is not. `size_bytes` is what it takes of the `owner`'s room until then.
+    what the chunk is remembered by, None where it is not. `size_bytes` is what it takes of the `owner`'s room until
+    then.
     """
 
     __slots__ = ("entries", "is_sound", "is_stored", "key", "owner", "size_bytes", "stream", "waiters")

@@ -1,6 +1,7 @@
 """The records of one or more messages on their way into the journal: decided at once, stored as batches.
 
-Records become lines in the core, about a batch's usual size of them at a time. A batch ends where enough of them are kept.
+Records become lines in the core, about a batch's usual size of them at a time. A batch ends where enough of them are
+kept.
 """
 
 from __future__ import annotations

@@ -69,8 +69,8 @@ class Room:
             tenant.go_on()
 
     def clear(self, tenants: list[Tenant], now_s: float) -> None:
-        """Where unfinished messages alone take all room, so that none of them can be finished: those go of which nothing
-        has come for a while, or the one of which nothing has come for longest."""
+        """Where unfinished messages alone take all room, so that none of them can be finished: those go of which
+        nothing has come for a while, or the one of which nothing has come for longest."""
         if not self.is_short or self.waiting_bytes:
             return
         unfinished = sorted((each for each in tenants if each.partial_bytes), key=lambda each: each.heard_s)

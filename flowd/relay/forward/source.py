@@ -127,6 +127,7 @@ class ForwardSource(threading.Thread):
         except Exception as error:
             self.failure = error
             log.exception("the thread that speaks Forward failed; no records come in any more")
+            self.close()  # so that senders hear of it
         finally:
             self._loop = None
             self._began.set()

@@ -190,7 +190,7 @@ def unpack_head(value: bytes | memoryview) -> Head:
     if len(packed) != _HEAD.size + _RECORD_TIMES.size:
         raise Corrupt(f"{what} has {len(packed)} bytes")
     first_ns, last_ns = _RECORD_TIMES.unpack_from(packed, _HEAD.size)
-    return Head(*_HEAD.unpack_from(packed), (first_ns, last_ns))
+    return Head(*_HEAD.unpack_from(packed))._replace(record_times_ns=(first_ns, last_ns))
 
 
 def pack_mark(mark: Mark) -> bytes:

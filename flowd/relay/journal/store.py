@@ -128,7 +128,7 @@ class Store:
             self.before: bytes = transaction.get(BEFORE_KEY, b"")
             self.continued = msgspec.json.decode(transaction.get(CONTINUED_KEY, b"[]"), type=list[Continued])
             generation = int(transaction.get(GENERATION_KEY, b"0"))
-            written = int(transaction.get(FORMAT_KEY))
+            written = int(transaction.get(FORMAT_KEY, FORMATS[0]))
             _delete_probe(transaction)
             with transaction.cursor(self.databases["streams"]) as cursor:
                 rows = {name.decode(): unpack_stream(value) for name, value in cursor}
