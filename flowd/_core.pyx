@@ -59,8 +59,8 @@ include "core/decide.pxi"     # classes → decision: the filters' steps
 include "core/gentle.pxi"     # what becomes of a line under such rules
 include "core/batch.pxi"      # lines in, runs of kept lines out
 include "core/messages.pxi"   # Forward messages: where their parts lie
-include "core/records.pxi"    # records in msgpack → JSON lines, and the kept ones of them
 include "core/evaluator.pxi"  # batches in, kept lines and verdicts out
+include "core/records.pxi"    # records in msgpack → JSON lines, and the kept ones of them
 include "core/file_run.pxi"   # a file in, kept lines to a descriptor, by any number of threads
 include "core/compare.pxi"    # two filter sets over the same lines
 include "core/outcomes.pxi"   # what many filter sets say together

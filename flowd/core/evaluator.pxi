@@ -177,26 +177,10 @@ cdef class Evaluator:
 
     def apply_records(self, entries, time_key=None, bint is_bare=False, bint invert=False, uint64_t most_bytes=0):
         """(kept lines, kept lines' number, errors while matching, figures): the records of a run of entries in msgpack,
-        each filtered as the JSON line that it becomes, up to so many bytes of lines, kept or not, but one line at least.
+        each filtered as the JSON line that it becomes; up to so many bytes of lines, kept or not, but one at least.
         Figures: see EntryRun.
         """
-        cdef Batch batch
-        cdef EntryRun run = EntryRun(time_key, is_bare, most_bytes)
-        cdef Context context
-        memset(&batch, 0, sizeof(Batch))
-        batch.invert = invert
-        run.open(entries)
-        try:
-            context = self.take_context()
-            try:
-                with nogil:
-                    filter_entries(run, context, &batch)
-                kept = run.take_lines()
-            finally:
-                self.give_back(context)
-            return kept, batch.kept_lines, batch.errors, run.figures()
-        finally:
-            run.close()
+        return run_entries(self, entries, EntryRun(time_key, is_bare, most_bytes), invert)
 
     def counters(self):
         """For each rule (lines, bytes) decided so far, by all threads, in batches that are done."""

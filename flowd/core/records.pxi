@@ -139,6 +139,26 @@ cdef int filter_entries(EntryRun self, Context context, Batch* batch) except -1 
     return 0
 
 
+cdef run_entries(Evaluator self, entries, EntryRun run, bint invert):
+    """What `Evaluator.apply_records` returns."""
+    cdef Batch batch
+    cdef Context context
+    memset(&batch, 0, sizeof(Batch))
+    batch.invert = invert
+    run.open(entries)
+    try:
+        context = self.take_context()
+        try:
+            with nogil:
+                filter_entries(run, context, &batch)
+            kept = run.take_lines()
+        finally:
+            self.give_back(context)
+        return kept, batch.kept_lines, batch.errors, run.figures()
+    finally:
+        run.close()
+
+
 def write_records(entries, time_key=None, bint is_bare=False, uint64_t most_bytes=0):
     """(lines, figures): every record of a run of entries as a JSON line. `figures` are those of `apply_records`."""
     cdef EntryRun run = EntryRun(time_key, is_bare, most_bytes)

@@ -123,7 +123,7 @@ void check_entries(const std::vector<uint8_t> &input, bool is_bare, bool has_tim
             continue;
         }
         FUZZ_CHECK(skipped == Entry::written && p == behind && p > before);
-        FUZZ_CHECK(lines.size() - line_at <= 13 * static_cast<size_t>(p - before) + 64);
+        FUZZ_CHECK(lines.size() - line_at <= 10 * static_cast<size_t>(p - before) + 64);
         const uint8_t *line = lines.data() + line_at;
         const size_t n = lines.size() - line_at;
         FUZZ_CHECK(line[n - 1] == '\n' && line[0] == '{' && std::memchr(line, '\n', n - 1) == nullptr);
