@@ -225,7 +225,8 @@ class Carrier:
     def _store(self, load: Load) -> None:
         """Counts what was decided and hands it to the journal. The stream's filters are those that have decided it."""
         stream = load.stream
-        for part in load.parts:
+        parts, load.parts = load.parts, ()  # an entry may know its load: nothing must hold both until it is collected
+        for part in parts:
             entry, applied = part.entry, part.applied
             kept = cast(Buffer, applied.kept)
             stream.account(part.received_bytes, len(kept), applied)
