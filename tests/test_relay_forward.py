@@ -372,3 +372,23 @@ def test_a_journal_without_room_acknowledges_nothing_and_then_everything(tmp_pat
         assert stored < sum(map(len, messages))
         numbers = [json.loads(line)["n"] for line in process_lines(daemon).splitlines()]
         assert numbers == [*range(chunks * 300)]
+
+
+def test_what_is_stored_is_forgotten(tmp_path: Path) -> None:
+    """Ten times the daemon's room goes through it, and its own memory stays within it."""
+    listen = [f"unix://{tmp_path}/forward.sock"]
+    settings = {"journal.sync": "off", "journal.max_bytes": 64 << 20}
+    with (
+        DaemonProcess(tmp_path, sources__forward={"listen": listen}, **settings) as daemon,
+        ForwardSender(listen[0]) as sender,
+    ):
+        records = [{"n": number, "pad": "x" * 4000} for number in range(1000)]
+        for number in range(160):
+            sender.send(packed_forward(records, chunk=f"{number}"))
+            if number >= 4:
+                sender.hear_acks(1)
+        sender.hear_acks(4)
+        assert daemon.process is not None
+        status = Path(f"/proc/{daemon.process.pid}/status").read_text()
+        own_kib = int(next(line.split()[1] for line in status.splitlines() if line.startswith("RssAnon")))
+        assert own_kib < 250 << 10
