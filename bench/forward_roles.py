@@ -23,7 +23,6 @@ from typing import Any, NamedTuple
 import msgpack
 import zmq
 from relay_roles import LIVE_HEAD, STREAM, TYPE_BYTE
-from settings import NAMESPACE_FILTER
 
 import flowd
 from flowd.errors import FlowdError
@@ -80,9 +79,12 @@ def follow_lines(endpoint: str, arrived: Arrived, control: Connection) -> None:
             control.send(None)
 
 
-def send_chunks(address: str, corpus: Path, size_bytes: int, arrived: Arrived, control: Connection) -> None:
-    """Is asked for a number of chunks; answers with seconds, bytes of messages, and records."""
-    chunks = list(make_chunks(corpus, size_bytes))
+def send_chunks(
+    address: str, corpus: Path, size_bytes: int, filters: str, arrived: Arrived, control: Connection
+) -> None:
+    """Is asked for a number of chunks; answers with seconds, bytes of messages, and records. `filters` are the
+    daemon's."""
+    chunks = list(make_chunks(corpus, size_bytes, filters))
     host, _, port = address.rpartition(":")
     with socket.create_connection((host, int(port))) as connection:
         connection.settimeout(DEADLINE_S)
@@ -92,9 +94,9 @@ def send_chunks(address: str, corpus: Path, size_bytes: int, arrived: Arrived, c
             control.send(_send(connection, list(islice(cycle(chunks), number)), arrived))
 
 
-def make_chunks(corpus: Path, size_bytes: int) -> Iterator[Chunk]:
+def make_chunks(corpus: Path, size_bytes: int, text: str) -> Iterator[Chunk]:
     """The corpus's records as PackedForward messages of a chunk's size; the rest of one at the end is left out."""
-    filters = flowd.compile(NAMESPACE_FILTER)
+    filters = flowd.compile(text)
     packer = msgpack.Packer()
     entries: list[bytes] = []
     entries_bytes = 0

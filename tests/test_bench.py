@@ -33,7 +33,7 @@ ROWS = {
     "compare": 1,
     "relay": 4,
     "relay-grid": 8,
-    "forward": 2,
+    "forward": 3,
     "durable": 5,
     "compile": 6,
     "startup": 3,

@@ -277,7 +277,9 @@ class Connection(asyncio.BufferedProtocol):
                 break
             self._missing = 1
             self._take(found)
-            self._usual = max(READ_BYTES, min(found.end - self._begin, EAGER_BYTES))
+            size = found.end - self._begin
+            # The next one is about as large: were the buffer short of it by a few bytes, all of it would be copied.
+            self._usual = max(READ_BYTES, min(size + size // 32 + LEAST_BYTES, EAGER_BYTES))
             self._begin = found.end
         if self._begin == self._end and (self._is_lent or len(self._buffer) > READ_BYTES):
             self._release()

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from functools import partial
+from typing import NamedTuple
 
 from flowd.filterset import Borrowed
 from flowd.messages import AppliedRecords, RecordsRead, write_records
@@ -25,12 +27,20 @@ ENOUGH_BYTES = BATCH_BYTES // 2
 """A batch ends with this much kept: to fill it up would mean to copy all of it together."""
 
 
+class Run(NamedTuple):
+    """Entries that were decided in one go: their records, and how many of these are not kept."""
+
+    entries: Buffer
+    records: int
+    dropped: int
+
+
 class RecordsEntry(Entry):
-    """A batch of kept records. `runs` are the entries that it was made of, until it was sampled."""
+    """A batch of kept records. `runs` are what it was made of, until it was sampled."""
 
     __slots__ = ("load", "runs")
 
-    def __init__(self, origin: Origin, load: RecordsLoad, runs: Sequence[Buffer]) -> None:
+    def __init__(self, origin: Origin, load: RecordsLoad, runs: Sequence[Run]) -> None:
         super().__init__(origin)
         self.load = load
         self.runs = runs
@@ -74,31 +84,24 @@ class RecordsLoad(Load):
         self._runs = ()
 
     def add_to_samples(self, part: Part, now_ns: int) -> None:
-        """Writes some of a batch's records as lines, where they are wanted."""
-        entry, applied = part.entry, part.applied
+        """Writes some of a batch's records as lines, where they are wanted: run by run, as the lines of batches are."""
+        entry = part.entry
         assert isinstance(entry, RecordsEntry)
         runs, entry.runs = entry.runs, ()
-        self.stream.sample.add_written(applied.lines, lambda: self._write_some(runs))
-        dropped_lines = applied.lines - applied.kept_lines
-        self.stream.dropped.add_written(dropped_lines, now_ns, lambda: self._write_dropped(runs))
+        for run in runs:
+            self.stream.sample.add_written(run.records, partial(self._write_some, run.entries))
+            self.stream.dropped.add_written(run.dropped, now_ns, partial(self._write_dropped, run.entries))
 
-    def make_entry(self, runs: Sequence[Buffer]) -> RecordsEntry:
+    def make_entry(self, runs: Sequence[Run]) -> RecordsEntry:
         """The entry of a batch that is made of these."""
         return RecordsEntry(self._origin, self, runs)
 
-    def _write_some(self, runs: Sequence[Buffer]) -> bytes:
-        some, left = [], SAMPLED_BYTES
-        for run in runs:
-            if left <= 0:
-                break
-            some.append(write_records(memoryview(run)[:left], time_key=self._time_key)[0])
-            left -= len(run)
-        return b"".join(some)
+    def _write_some(self, entries: Buffer) -> bytes:
+        return write_records(memoryview(entries)[:SAMPLED_BYTES], time_key=self._time_key)[0]
 
-    def _write_dropped(self, runs: Sequence[Buffer]) -> bytes:
+    def _write_dropped(self, entries: Buffer) -> bytes:
         # A twin that goes away again, as for lines.
-        twin = self.filter_set.twin()
-        return b"".join(twin.apply_records(run, time_key=self._time_key, invert=True).kept for run in runs)
+        return self.filter_set.twin().apply_records(entries, time_key=self._time_key, invert=True).kept
 
 
 class _Parts:
@@ -117,7 +120,7 @@ class _Parts:
         self._lines += read.records
         self._errors += applied.errors
         self._received_bytes += len(entries)
-        self._runs.append(entries)
+        self._runs.append(Run(entries, read.records, read.records - applied.kept_records))
         if read.records:
             self._reads.append(read)
         if len(applied.kept) > PAYLOAD_MAX_BYTES:
@@ -138,7 +141,7 @@ class _Parts:
     def _begin(self) -> None:
         self._kept: list[bytes] = []
         self._kept_bytes = self._kept_lines = self._lines = self._errors = self._received_bytes = 0
-        self._runs: list[Buffer] = []
+        self._runs: list[Run] = []
         self._reads: list[RecordsRead] = []
 
     def _end(self) -> None:
