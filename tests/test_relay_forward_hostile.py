@@ -30,7 +30,8 @@ from forward_bed import (
 from relay_bed import DaemonProcess, wait_until
 
 from flowd.relay.config import Config
-from flowd.relay.forward import room
+from flowd.relay.forward import connection, room
+from flowd.relay.forward.options import Option, read_option
 
 MALFORMED = "flowd_forward_malformed_messages_total"
 DROPPED = "flowd_forward_dropped_messages_total"
@@ -232,6 +233,23 @@ def test_a_sender_that_takes_no_acknowledgements_is_not_read_for_ever(tmp_path: 
             sender.send(packed_forward([KEPT], chunk="c"))
             assert sender.hear_acks(1) == ["c"]
         assert forward_status(config)["waiting_bytes"] == 0
+
+
+def test_a_mistake_of_its_own_costs_one_connection(
+    bed: tuple[Config, str, ForwardSender], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config, endpoint, _ = bed
+
+    def fail(packed: bytes) -> Option:
+        if b"unlucky" in packed:
+            raise AssertionError("made up")
+        return read_option(packed)
+
+    monkeypatch.setattr(connection, "read_option", fail)
+    with ForwardSender(endpoint) as sender:
+        sender.send(packed_forward([KEPT], chunk="lucky") + packed_forward([KEPT], chunk="unlucky"))
+    wait_for_count(config, 'flowd_forward_closed_connections_total{reason="error"}', 1)
+    wait_until(lambda: stored_lines(config) == KEPT_LINE, "what was before it")
 
 
 def test_a_thread_that_failed_degrades_the_daemon(tmp_path: Path) -> None:

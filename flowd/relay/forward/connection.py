@@ -135,10 +135,14 @@ class Connection(asyncio.BufferedProtocol):
         self.heard_s = asyncio.get_running_loop().time()
         self._desk.counters.add("flowd_forward_received_bytes_total", n)
         self._end += n
-        if self._handshake is not None:
-            self._shake_hands(self._handshake)
-        if self._handshake is None:
-            self._read_messages()
+        try:
+            if self._handshake is not None:
+                self._shake_hands(self._handshake)
+            if self._handshake is None:
+                self._read_messages()
+        except Exception:
+            log.exception("forward: %s: what it sent was met by a mistake of flowd's own: closed", self._sender)
+            self.give_up("error")
 
     def eof_received(self) -> bool:
         """The sender says no more; what it still waits for is sent before the connection ends, but not with TLS, where
@@ -264,6 +268,17 @@ class Connection(asyncio.BufferedProtocol):
 
     def _read_messages(self, *, is_last: bool = False) -> None:
         """Hands over the whole messages in the buffer, as far as there is room; all of them where they are the last."""
+        try:
+            self._find_messages(is_last=is_last)
+        finally:
+            if self._batch:
+                self._desk.handover.put(self._batch)
+                self._batch = []
+        self.flush()
+        if not is_last:
+            self._must_wait()
+
+    def _find_messages(self, *, is_last: bool) -> None:
         while self._begin < self._end and not self._is_over:
             if not is_last and self._must_wait():
                 break
@@ -285,12 +300,6 @@ class Connection(asyncio.BufferedProtocol):
             self._release()
         elif self._begin == self._end:
             self._begin = self._end = 0
-        if self._batch:
-            self._desk.handover.put(self._batch)
-            self._batch = []
-        self.flush()
-        if not is_last:
-            self._must_wait()
 
     def _must_wait(self) -> bool:
         """Whether nothing more is taken for now; it is told when there is room."""
