@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from forward_bed import ForwardSender, forwarding, packed_forward
+from forward_source_bed import ForwardSender, forwarding, packed_forward
 from relay_bed import KEPT, running, wait_until
 from tail_bed import LogFile
 

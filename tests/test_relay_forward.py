@@ -15,7 +15,7 @@ import msgpack
 import pytest
 import zstandard
 from faults_bed import FaultyDaemon, small_disk
-from forward_bed import (
+from forward_source_bed import (
     DROPPED,
     KEPT,
     KEPT_LINE,

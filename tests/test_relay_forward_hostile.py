@@ -14,7 +14,7 @@ from pathlib import Path
 import msgpack
 import pytest
 import zstandard
-from forward_bed import (
+from forward_source_bed import (
     KEPT,
     KEPT_LINE,
     ForwardSender,

@@ -9,7 +9,7 @@ from contextlib import suppress
 import msgpack
 import pytest
 import zstandard
-from forward_bed import KEPT, KEPT_LINE, SECOND_NS, entry, event_time
+from forward_source_bed import KEPT, KEPT_LINE, SECOND_NS, entry, event_time
 from hypothesis import given
 from hypothesis import strategies as st
 from relay_bed import DROP_DEV

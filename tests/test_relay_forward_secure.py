@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from forward_bed import (
+from forward_source_bed import (
     KEPT,
     KEPT_LINE,
     ForwardSender,
