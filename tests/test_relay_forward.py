@@ -32,7 +32,7 @@ from forward_source_bed import (
     stored_lines,
     wait_for_count,
 )
-from relay_bed import DEADLINE_S, DROP_DEV, DaemonProcess, Listener, wait_until
+from relay_bed import DEADLINE_S, DROP_DEV, DaemonProcess, Listener, counters, wait_until
 
 from flowd.client import Consumer, request
 from flowd.relay.forward.room import ROOM_BYTES
@@ -146,9 +146,10 @@ def test_tags_name_streams_and_may_be_mapped(tmp_path: Path) -> None:
     settings = {"streams": {"calico.flows": "flows", "kube.**": "audit", "a.* b.*": "both"}}
     with forwarding(tmp_path, settings=settings) as (_, config, [endpoint]), ForwardSender(endpoint) as sender:
         for tag in ("calico.flows", "kube.x.y", "a.1", "b.2", "dns", "no/name", "", "x" * 129, "y" * 5000):
-            sender.send(packed_forward([{"tag": tag[:10]}], tag))
+            sender.send(packed_forward([{"tag": tag[:10]}], tag, chunk=tag[:10] or "none"))
         sender.send(packed_forward([KEPT], chunk="last"))
-        assert sender.hear_acks(1) == ["last"]  # what has no stream is not acknowledged, and not in the way
+        # What has no stream is not acknowledged, and not in the way. Streams are in no order among each other.
+        assert sorted(sender.hear_acks(6)) == ["a.1", "b.2", "calico.flo", "dns", "kube.x.y", "last"]
         assert stored_lines(config, "audit") == b'{"tag":"kube.x.y"}\n'
         assert stored_lines(config, "both") == b'{"tag":"a.1"}\n{"tag":"b.2"}\n'
         assert stored_lines(config, "dns") == b'{"tag":"dns"}\n'
@@ -175,6 +176,17 @@ def test_entries_that_are_no_records_are_counted_and_the_others_kept(tmp_path: P
         for reason in ("shape", "record", "invalid"):
             assert count(config, f'flowd_forward_malformed_entries_total{{reason="{reason}"}}') == 1
         assert count(config, 'flowd_forward_unread_bytes_total{reason="malformed"}') > 0
+
+
+def test_fluent_bits_marks_of_groups_are_counted_apart(tmp_path: Path) -> None:
+    entries = [[[-1, {"a": 1}], {"group": 1}], [[5, {"m": 1}], KEPT], [[-2, {}], {}]]
+    with forwarding(tmp_path) as (_, config, [endpoint]), ForwardSender(endpoint) as sender:
+        sender.send(pack("flows", b"".join(map(msgpack.packb, entries)), {"chunk": "c"}))
+        assert sender.hear_acks(1) == ["c"]
+        [batch] = stored_batches(config)
+        assert (batch.lines, batch.record_times_ns) == (KEPT_LINE, (5 * SECOND_NS, 5 * SECOND_NS))
+        assert count(config, "flowd_forward_group_markers_total") == 2
+        assert not any("malformed" in name for name in counters(config))
 
 
 def test_small_messages_share_batches_and_keep_their_order(tmp_path: Path) -> None:

@@ -94,6 +94,8 @@ class ForwardLane:
         self._under_way -= 1
         for reason, count in load.problems.items():
             self._counters.add("flowd_forward_malformed_entries_total", count, reason=reason)
+        if load.markers:
+            self._counters.add("flowd_forward_group_markers_total", load.markers)
         if load.unread_bytes:
             self._counters.add("flowd_forward_unread_bytes_total", load.unread_bytes, reason="malformed")
         self._handover.give_back(load.deliveries, is_stored=True)

@@ -48,9 +48,10 @@ class RecordsEntry(Entry):
 
 class RecordsLoad(Load):
     """The entries of `deliveries`. `problems` has the entries that gave no line, by their reason; `unread_bytes` are
-    those behind what could not be read. `left` is how many of its batches are not stored."""
+    those behind what could not be read, `markers` Fluent Bit's marks of groups. `left` is how many of its batches are
+    not stored."""
 
-    __slots__ = ("_origin", "_runs", "_time_key", "deliveries", "left", "problems", "unread_bytes")
+    __slots__ = ("_origin", "_runs", "_time_key", "deliveries", "left", "markers", "problems", "unread_bytes")
 
     def __init__(self, origin: Origin, stream: Stream, deliveries: Sequence[Delivery], time_key: str | None) -> None:
         """Takes the deliveries' entries: they have none afterwards."""
@@ -58,6 +59,7 @@ class RecordsLoad(Load):
         self.deliveries = deliveries
         self.problems: Counter[str] = Counter()
         self.unread_bytes = 0
+        self.markers = 0
         self.left = 0
         self._origin = origin
         self._runs = join_runs(deliveries)
@@ -75,6 +77,7 @@ class RecordsLoad(Load):
                 read = applied.read
                 at = len(run) - read.unread_bytes
                 self.problems.update(read.problems)
+                self.markers += read.markers
                 parts.add(applied, rest[: len(rest) - read.unread_bytes])
                 if read.is_lost:
                     self.unread_bytes += read.unread_bytes
