@@ -203,7 +203,7 @@ def test_nothing_but_a_ping_is_listened_to_first(tmp_path: Path, said: bytes) ->
 
 
 def test_the_handshake_has_its_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connection, "HANDSHAKE_S", 0.2)
+    monkeypatch.setattr(connection, "HANDSHAKE_S", 3.0)
     settings = {"shared_key_file": write_secret(tmp_path / "key", KEY)}
     with forwarding(tmp_path, settings=settings) as (_, config, [endpoint]):
         with ForwardSender(endpoint) as slow, ForwardSender(endpoint) as quick:
