@@ -41,6 +41,7 @@ PARTS = {
     "archives": "archives",
     "relay": "relay_live",
     "relay-grid": "relay_grid",
+    "forward": "relay_forward",
     "durable": "durable",
     "forward-sink": "forward_sink",
     "latency": "latency",

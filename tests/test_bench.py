@@ -34,6 +34,7 @@ ROWS = {
     "archives": 3,
     "relay": 4,
     "relay-grid": 8,
+    "forward": 3,
     "durable": 5,
     "forward-sink": 3,
     "compile": 6,

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 from cli_bed import flowd
+from forward_source_bed import ForwardSender, forwarding, packed_forward
 from relay_bed import DROP_DEV, KEPT, running, wait_until
 from tail_bed import LogFile
 
@@ -33,6 +34,21 @@ def test_followed_files_are_shown_with_what_is_left_to_read(tmp_path: Path) -> N
         status["tail"]["followed_files"] = len(status["tail"]["files"][:3])
         status["tail"]["files"] = status["tail"]["files"][:3]
         assert "more, in all" not in render_status(status)
+
+
+def test_where_forward_is_spoken_is_shown_with_who_sends(tmp_path: Path) -> None:
+    with (
+        forwarding(tmp_path, [f"unix://{tmp_path}/a.sock"]) as (_, config, [endpoint]),
+        ForwardSender(endpoint) as sender,
+    ):
+        sender.send(packed_forward([{"n": 1}], chunk="c"))
+        sender.hear_acks(1)
+        status = request(config.endpoint("admin"), "status")
+        status["forward"]["waiting_bytes"] = 0
+        assert f"forward: 1 connection at {endpoint}\n" in render_status(status)
+        status["forward"] |= {"connections": 3, "paused_connections": 2, "waiting_bytes": 1_000_000}
+        said = f"forward: 3 connections (2 wait for room) at {endpoint}, 1.0 MB to store\n"
+        assert said in render_status(status)
 
 
 def test_a_daemon_that_follows_nothing_shows_no_files(tmp_path: Path) -> None:

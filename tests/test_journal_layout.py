@@ -38,7 +38,7 @@ from flowd.wire.limits import PAYLOAD_MAX_BYTES
 U16, U32, U64 = (st.integers(0, (1 << bits) - 1) for bits in (16, 32, 64))
 RECORDS: list[tuple[st.SearchStrategy[Any], Callable[[Any], bytes], Callable[[bytes], Any]]] = [
     (st.builds(StreamRow, U32, U64, U64, U64, U64), pack_stream, unpack_stream),
-    (st.builds(Head, U64, U32, U64, U64, U32, U32, U32, U16), pack_head, unpack_head),
+    (st.builds(Head, U64, U32, U64, U64, U32, U32, U32, U16, st.none() | st.tuples(U64, U64)), pack_head, unpack_head),
     (st.builds(Mark, U64, U64, U64), pack_mark, unpack_mark),
     (st.builds(Cursor, U64, U64, st.none() | U64, U64, U64), pack_cursor, unpack_cursor),
 ]

@@ -362,7 +362,7 @@ def test_what_ends_the_process_while_it_opens_the_journal_is_met_once(bed: Bed, 
 
 def set_format(bed: Bed) -> None:
     with lmdb.open(str(bed.data.parent)) as environment, environment.begin(write=True) as transaction:
-        transaction.put(FORMAT_KEY, b"2")
+        transaction.put(FORMAT_KEY, b"3")
 
 
 def set_version(bed: Bed) -> None:

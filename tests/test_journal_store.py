@@ -22,6 +22,7 @@ from journal_bed import (
 )
 
 from flowd.relay.journal.layout import (
+    FORMAT_KEY,
     Corrupt,
     Cursor,
     Head,
@@ -83,6 +84,30 @@ def test_a_head_says_all_that_is_known_of_a_batch(store: Store) -> None:
             None,
         ]
     assert store.generation == 4
+
+
+def test_records_times_are_kept_and_raise_the_journals_format(tmp_path: Path) -> None:
+    """A flowd that knows no such times leaves the journal alone; one without them is as it always was."""
+
+    def find_format(store: Store) -> bytes | None:
+        with store.environment.begin() as transaction:
+            return transaction.get(FORMAT_KEY)
+
+    with stored(tmp_path) as store:
+        append(store, LINE)
+        assert find_format(store) == b"1"
+        with store.write() as transaction:
+            transaction.append(new_batch(LINE)._replace(record_times_ns=(5, (1 << 64) - 1)))
+        assert find_format(store) == b"2"
+        append(store, LINE)
+    with stored(tmp_path) as store:
+        store.turn_over()
+        append(store, LINE)
+        assert find_format(store) == b"2"
+        row = store.streams()["flows"]
+        with store.read() as reading:
+            heads = [reading.head(row, sequence) for sequence in (1, 2, 3)]
+        assert [head and head.record_times_ns for head in heads] == [None, (5, (1 << 64) - 1), None]
 
 
 @pytest.mark.parametrize("is_paged", [False, True])

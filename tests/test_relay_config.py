@@ -10,7 +10,6 @@ import pytest
 from flowd.errors import ConfigError
 from flowd.relay.config import (
     ENVIRONMENT,
-    UNAVAILABLE,
     Config,
     Filters,
     Http,
@@ -196,8 +195,8 @@ reload_max_extra_drop = 20
 [sources.ingest]
 bind = ["tcp://0.0.0.0:5755"]
 
-[sources.forward]
-listen = []
+[sinks.where]
+type = "forwards"
 
 [live]
 bind = [3]
@@ -218,7 +217,7 @@ rules = -1
             "tcp://0.0.0.0:5755: TCP needs CURVE keys",
             "give server_secret_file and allowed_keys_dir under [curve]; `flowd keys new` makes keys",
         ),
-        (str(path), 12, "[sources.forward] is not available in this version", "remove the section"),
+        (str(path), 13, "unknown type of sink 'forwards'", "did you mean 'forward'?"),
         (str(path), 16, "live.bind: Expected `str`, got `int` - at `$[0]`", ""),
         (
             str(path),
@@ -227,14 +226,6 @@ rules = -1
             "write ADDRESS:PORT, like 127.0.0.1:9468 or [::1]:9468; port 0 takes any that is free",
         ),
         (str(path), 20, "rules = -1 is out of range", "write 0 to 100000, 1000 as a rule"),
-    ]
-
-
-@pytest.mark.parametrize("section", UNAVAILABLE)
-def test_section_of_a_later_version_is_refused(tmp_path: Path, section: str) -> None:
-    path = write(tmp_path, f"\n[{section}.inner]\nx = 1\n")
-    assert problems_of(path) == [
-        (str(path), 2, f"[{section}] is not available in this version", "remove the section"),
     ]
 
 

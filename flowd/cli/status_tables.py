@@ -28,6 +28,8 @@ def render_status(status: dict[str, Any]) -> str:
     text += "\n" + _render_journal(status["journal"])
     if "tail" in status:
         text += "\n" + _render_tail(status["tail"])
+    if "forward" in status:
+        text += "\n" + _render_forward(status["forward"])
     if status["views"]:
         text += "\n" + _render_views(status["views"])
     if status["consumers"]:
@@ -100,6 +102,14 @@ def _render_tail(tail: dict[str, Any]) -> str:
     if more:
         text += f"and {show_number(more, 'file')} more, in all {show_bytes(tail['lag_bytes'])} to read\n"
     return text
+
+
+def _render_forward(forward: dict[str, Any]) -> str:
+    """Where Forward is listened for, and how many send."""
+    waiting = f", {show_bytes(forward['waiting_bytes'])} to store" if forward["waiting_bytes"] else ""
+    paused = f" ({forward['paused_connections']} wait for room)" if forward["paused_connections"] else ""
+    connections = show_number(forward["connections"], "connection")
+    return f"forward: {connections}{paused} at {', '.join(forward['endpoints'])}{waiting}\n"
 
 
 def _render_views(views: dict[str, Any]) -> str:

@@ -10,10 +10,11 @@ class Batch:
 
     `epoch` and `seq` name the batch; `time_ns` is when it was decided; `generation` says by which filters. `missed` is
     how many of the stream's lines were lost before it since the batch yielded last; where the daemon said why, `gap` is
-    its word: `retention`, `epoch` or `corrupt`.
+    its word: `retention`, `epoch` or `corrupt`. `record_times_ns` are the earliest and the latest of the times that the
+    batch's records came with, by their senders' clocks; None where they came with none, as lines of files do.
     """
 
-    __slots__ = ("epoch", "gap", "generation", "lines", "missed", "seq", "time_ns", "view")
+    __slots__ = ("epoch", "gap", "generation", "lines", "missed", "record_times_ns", "seq", "time_ns", "view")
 
     def __init__(
         self,
@@ -26,6 +27,7 @@ class Batch:
         generation: int = 0,
         missed: int = 0,
         gap: str | None = None,
+        record_times_ns: tuple[int, int] | None = None,
     ) -> None:
         self.view = view
         self.epoch = epoch
@@ -35,6 +37,7 @@ class Batch:
         self.lines = lines
         self.missed = missed
         self.gap = gap
+        self.record_times_ns = record_times_ns
 
     def records(self) -> list[dict[str, Any]]:
         """The lines decoded: JSON lines as dicts, text lines as dicts under the JSON names; see `flowd.records`."""

@@ -331,6 +331,7 @@ class Pull:
                 lines,
                 time_ns=header.t,
                 generation=header.g,
+                record_times_ns=header.ft,
             )
         )
 

@@ -229,7 +229,15 @@ class Subscriber:
         self._recover(self._continuity.follow(header))
         if not lines:
             return None
-        return Batch(self.view, header.e, header.q, bytes(lines), time_ns=header.t, generation=header.g)
+        return Batch(
+            self.view,
+            header.e,
+            header.q,
+            bytes(lines),
+            time_ns=header.t,
+            generation=header.g,
+            record_times_ns=header.ft,
+        )
 
     def _recover(self, gap: Gap | None) -> None:
         if gap is not None and self._recovery is not None:

@@ -1,14 +1,17 @@
 """The one way of all lines: decided, stored, published, and then acknowledged to whoever brought them.
 
-A batch is decided here, or by workers where there are some, and handed to the journal; when it is stored, it has its
-sequence, goes out on the live lane, and its origin is told. Belongs to the thread that carries lines.
+What was received is decided here, or by workers where there are some, and handed to the journal as batches; when one
+is stored, it has its sequence, goes out on the live lane, and its origin is told. Belongs to the thread that carries
+lines.
 """
 
 from __future__ import annotations
 
 import itertools
 import time
-from typing import TYPE_CHECKING, Protocol, cast
+from abc import abstractmethod
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple, Protocol, cast
 
 from flowd.relay.deciding.streams import Stream
 from flowd.relay.deciding.workers import Work, Workers
@@ -19,7 +22,7 @@ from flowd.relay.live.lane import LiveLane
 from flowd.wire import Buffer
 
 if TYPE_CHECKING:
-    from flowd.filterset import Borrowed
+    from flowd.filterset import Borrowed, FilterSet
 
 UNDER_WAY_BYTES = 16 << 20
 """Received and not stored yet: two groups of the journal, so that it never waits. No more is received meanwhile."""
@@ -64,16 +67,60 @@ class Entry:
         self.placed = transaction.append(self.batch)
 
 
-class _Taken(Work):
-    """A batch that is with the workers, and what is to be known when it comes back."""
+class Part(NamedTuple):
+    """What a batch of the journal is made of: its `entry`, how many bytes were received for it, what the filters made
+    of them, the kept lines' crc32 where it is known, and their records' own times where they have any."""
 
-    __slots__ = ("crc", "entry", "stream")
+    entry: Entry
+    received_bytes: int
+    applied: Borrowed
+    crc: int | None = None
+    record_times_ns: tuple[int, int] | None = None
+
+
+class Load(Work):
+    """What a stream has received at once. It is decided by the filters that the stream has when it is carried, into
+    `parts`, of which each is stored as a batch. It holds what was received until it is decided, and sampled from."""
+
+    __slots__ = ("filter_set", "parts", "size_bytes", "stream", "term")
+
+    def __init__(self, stream: Stream, size_bytes: int) -> None:
+        super().__init__()
+        self.stream = stream
+        self.filter_set: FilterSet = stream.filter_set
+        self.size_bytes = size_bytes
+        self.term = 0
+        self.parts: Sequence[Part] = ()
+
+    @abstractmethod
+    def add_to_samples(self, part: Part, now_ns: int) -> None:
+        """Lets the stream remember a few lines of a part, and of what was dropped of it."""
+
+
+class Lines(Load):
+    """A batch of lines: one part. `crc` is the checksum of all of them, where it is known."""
+
+    __slots__ = ("_crc", "_entry", "_lines")
 
     def __init__(self, stream: Stream, lines: Buffer, entry: Entry, crc: int | None) -> None:
-        super().__init__(stream.filter_set, lines)
-        self.stream = stream
-        self.entry = entry
-        self.crc = crc
+        super().__init__(stream, len(lines) + ENTRY_BYTES)
+        self._lines = lines
+        self._entry = entry
+        self._crc = crc
+
+    def decide(self) -> None:
+        """Decides the lines."""
+        lines = self._lines
+        applied = self.filter_set.apply_borrowing(lines)
+        self.parts = (Part(self._entry, len(lines), applied, self._crc if applied.kept is lines else None),)
+
+    def add_to_samples(self, part: Part, now_ns: int) -> None:
+        """Picks from the lines where they lie."""
+        stream, applied = self.stream, part.applied
+        stream.sample.add_from(self._lines, applied.lines)
+        stream.dropped.add_from(self._lines, applied.lines - applied.kept_lines, self.filter_set, now_ns)
+        for tap in stream.taps:
+            tap.offer(self._lines, applied, self.filter_set, self.filter_set is not stream.loaded, now_ns)
 
 
 class Carrier:
@@ -119,18 +166,20 @@ class Carrier:
             self._workers.end()
 
     def carry(self, stream: Stream, lines: Buffer, entry: Entry, crc: int | None = None) -> None:
-        """Decides a batch and hands it to the journal, now or soon, in the order of these calls. `crc` is the lines'
-        checksum where it is known; their buffer must not change any more."""
+        """Decides a batch of lines and hands it to the journal, now or soon, in the order of these calls. `crc` is the
+        lines' checksum where it is known; their buffer must not change any more."""
+        self.carry_load(Lines(stream, lines, entry, crc))
+
+    def carry_load(self, load: Load) -> None:
+        """The same of whatever is decided in a way of its own."""
         self._writer.give_way()
-        entry.order = next(self._orders)
-        entry.outbox = self._outbox
-        entry.term = self._outbox.known_refusals  # what is refused from here on, this batch must not overtake
+        load.term = self._outbox.known_refusals  # what is refused from here on, its batches must not overtake
         if self._workers is None:
-            self._store(stream, lines, entry, crc, stream.filter_set.apply_borrowing(lines))
+            load.decide()
+            self._store(load)
             return
-        entry.size_bytes = len(lines) + ENTRY_BYTES
-        self.under_way_bytes += entry.size_bytes
-        self._workers.submit(_Taken(stream, lines, entry, crc))
+        self.under_way_bytes += load.size_bytes
+        self._workers.submit(load)
         self._take_decided()
 
     def finish_deciding(self) -> None:
@@ -169,32 +218,31 @@ class Carrier:
             return False
         is_busy = False
         while (taken := self._workers.take(is_patient=is_patient)) is not None:
-            assert isinstance(taken, _Taken)
+            assert isinstance(taken, Load)
             is_busy = True
-            self.under_way_bytes -= taken.entry.size_bytes
-            self._store(taken.stream, taken.lines, taken.entry, taken.crc, taken.decided)
+            self.under_way_bytes -= taken.size_bytes
+            self._store(taken)
         return is_busy
 
-    def _store(self, stream: Stream, lines: Buffer, entry: Entry, crc: int | None, applied: Borrowed) -> None:
-        """Counts a decided batch and hands it to the journal. The stream's filters are those that have decided it."""
-        kept = cast(Buffer, applied.kept)
-        stream.account(len(lines), len(kept), applied)
-        stream.sample.add_from(lines, applied.lines)
-        now_ns = time.time_ns()
-        stream.dropped.add_from(lines, applied.lines - applied.kept_lines, stream.filter_set, now_ns)
-        for tap in stream.taps:
-            tap.offer(lines, applied, stream.filter_set, stream.filter_set is not stream.loaded, now_ns)
-        entry.batch = NewBatch(
-            stream.name,
-            kept,
-            applied.kept_lines,
-            now_ns,
-            stream.generation,
-            crc if kept is lines else None,
-        )
-        entry.lines = applied.lines
-        entry.size_bytes = len(kept) + ENTRY_BYTES
-        self._submit(entry)
+    def _store(self, load: Load) -> None:
+        """Counts what was decided and hands it to the journal. The stream's filters are those that have decided it."""
+        stream = load.stream
+        parts, load.parts = load.parts, ()  # an entry may know its load: nothing must hold both until it is collected
+        for part in parts:
+            entry, applied = part.entry, part.applied
+            kept = cast(Buffer, applied.kept)
+            stream.account(part.received_bytes, len(kept), applied)
+            now_ns = time.time_ns()
+            load.add_to_samples(part, now_ns)
+            entry.batch = NewBatch(
+                stream.name, kept, applied.kept_lines, now_ns, stream.generation, part.crc, part.record_times_ns
+            )
+            entry.lines = applied.lines
+            entry.order = next(self._orders)
+            entry.outbox = self._outbox
+            entry.term = load.term
+            entry.size_bytes = len(kept) + ENTRY_BYTES
+            self._submit(entry)
 
     def _submit(self, entry: Entry) -> None:
         self.under_way_bytes += entry.size_bytes

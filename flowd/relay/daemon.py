@@ -32,6 +32,8 @@ from flowd.relay.deciding.tapping import Tapping
 from flowd.relay.deciding.workers import Workers
 from flowd.relay.descriptors import DescriptorWatch, raise_limit
 from flowd.relay.directories import RUNTIME_MODE, STATE_MODE, DirectoryLock, file_mode
+from flowd.relay.forward.lane import ForwardLane
+from flowd.relay.forward.source import ForwardSource
 from flowd.relay.health import Health
 from flowd.relay.http.opening import open_http
 from flowd.relay.ingest.front import Front
@@ -94,6 +96,8 @@ class Daemon:
         self._tail_counters = Counters()
         self._http: HttpServer | None = None
         self._http_counters = Counters()
+        self._forward: ForwardSource | None = None
+        self._forward_counters = Counters()
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context(IO_THREADS)
         self._admin_context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()  # answers until the others have ended
         opened: Opened | None = None
@@ -106,6 +110,8 @@ class Daemon:
             self._admin_context.destroy(linger=0)
             if self._http is not None:
                 self._http.end()
+            if self._forward is not None:
+                self._forward.close()
             if opened is not None:
                 opened.store.close()
             self._release_directories()
@@ -122,6 +128,8 @@ class Daemon:
             self._tail.start()
         if self._http is not None:
             self._http.start()
+        if self._forward is not None:
+            self._forward.start()
         self._reloader.begin(self._lanes.tasks.run, self._notifier)
 
     def announce(self) -> None:
@@ -137,6 +145,8 @@ class Daemon:
         self._notifier.stopping()
         if self._tail is not None:
             self._tail.stop()
+        if self._forward is not None:
+            self._forward.stop()
         self._lanes.drain(self._config.runtime.drain_s)
 
     def reload(self) -> None:
@@ -148,6 +158,8 @@ class Daemon:
         self._lanes.join()
         if self._tail is not None:
             self._tail.end()
+        if self._forward is not None:
+            self._forward.end()
         self._reloader.end()
         for sink in self._sinks.values():
             sink.end()
@@ -228,6 +240,7 @@ class Daemon:
             self._ingest,
             self._consume,
             self._tail,
+            self._forward,
             self._remote,
             self._sinks,
             (
@@ -239,6 +252,7 @@ class Daemon:
                 self._tail_counters,
                 *(sink.counters for sink in self._sinks.values()),
                 self._http_counters,
+                self._forward_counters,
             ),
         )
         self._http = open_http(config.http, self._overview, self._http_counters)
@@ -292,9 +306,9 @@ class Daemon:
             )
         front = Front(Reception(router, "ingest", self._counters), self._ingest)
         descriptors = DescriptorWatch(self._counters)
-        tail = self._open_tail(carrier)
+        tail, forward = self._open_tail(carrier), self._open_forward(carrier)
         self._lanes = Lanes(
-            router, publisher, front, self._live, carrier, self._wake, descriptors, raw, self._remote, tail
+            router, publisher, front, self._live, carrier, self._wake, descriptors, raw, self._remote, tail, forward
         )
 
     def _build_consume(self, opened: Opened) -> None:
@@ -351,6 +365,18 @@ class Daemon:
             places = reading.places()
         self._tail = TailSource(globs, places, self._wake, self._tail_counters)
         return TailLane(self._tail.handover, self._streams, carrier, self._writer, self._wake, self._counters)
+
+    def _open_forward(self, carrier: Carrier) -> ForwardLane | None:
+        """What carries the records of Forward's senders, where any are listened to: the filters of streams that tags
+        are mapped to are compiled first, as the raw lane's."""
+        settings = self._config.sources.forward
+        if not settings.listen:
+            return None
+        for name in settings.streams.values():
+            self._streams.get(name)
+            self._live.open_topic(name)
+        self._forward = ForwardSource(settings, self._wake, self._forward_counters)
+        return ForwardLane(self._forward, self._streams, carrier, self._counters, settings.time_key)
 
     def _bind(self, socket: zmq.Socket[bytes], *endpoints: str) -> None:
         for endpoint in endpoints:

@@ -15,6 +15,7 @@ import zmq
 from flowd.errors import FlowdError
 from flowd.relay.carrier import Carrier
 from flowd.relay.descriptors import DescriptorWatch
+from flowd.relay.forward.lane import ForwardLane
 from flowd.relay.ingest.front import Front
 from flowd.relay.ingest.raw import RawLane
 from flowd.relay.live.lane import LiveLane
@@ -54,6 +55,7 @@ class Lanes(threading.Thread):
         raw: RawLane | None = None,
         remote: Remote | None = None,
         tail: TailLane | None = None,
+        forward: ForwardLane | None = None,
     ) -> None:
         super().__init__(name="flowd-lanes", daemon=True)
         self.failure: Exception | None = None
@@ -65,6 +67,7 @@ class Lanes(threading.Thread):
         self._raw = raw
         self._remote = remote
         self._tail = tail
+        self._forward = forward
         self._fronts = [front] if remote is None else [front, remote.front]
         self._descriptors = descriptors
         self.tasks = Tasks(wake, self.is_alive)
@@ -129,6 +132,9 @@ class Lanes(threading.Thread):
             if self._tail is not None:
                 is_busy |= self._tail.take_turn(now_s)
                 wait_s = min(wait_s, self._tail.wait_s(now_s))
+            if self._forward is not None:
+                is_busy |= self._forward.take_turn(now_s)
+                wait_s = min(wait_s, self._forward.wait_s())
             if not is_busy:
                 self._wait(all_ears if self._carrier.has_room else calm, wait_s)
 
@@ -174,11 +180,12 @@ class Lanes(threading.Thread):
         """Takes what was sent on credit given before, until none comes any more and all is stored, or the time is over.
 
         Raw senders have no credit that could end: they are given a second, or less where they are silent. Of followed
-        files no more is taken: the next daemon goes on where this one's journal ends.
+        files no more is taken: the next daemon goes on where this one's journal ends. Senders of Forward are not read
+        any more, and what came whole of them is taken.
         """
         for front in self._fronts:
             front.ingest.drain()
-        raw = self._raw
+        raw, forward = self._raw, self._forward
         raw_until_s = time.monotonic() + RAW_DRAIN_S
         ears = zmq.Poller()
         ears.register(self._wake.fd, zmq.POLLIN)
@@ -193,10 +200,14 @@ class Lanes(threading.Thread):
                 if is_listening:
                     is_busy |= raw.take_turn(now_s)
                 ears.register(raw.socket, zmq.POLLIN if is_listening else 0)
+            if forward is not None:
+                is_busy |= forward.take_turn(now_s)
             if self.is_late:
                 self._give_up("producers still had batches under way; they will send them again")
                 break
-            if not is_busy and not self._hear(ears) and not self._carrier.under_way_bytes:
+            if is_busy or self._hear(ears) or self._carrier.under_way_bytes:
+                continue
+            if forward is None or forward.is_finished:
                 break
         if raw is not None:
             self._finish_raw(raw)

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from flowd.relay.deciding.deciders import Tally
     from flowd.relay.deciding.reload import Reloader
     from flowd.relay.deciding.streams import Streams
+    from flowd.relay.forward.source import ForwardSource
     from flowd.relay.health import Health
     from flowd.relay.ingest.lane import Ingest
     from flowd.relay.journal.store import Store
@@ -54,6 +55,7 @@ class Overview:
         ingest: Ingest,
         consume: ConsumeLane,
         tail: TailSource | None,
+        forward: ForwardSource | None,
         remote: Remote | None,
         sinks: Mapping[str, SinkRunner],
         counters: Sequence[Counters],
@@ -69,6 +71,7 @@ class Overview:
         self._ingest = ingest
         self._consume = consume
         self._tail = tail
+        self._forward = forward
         self._remote = remote
         self._sinks = sinks
         self._counters = counters
@@ -83,6 +86,8 @@ class Overview:
             self._condition.degrade("consumers", "nobody is served any more, see the log; restart the daemon")
         if self._tail is not None and self._tail.failure is not None:
             self._condition.degrade("tail", "no file is followed any more, see the log; restart the daemon")
+        if self._forward is not None and self._forward.failure is not None:
+            self._condition.degrade("forward", "no records come in any more, see the log; restart the daemon")
         described = self._condition.describe(is_alive=self._lanes.is_alive(), is_draining=self._lanes.is_draining)
         return described | {"turned_ago_s": round(time.monotonic() - self._lanes.turned_s, 3)}
 
@@ -144,6 +149,7 @@ class Overview:
             ),
             "consumers": self._consume.consumers.describe(),
             **({"tail": self._tail.describe()} if self._tail is not None else {}),
+            **({"forward": self._forward.describe()} if self._forward is not None else {}),
             "sinks": self._describe_sinks(),
             "counters": self.counters(),
             "endpoints": self.endpoints,

@@ -16,6 +16,8 @@ Unsigned = Annotated[int, msgspec.Meta(ge=0)]
 Ident = Annotated[bytes, msgspec.Meta(min_length=ID_BYTES, max_length=ID_BYTES)]
 EpochEnd = tuple[Ident, Unsigned, Unsigned]
 """An epoch that another goes on from, the first sequence of that other in this stream, and the lines before it."""
+RecordTimes = tuple[Unsigned, Unsigned]
+"""The earliest and the latest of the times, in ns since 1970, that a batch's kept records came with."""
 RequestId = Any
 """Whatever the asker chose, an integer, a string or bytes: it comes back in the answer as it is."""
 
@@ -129,7 +131,8 @@ class Bye(Header, frozen=True, omit_defaults=True):
 class Live(Header, frozen=True, omit_defaults=True):
     """A batch of a view: epoch `e`, sequence `q`, `n` lines, `k` lines of the stream before this batch since the epoch
     began, `t` ns, `g` the generation of the filters that decided it. Where the view filters its stream further, `m` is
-    how many lines of the stream the batch has. Where epoch `e` goes on from another, `b` is that one's end."""
+    how many lines of the stream the batch has. Where epoch `e` goes on from another, `b` is that one's end. `ft` are
+    the records' own times, where they came with any."""
 
     type = Type.LIVE
     has_payload = True
@@ -141,6 +144,7 @@ class Live(Header, frozen=True, omit_defaults=True):
     g: Unsigned
     m: Unsigned | None = None
     b: EpochEnd | None = None
+    ft: RecordTimes | None = None
 
 
 class Heartbeat(Header, frozen=True, omit_defaults=True):
@@ -202,7 +206,7 @@ class Attached(Header, frozen=True, omit_defaults=True):
 
 class Batch(Header, frozen=True, omit_defaults=True):
     """A stored batch: epoch `e`, sequence `q`, `n` lines, `t` ns, `crc` of the payload as sent, `g` the generation of
-    the filters that decided it, `gen` that of the attachment. `k` and `m` as in Live."""
+    the filters that decided it, `gen` that of the attachment. `k`, `m` and `ft` as in Live."""
 
     type = Type.BATCH
     has_payload = True
@@ -215,6 +219,7 @@ class Batch(Header, frozen=True, omit_defaults=True):
     gen: Unsigned
     k: Unsigned = 0
     m: Unsigned | None = None
+    ft: RecordTimes | None = None
 
 
 class Credit(Header, frozen=True, omit_defaults=True):

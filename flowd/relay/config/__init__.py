@@ -2,11 +2,10 @@
 
 from flowd.relay.config.defaults import default_runtime_dir, default_state_dir, lane_endpoint
 from flowd.relay.config.model import Config, Curve, Filters, Http, Journal, Lane, Raw, Runtime, Sources, View
-from flowd.relay.config.reading import ENVIRONMENT, UNAVAILABLE, load_config
+from flowd.relay.config.reading import ENVIRONMENT, load_config
 
 __all__ = [
     "ENVIRONMENT",
-    "UNAVAILABLE",
     "Config",
     "Curve",
     "Filters",

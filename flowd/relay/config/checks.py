@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable
 
 from flowd.errors import FlowdError
+from flowd.relay.config.forward import check_forward
 from flowd.relay.config.forward_sink import check_forward_sink
 from flowd.relay.config.model import Config, Curve, ForwardSink, Http, NatsSink, sink_consumer
 from flowd.relay.config.nats import check_nats
@@ -40,6 +41,7 @@ def check_config(config: Config, add: Add) -> None:
     _check_curve(config.curve, add)
     _check_raw(config, add)
     _check_tail(config, add)
+    check_forward(config.sources.forward, add)
     _check_views(config, add)
     _check_journal(config, add)
     _check_sinks(config, add)

@@ -81,6 +81,30 @@ class Journal(msgspec.Struct, frozen=True):
     max_age: float = 86400.0
 
 
+class Forward(msgspec.Struct, frozen=True):
+    """Where records of the Fluent Forward protocol come in: `listen` has addresses, and paths of unix sockets.
+
+    `streams` has the stream of a tag, or of a pattern of tags; others' tags are their streams' names. With a `time_key`
+    each line has its time under it. Of `tls_cert_file` and `tls_key_file` TLS is made, `tls_client_ca_file` judges the
+    clients' certificates; who knows the key in `shared_key_file` is let in, or with `users_file` one of its users.
+    An address that others reach asks for both, unless `allow_insecure`.
+    """
+
+    listen: tuple[str, ...] = ()
+    streams: dict[str, str] = {}
+    time_key: str = ""
+    self_hostname: str = ""
+    shared_key_file: str = ""
+    users_file: str = ""
+    tls_cert_file: str = ""
+    tls_key_file: str = ""
+    tls_client_ca_file: str = ""
+    allow_insecure: bool = False
+    max_chunk_bytes: int = 32 << 20
+    max_connections: int = 1024
+    remembered_chunks: int = 10_000
+
+
 class Http(msgspec.Struct, frozen=True):
     """Where metrics and health are told over HTTP; nowhere where `listen` is empty. So many `rules` have series of
     their own, over all streams."""
@@ -95,11 +119,13 @@ class Sources(msgspec.Struct, frozen=True):
     ingest: Lane = Lane()
     raw: Raw = Raw()
     tail: dict[str, tuple[str, ...]] = {}
+    forward: Forward = Forward()
 
     @property
     def streams(self) -> tuple[str, ...]:
         """The streams that are known before any line has come."""
-        return (*((self.raw.stream,) if self.raw.bind else ()), *self.tail)
+        mapped = self.forward.streams.values() if self.forward.listen else ()
+        return (*((self.raw.stream,) if self.raw.bind else ()), *self.tail, *mapped)
 
 
 class Sink(msgspec.Struct, frozen=True, kw_only=True):

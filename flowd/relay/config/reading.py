@@ -32,11 +32,6 @@ ENVIRONMENT = {
 }
 """Which variable sets which key."""
 
-UNAVAILABLE = (
-    "sources.forward",
-)  # fmt: skip
-"""Sections of flowd's configuration that this version does not serve: refused, never ignored."""
-
 TIMES = ("max_age",)
 """Keys that take a time, beside those whose names end in a unit of time."""
 
@@ -60,7 +55,6 @@ def load_config(
     for key, value in (overrides or {}).items():
         if value is not None:
             reading.set(key, os.fspath(value) if isinstance(value, os.PathLike) else value, _flag_name(key))
-    reading.refuse_unavailable()
     config = reading.convert(
         {"dir": default_runtime_dir(environ), "state_dir": default_state_dir(environ)},
     )
@@ -107,16 +101,6 @@ class _Reading:
             table = inner
         table[name] = value
         self._origins[key] = origin
-
-    def refuse_unavailable(self) -> None:
-        for section in UNAVAILABLE:
-            table: Any = self._tables
-            *outer, name = section.split(".")
-            for part in outer:
-                table = table.get(part) if isinstance(table, dict) else None
-            if isinstance(table, dict) and name in table:
-                del table[name]
-                self.add(section, f"[{section}] is not available in this version", "remove the section")
 
     def convert(self, directories: dict[str, str]) -> Config:
         """The tables as a Config, with defaults where a value is missing or wrong."""
@@ -210,6 +194,8 @@ def _defaults_of(struct: msgspec.Struct) -> dict[str, Any]:
 
 def _convert_value(name: str, value: Any, kind: Any) -> Any:
     """One value as its type, with the units that its name allows. ValueError says what is wrong."""
+    if kind is str:
+        return msgspec.convert(value, kind)  # under a name of the user's, which may end as a unit does
     if isinstance(value, str) and (name.endswith("_s") or name in TIMES):
         return parse_time(value)
     if isinstance(value, str) and name.endswith("_ms"):

@@ -109,6 +109,7 @@ class Dispatch:
             attachment.generation,
             head.lines_before,
             None if attachment.view is None else head.lines,
+            head.record_times_ns,
         )
         frames = encode(header)
         return frames if parcel.frame is None else [*frames, parcel.frame]  # type: ignore[list-item]

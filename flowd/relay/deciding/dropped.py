@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 import threading
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from random import Random
 from typing import TYPE_CHECKING, Any
 
@@ -150,6 +150,11 @@ class DroppedSample:
     def add_from(self, batch: Buffer, dropped_lines: int, filters: FilterSet, now_ns: int) -> None:
         """Takes note of a batch of which `filters` have just dropped so many lines, and picks of these where it is
         time to. Their counters stay as they are."""
+        # A twin that goes away again: one that stayed would hold tables of some MiB for a glance now and then.
+        self.add_written(dropped_lines, now_ns, lambda: filters.twin().apply(batch, invert=True).kept)
+
+    def add_written(self, dropped_lines: int, now_ns: int, write: Callable[[], bytes]) -> None:
+        """The same of a batch whose dropped lines `write` gives, when they are wanted."""
         if not dropped_lines:
             return
         if not self._spans or now_ns - self._spans[-1].since_ns >= SPAN_S * 1_000_000_000:
@@ -158,8 +163,9 @@ class DroppedSample:
         span = self._spans[-1]
         if not span.pass_batch(dropped_lines):
             return
-        # A twin that goes away again: one that stayed would hold tables of some MiB for a glance now and then.
-        dropped = filters.twin().apply(batch, invert=True).kept.split(b"\n")
+        dropped = write().split(b"\n")
+        if len(dropped) < 2:
+            return
         with self._lock:
             span.reservoir.add(now_ns, [line + b"\n" for line in dropped[:-1]], span.stride)
 

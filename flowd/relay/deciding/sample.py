@@ -6,6 +6,7 @@ and costs a batch next to nothing. Bounded in lines and bytes.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from random import randrange
 from typing import TYPE_CHECKING
 
@@ -48,6 +49,13 @@ class Sample:
             if line is not None:
                 self._put(line)
         self._pass_lines = 0 if are_few and any(found) else LINES_BETWEEN
+
+    def add_written(self, lines: int, write: Callable[[], bytes]) -> None:
+        """The same of a batch of records, some of which `write` gives as lines when it is time for one."""
+        if self._pass_lines > lines:
+            self._pass_lines -= lines
+        else:
+            self.add_from(write(), lines)
 
     def lines(self) -> list[bytes]:
         """The lines, with their newlines, in no order."""

@@ -8,29 +8,26 @@ from __future__ import annotations
 
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections import deque
 from queue import Empty, SimpleQueue
-from typing import TYPE_CHECKING
 
 from flowd.relay.journal.outbox import Bell
 
-if TYPE_CHECKING:
-    from flowd.filterset import Borrowed, FilterSet
-    from flowd.wire import Buffer
 
+class Work(ABC):
+    """A batch that is to be decided. What it is made of may not change meanwhile."""
 
-class Work:
-    """A batch that `filter_set` is to decide: `decided` says what came of it. It holds the lines' buffer meanwhile."""
+    __slots__ = ("error", "is_back", "number")
 
-    __slots__ = ("decided", "error", "filter_set", "is_back", "lines", "number")
-
-    def __init__(self, filter_set: FilterSet, lines: Buffer) -> None:
-        self.filter_set = filter_set
-        self.lines = lines
+    def __init__(self) -> None:
         self.number = 0
         self.is_back = False
         self.error: Exception | None = None
-        self.decided: Borrowed
+
+    @abstractmethod
+    def decide(self) -> None:
+        """Decides it, in any thread, and keeps what came of it."""
 
 
 class Workers:
@@ -113,7 +110,7 @@ class Workers:
         if work is None or self._is_ending:
             return False
         try:
-            work.decided = work.filter_set.apply_borrowing(work.lines)
+            work.decide()
         except Exception as error:  # for the thread that takes it, which ends by it
             work.error = error
         self._back.put(work)

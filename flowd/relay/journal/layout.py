@@ -28,8 +28,10 @@ from flowd.errors import EXIT_CONFIG, FlowdError
 DATA_NAME, LOCK_NAME = "data.mdb", "lock.mdb"
 """The files of an LMDB environment."""
 FORMAT_KEY, EPOCH_KEY, BEFORE_KEY, CONTINUED_KEY = b"flowd.format", b"flowd.epoch", b"flowd.before", b"flowd.continued"
-FORMAT = 1
-"""What is written here. A journal of another format is left alone."""
+FORMAT, FORMAT_RECORD_TIMES = 1, 2
+"""What is written here: a journal begins with the first, and has the second from its first batch with record times on,
+which a flowd that does not know them would take for damage. A journal of another format is left alone."""
+FORMATS = tuple(str(number).encode() for number in (FORMAT, FORMAT_RECORD_TIMES))
 
 PART_PAGES = 65
 """A value takes pages that lie side by side. A batch of the usual 256 KiB fits into so many; a larger one is cut, since
@@ -44,6 +46,7 @@ _KEY = struct.Struct(">IQ")
 _PART_KEY = struct.Struct(">IQH")
 _STREAM = struct.Struct(">IQQQQ")
 _HEAD = struct.Struct(">QIQQIIIH")
+_RECORD_TIMES = struct.Struct(">QQ")
 _CRC = struct.Struct(">I")
 _MARK = struct.Struct(">QQQ")
 _CURSOR = struct.Struct(">QQBQQQ")
@@ -73,7 +76,7 @@ class Continued(NamedTuple):
 class Head(NamedTuple):
     """What is known of a batch: `lines_before` in its stream, its own `lines`, when it was decided (`time_ns`, and
     `age_ns` by the journal's own clock), by which generation, its kept lines' size and crc32, and in how many `parts`
-    they are stored."""
+    they are stored. `record_times_ns` are the first and the last of its records' own times, where they have any."""
 
     lines_before: int
     lines: int
@@ -83,6 +86,7 @@ class Head(NamedTuple):
     size_bytes: int
     crc: int
     parts: int
+    record_times_ns: tuple[int, int] | None = None
 
 
 class Mark(NamedTuple):
@@ -173,12 +177,20 @@ def unpack_stream(value: bytes | memoryview) -> StreamRow:
 
 def pack_head(head: Head) -> bytes:
     """A head."""
-    return seal(_HEAD.pack(*head))
+    packed = _HEAD.pack(*head[:-1])
+    return seal(packed if head.record_times_ns is None else packed + _RECORD_TIMES.pack(*head.record_times_ns))
 
 
 def unpack_head(value: bytes | memoryview) -> Head:
     """Raises Corrupt where the head is not what was written."""
-    return Head(*_unpack(_HEAD, value, "a batch's head"))
+    what = "a batch's head"
+    packed = unseal(value, what)
+    if len(packed) == _HEAD.size:
+        return Head(*_HEAD.unpack(packed))
+    if len(packed) != _HEAD.size + _RECORD_TIMES.size:
+        raise Corrupt(f"{what} has {len(packed)} bytes")
+    first_ns, last_ns = _RECORD_TIMES.unpack_from(packed, _HEAD.size)
+    return Head(*_HEAD.unpack_from(packed))._replace(record_times_ns=(first_ns, last_ns))
 
 
 def pack_mark(mark: Mark) -> bytes:

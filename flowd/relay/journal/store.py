@@ -28,6 +28,7 @@ from flowd.relay.journal.layout import (
     EPOCH_KEY,
     FORMAT,
     FORMAT_KEY,
+    FORMATS,
     LOCK_NAME,
     OTHER_HINT,
     Continued,
@@ -106,10 +107,10 @@ class Store:
         """Before anything is written."""
         with self.environment.begin() as transaction:
             written = transaction.get(FORMAT_KEY)
-        if written is not None and written != str(FORMAT).encode():
+        if written is not None and written not in FORMATS:
             raise OtherFormat(
                 f"{self.directory}: the journal has format {written.decode('ascii', 'replace')[:20]}, this flowd"
-                f" reads {FORMAT}",
+                f" reads {' and '.join(known.decode() for known in FORMATS)}",
                 hint=OTHER_HINT,
             )
 
@@ -127,10 +128,11 @@ class Store:
             self.before: bytes = transaction.get(BEFORE_KEY, b"")
             self.continued = msgspec.json.decode(transaction.get(CONTINUED_KEY, b"[]"), type=list[Continued])
             generation = int(transaction.get(GENERATION_KEY, b"0"))
+            written = int(transaction.get(FORMAT_KEY, FORMATS[0]))
             _delete_probe(transaction)
             with transaction.cursor(self.databases["streams"]) as cursor:
                 rows = {name.decode(): unpack_stream(value) for name, value in cursor}
-            self._state = State(rows, self.shape.used_bytes(transaction), {}, generation)
+            self._state = State(rows, self.shape.used_bytes(transaction), {}, generation, format=written)
             self.clock = AgeClock(self._find_newest(transaction))
 
     def _find_newest(self, transaction: lmdb.Transaction) -> tuple[int, int] | None:
@@ -231,7 +233,7 @@ class Store:
     def turn_over(self) -> None:
         """A transaction that stores nothing: what one frees, only the one after the next can use."""
         with self.environment.begin(write=True) as transaction:
-            transaction.put(FORMAT_KEY, str(FORMAT).encode())
+            transaction.put(FORMAT_KEY, str(self._state.format).encode())
 
     def find_holders(self) -> list[int]:
         """The processes that read an old state of the journal, so that what is deleted since makes no room."""

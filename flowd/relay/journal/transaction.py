@@ -13,6 +13,9 @@ from typing import Any, NamedTuple
 from flowd.relay.journal.clock import AgeClock
 from flowd.relay.journal.layout import (
     DATABASES,
+    FORMAT,
+    FORMAT_KEY,
+    FORMAT_RECORD_TIMES,
     Corrupt,
     Cursor,
     Head,
@@ -94,8 +97,8 @@ class Shape(NamedTuple):
 
 
 class NewBatch(NamedTuple):
-    """A decided batch: its stream, its kept lines and their number, when it was decided, by which generation, and the
-    kept lines' crc32 where it is known."""
+    """A decided batch: its stream, its kept lines and their number, when it was decided, by which generation, the kept
+    lines' crc32 where it is known, and the first and the last of its records' own times where they have any."""
 
     stream: str
     kept: Buffer
@@ -103,6 +106,7 @@ class NewBatch(NamedTuple):
     time_ns: int
     generation: int
     crc: int | None = None
+    record_times_ns: tuple[int, int] | None = None
 
 
 class Placed(NamedTuple):
@@ -123,7 +127,7 @@ class State(NamedTuple):
     """What is known of the journal between two transactions: the streams' rows, how many bytes are used (but for a few
     pages), the sequence and head of each stream's oldest batch (None: not readable), and the newest generation that
     decided. `rest_bytes` is the part of all databases but BULK, as of `rest_left` transactions before it is counted
-    again."""
+    again. `format` is the journal's."""
 
     rows: Mapping[str, StreamRow]
     used_bytes: int
@@ -131,6 +135,7 @@ class State(NamedTuple):
     generation: int
     rest_bytes: int = 0
     rest_left: int = 0
+    format: int = FORMAT
 
 
 class Transaction:
@@ -148,6 +153,7 @@ class Transaction:
         self._rest_left = state.rest_left
         self._oldest = dict(state.oldest)
         self._generation = state.generation
+        self._format = state.format
         self._part_bytes = part_bytes(shape.page_bytes, 1) if is_paged else part_bytes(shape.page_bytes)
         self._heads = shape.databases["heads"]
         self._lines = shape.databases["lines"]
@@ -162,7 +168,7 @@ class Transaction:
         """What is known after this transaction."""
         used_bytes = self._before.used_bytes if self._used_bytes is None else self._used_bytes
         rest_left = COUNTED_TRANSACTIONS if not self._rest_left else self._rest_left - 1
-        return State(self._rows, used_bytes, self._oldest, self._generation, self._rest_bytes, rest_left)
+        return State(self._rows, used_bytes, self._oldest, self._generation, self._rest_bytes, rest_left, self._format)
 
     def append(self, batch: NewBatch) -> Placed:
         """Stores a batch as the next one of its stream."""
@@ -178,7 +184,10 @@ class Transaction:
             size_bytes=size_bytes,
             crc=0 if not size_bytes else batch.crc if batch.crc is not None else checksum(batch.kept),
             parts=-(-size_bytes // self._part_bytes),
+            record_times_ns=batch.record_times_ns,
         )
+        if batch.record_times_ns is not None:
+            self._format = FORMAT_RECORD_TIMES
         self._raw.put(batch_key(row.number, row.next), pack_head(head), db=self._heads)
         if head.parts == 1:
             self._raw.put(part_key(row.number, row.next, 0), batch.kept, db=self._lines)
@@ -278,6 +287,8 @@ class Transaction:
         for name, row in self._rows.items():
             if self._before.rows.get(name) is not row:
                 self._raw.put(name.encode(), pack_stream(row), db=self._shape.databases["streams"])
+        if self._format != self._before.format:
+            self._raw.put(FORMAT_KEY, str(self._format).encode())
         if self._generation != self._before.generation:
             self._raw.put(GENERATION_KEY, str(self._generation).encode())
         if self._used_bytes is None:

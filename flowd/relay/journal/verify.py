@@ -16,8 +16,8 @@ from zlib_ng.zlib_ng import crc32
 from flowd.errors import EXIT_CONFIG, EXIT_DONE, EXIT_IO, EXIT_NO
 from flowd.relay.journal.layout import (
     DATABASES,
-    FORMAT,
     FORMAT_KEY,
+    FORMATS,
     StreamRow,
     split_batch_key,
     unpack_stream,
@@ -40,7 +40,7 @@ def verify(directory: str) -> bool:
         lmdb.open(directory, readonly=True, lock=False, create=False, max_dbs=len(DATABASES) + 1) as environment,
         environment.begin(buffers=True) as transaction,
     ):
-        if bytes(transaction.get(FORMAT_KEY, str(FORMAT).encode())) != str(FORMAT).encode():
+        if bytes(transaction.get(FORMAT_KEY, FORMATS[0])) not in FORMATS:
             return False
         rows = [unpack_stream(value) for _, value in _entries(environment, transaction, "streams")]
         heads: Counter[int] = Counter()

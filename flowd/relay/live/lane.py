@@ -205,6 +205,7 @@ class LiveLane:
             batch.generation,
             None if view_lines is None else batch.kept_lines,
             place.before,
+            batch.record_times_ns,
         )
 
     def _send(self, topic: Topic, header: Live, lines: Buffer) -> None:
