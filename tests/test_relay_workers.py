@@ -346,7 +346,7 @@ def test_no_line_is_lost_or_stored_twice_over_restarts_under_load(tmp_path: Path
 
 
 def test_drain_finishes_what_workers_have(tmp_path: Path, workers: int) -> None:
-    with DaemonProcess(tmp_path, runtime__workers=workers) as daemon:
+    with DaemonProcess(tmp_path, runtime__workers=workers, runtime__drain_s=120) as daemon:
         Path(daemon.settings["filters.path"]).write_text(DROP_SLOWLY)
         request(daemon.endpoint("admin"), "reload", DEADLINE_S, force=True)
         with Peer(daemon.endpoint("ingest")) as peer:
