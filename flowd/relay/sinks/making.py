@@ -33,6 +33,8 @@ def make_sink(name: str, section: Sink) -> WorkingSink:
     """The sink that a section describes; it may be run many times."""
     if isinstance(section, NatsSink):
         require_library(name, "nats", "nats-py", "nats")
+        if section.creds_file or section.nkey_file:
+            require_library(name, "nkeys", "nkeys, which signs for creds_file and nkey_file,", "nats")
         return _make_nats(section)
     raise FlowdError(f"sink {name}: no sinks of type {section.type!r}")
 
