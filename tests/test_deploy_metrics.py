@@ -170,14 +170,14 @@ def test_the_dashboard_is_in_order() -> None:
 
 def test_no_panel_lies_on_another() -> None:
     places = [(panel["title"], panel["gridPos"]) for panel in panels()]
-    for (one, a), (other, b) in combinations(places, 2):
+    for (first, a), (second, b) in combinations(places, 2):
         is_apart = (
             a["x"] + a["w"] <= b["x"]
             or b["x"] + b["w"] <= a["x"]
             or a["y"] + a["h"] <= b["y"]
             or b["y"] + b["h"] <= a["y"]
         )
-        assert is_apart, f"{one} lies on {other}"
+        assert is_apart, f"{first} lies on {second}"
 
 
 def test_a_name_that_there_is_not_would_be_found() -> None:

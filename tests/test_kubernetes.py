@@ -227,6 +227,16 @@ def test_the_documented_kustomization_renders(tmp_path: Path) -> None:
         kubernetes_validate.validate(resource, VERSIONS[-1], strict=True)
 
 
+def test_the_documented_patch_lets_another_namespace_in(tmp_path: Path) -> None:
+    folder = write_kustomization(tmp_path, BASE, "flowd", ["metrics"])
+    text = yaml.safe_load((folder / "kustomization.yaml").read_text()) | documented("patches:")
+    (folder / "kustomization.yaml").write_text(yaml.safe_dump(text))
+    (rule,) = one(render(folder), "NetworkPolicy", "flowd-metrics")["spec"]["ingress"]
+    (selected,) = rule["from"]
+    assert selected == {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "observability"}}}
+    assert rule["ports"] == [{"port": "metrics"}]
+
+
 def test_documented_resources_fit_the_schemas() -> None:
     policy = documented("apiVersion: networking")
     spec = documented("spec:")["spec"]
