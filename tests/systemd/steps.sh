@@ -72,7 +72,7 @@ token_file = "/run/credentials/flowd.service/token"
 EOF
 systemctl daemon-reload
 systemctl restart flowd || fails "a start with a sink and its credential"
-until_true "the sink tries" 'flowd status --runtime-dir /run/flowd -o json | grep -q "127.0.0.1:4222"'
+until_true "the sink tries" 'flowd status --runtime-dir /run/flowd -o json | grep -q "127.0.0.1., 4222"'
 well "a sink gets its secret as a credential, and tries its server"
 
 systemctl stop flowd || fails "the end"
