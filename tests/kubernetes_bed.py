@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,10 @@ KUBERNETES = ROOT / "deploy" / "kubernetes"
 BASE = KUBERNETES / "base"
 OVERLAYS = {"fluentd-filters": "tigera-operator", "fluent-bit-filters": "tigera-operator"}
 """The overlays, each named as the ConfigMap that it mounts, and the namespace where that is."""
-COMPONENTS = ("root-reader", "pod-storage", "tcp")
+COMPONENTS = ("root-reader", "pod-storage", "tcp", "metrics", "pod-monitor", "nats-sink")
 """In the order in which they are named together."""
+NEEDED = {"pod-monitor": "metrics"}
+"""A component that is nothing without another one."""
 
 Resource = dict[str, Any]
 
@@ -45,8 +48,14 @@ def render(folder: Path) -> list[Resource]:
     return [resource for resource in yaml.safe_load_all(done.stdout) if resource]
 
 
-def write_kustomization(folder: Path, origin: Path, namespace: str, components: Sequence[str] = ()) -> Path:
-    """A user's own kustomization: one of ours, with some of our components."""
+def choices() -> list[tuple[str, ...]]:
+    """Every combination of components that makes sense."""
+    every = [chosen for n in range(len(COMPONENTS) + 1) for chosen in combinations(COMPONENTS, n)]
+    return [chosen for chosen in every if all(NEEDED.get(name, name) in chosen for name in chosen)]
+
+
+def write_kustomization(folder: Path, origin: Path, namespace: str, components: Sequence[str | Path] = ()) -> Path:
+    """A user's own kustomization: one of ours, with some of our components, or with changed copies of them (paths)."""
 
     def relative(path: Path) -> str:
         return os.path.relpath(path, folder.resolve())
@@ -56,7 +65,7 @@ def write_kustomization(folder: Path, origin: Path, namespace: str, components: 
         "kind": "Kustomization",
         "namespace": namespace,
         "resources": [relative(origin)],
-        "components": [relative(KUBERNETES / "components" / name) for name in components],
+        "components": [relative(KUBERNETES / "components" / name) for name in components],  # a path stays itself
     }
     (folder / "kustomization.yaml").write_text(yaml.safe_dump(text))
     return folder

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import configparser
+import re
 import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
-from cli_bed import DEADLINE_S, ROOT
+from cli_bed import DEADLINE_S, ROOT, flowd
+from docs_bed import read_blocks
 
 from flowd.errors import EXIT_CONFIG
 from flowd.relay.config import Runtime
@@ -29,15 +31,22 @@ def settings() -> dict[str, str]:
     return dict(parser["Service"])
 
 
+def documented_drop_in() -> str:
+    """What docs/operations.md adds to the unit for a sink's secret."""
+    (block,) = [block for block in read_blocks(ROOT / "docs" / "operations.md") if block.language == "ini"]
+    return "\n" + "\n".join(block.lines) + "\n"
+
+
 @pytest.mark.skipif(SYSTEMD_ANALYZE is None, reason="systemd-analyze is not installed (Debian: systemd)")
-def test_systemd_understands_the_unit(tmp_path: Path) -> None:
+@pytest.mark.parametrize("more", ["", documented_drop_in()], ids=["plain", "credential"])
+def test_systemd_understands_the_unit(more: str, tmp_path: Path) -> None:
     command = tmp_path / "flowd"
     command.write_text("#!/bin/sh\n")
     command.chmod(0o755)
     text = UNIT.read_text()
     assert "ExecStart=/usr/local/bin/flowd " in text
     unit = tmp_path / "flowd.service"
-    unit.write_text(text.replace("/usr/local/bin/flowd ", f"{command} "))
+    unit.write_text(text.replace("/usr/local/bin/flowd ", f"{command} ") + more)
     done = subprocess.run(
         [str(SYSTEMD_ANALYZE), "verify", "--man=no", unit], capture_output=True, timeout=DEADLINE_S, check=False
     )
@@ -77,3 +86,32 @@ def test_the_unit_agrees_with_the_daemon() -> None:
     assert service["Type"] == "notify"
     assert int(service["WatchdogSec"]) > 0
     assert service["MemoryMax"] == "1G"
+
+
+@pytest.mark.parametrize("is_all", [False, True], ids=["as shipped", "with all that it suggests"])
+def test_the_configuration_is_valid(is_all: bool, tmp_path: Path) -> None:
+    etc = tmp_path / "etc" / "flowd"
+    shutil.copytree(ROOT / "examples" / "filters", etc / "filters")
+    text = (ROOT / "deploy" / "flowd.toml").read_text()
+    if is_all:
+        text = re.sub(r"^# (?=\[|\w+ = )", "", text, flags=re.MULTILINE)
+        prepare_all(tmp_path)
+    (etc / "flowd.toml").write_text(re.sub(r'"/(etc|run|var)/', rf'"{tmp_path}/\1/', text))
+    done = flowd("run", "-c", etc / "flowd.toml", "--check")
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert done.stdout.startswith(b"the configuration is valid: ")
+
+
+def prepare_all(root: Path) -> None:
+    """The files that the suggestions of deploy/flowd.toml name."""
+    etc = root / "etc" / "flowd"
+    (etc / "views").mkdir()
+    (etc / "views" / "prod.conf").write_text("")
+    credentials = root / "run" / "credentials" / "flowd.service"
+    credentials.mkdir(parents=True)
+    (credentials / "nats.creds").write_text("")
+    keys = ("--keys-dir", etc / "keys")
+    assert flowd("keys", "new", "server", "--server", *keys).returncode == 0
+    assert (
+        flowd("keys", "new", "siem", "--role", "consume", *keys, "--allowed-keys-dir", etc / "allowed").returncode == 0
+    )

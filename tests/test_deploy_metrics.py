@@ -13,7 +13,9 @@ from typing import Any
 import pytest
 import yaml
 from cli_bed import DEADLINE_S, ROOT
+from docs_bed import read_blocks
 from http_bed import ANYWHERE, PROMTOOL, ask, find_url
+from kubernetes_bed import BASE, one, render, write_kustomization
 from prometheus_client import ProcessCollector
 from relay_bed import DROPPED, KEPT, feed, running
 from test_docs import anchors_of
@@ -27,6 +29,8 @@ DASHBOARD = json.loads((ROOT / "deploy" / "grafana" / "flowd.json").read_text())
 PROCESS = {sample.name for family in ProcessCollector(registry=None).collect() for sample in family.samples}
 SCRAPED = {"job", "instance"}
 """Labels that Prometheus gives to everything that it scrapes."""
+NAMED = {("flowd_degraded", "concern"): {"sink .+", "sink cluster"}}
+"""Values of labels with a user's name in them, as rules and their tests write them."""
 VARIABLES = {"$__rate_interval": "5m", "$job": ".*", "$instance": ".*"}
 needs_promtool = pytest.mark.skipif(
     PROMTOOL is None, reason="promtool is not there (`tools/unpacked-packages build/prometheus prometheus`)"
@@ -70,6 +74,7 @@ def check_expression(expression: str) -> set[str]:
         values = re.findall(r'(\w+)\s*(?:=~|!~|!=|=)\s*"([^"$]*)"', found["matchers"] or "")
         for label, value in values:
             texts = CATALOGUE[found["name"]].labels.get(label, ()) if found["name"] in CATALOGUE else ()
+            texts = {*texts, *NAMED.get((found["name"], label), ())} if texts else texts
             assert not texts or set(value.split("|")) <= set(texts), f"{label} of {found['name']} is never {value}"
         known |= labels
     for name in _RECORDED.findall(expression):
@@ -165,14 +170,14 @@ def test_the_dashboard_is_in_order() -> None:
 
 def test_no_panel_lies_on_another() -> None:
     places = [(panel["title"], panel["gridPos"]) for panel in panels()]
-    for (one, a), (other, b) in combinations(places, 2):
+    for (first, a), (second, b) in combinations(places, 2):
         is_apart = (
             a["x"] + a["w"] <= b["x"]
             or b["x"] + b["w"] <= a["x"]
             or a["y"] + a["h"] <= b["y"]
             or b["y"] + b["h"] <= a["y"]
         )
-        assert is_apart, f"{one} lies on {other}"
+        assert is_apart, f"{first} lies on {second}"
 
 
 def test_a_name_that_there_is_not_would_be_found() -> None:
@@ -215,3 +220,36 @@ def test_promtool_finds_nothing_wrong_with_a_page_of_metrics(tmp_path: Path) -> 
         feed(config, KEPT + DROPPED)
         page = ask(find_url(config), "/metrics").body
     assert promtool("check", "metrics", words=page) == ""
+
+
+@pytest.mark.parametrize(("folder", "file"), [("grafana", "flowd.json"), ("prometheus", "alerts.yaml")])
+def test_it_can_be_loaded_as_a_configmap(folder: str, file: str) -> None:
+    (resource,) = render(ROOT / "deploy" / folder)
+    assert resource["data"] == {file: (ROOT / "deploy" / folder / file).read_text()}
+    assert len(json.dumps(resource)) < 256 << 10, "what kubectl keeps in an annotation of a resource"
+
+
+def test_the_documented_command_makes_a_rule_of_the_operators() -> None:
+    blocks = read_blocks(ROOT / "docs" / "kubernetes.md")
+    (command,) = [text for block in blocks if "PrometheusRule" in (text := "\n".join(block.lines))]
+    written = command.removeprefix("$ ").partition(" | kubectl apply")[0]
+    done = subprocess.run(["sh", "-c", written], cwd=ROOT, capture_output=True, timeout=DEADLINE_S, check=True)
+    rule = yaml.safe_load(done.stdout)
+    assert (rule["apiVersion"], rule["kind"]) == ("monitoring.coreos.com/v1", "PrometheusRule")
+    assert rule["spec"] == RULES
+
+
+def test_what_prometheus_looks_for_in_a_cluster_is_what_pods_have(tmp_path: Path) -> None:
+    """Debian's promtool is built without Kubernetes, so it cannot be asked."""
+    (job,) = yaml.safe_load((PROMETHEUS / "kubernetes.yaml").read_text())["scrape_configs"]
+    kept, named = job["relabel_configs"]
+    template = one(render(write_kustomization(tmp_path, BASE, "flowd", ["metrics"])), "DaemonSet")["spec"]["template"]
+    (port,) = template["spec"]["containers"][0]["ports"]
+    prefix = "__meta_kubernetes_pod_"
+    found = {
+        f"{prefix}label_app_kubernetes_io_name": template["metadata"]["labels"]["app.kubernetes.io/name"],
+        f"{prefix}container_port_name": port["name"],
+    }
+    assert kept["action"] == "keep"
+    assert ";".join(found[label] for label in kept["source_labels"]) == kept["regex"]
+    assert (job["job_name"], named["target_label"]) == ("flowd", "instance")

@@ -1,27 +1,26 @@
-"""What is shipped for Kubernetes renders, the schemas take it, its parts fit together, and a daemon runs with it."""
+"""What is shipped for Kubernetes renders, the schemas take it, and its parts fit together."""
 
 from __future__ import annotations
 
-import itertools
 import json
 import os
-import re
-import signal
 import tomllib
+from functools import cache
 from pathlib import Path
-from typing import Any
+from tempfile import TemporaryDirectory
+from urllib.parse import urlsplit
 
 import kubernetes_validate
 import pytest
 import yaml
-from cli_bed import DEADLINE_S, DEV_FILTER, ROOT, flowd, json_line, started, wait_until
+from cli_bed import ROOT, flowd
 from docs_bed import read_blocks
 from kubernetes_bed import (
     BASE,
-    COMPONENTS,
     KUBERNETES,
     OVERLAYS,
     Resource,
+    choices,
     configuration_of,
     containers_of,
     daemon_of,
@@ -31,13 +30,13 @@ from kubernetes_bed import (
     try_to_render,
     write_kustomization,
 )
-
-from flowd.errors import EXIT_UNREACHABLE
+from kubernetes_node import Node
 
 VERSIONS = ("1.28", "1.33", kubernetes_validate.latest_version())
 """Releases of Kubernetes whose schemas must take what is shipped: an old one, one in use, the newest that is known."""
-CHOICES = [chosen for n in range(len(COMPONENTS) + 1) for chosen in itertools.combinations(COMPONENTS, n)]
-FLUENT_BIT_FILTER = "- name: grep\n  exclude: source_namespace ^dev$\n"
+OPERATORS = "monitoring.coreos.com/v1"
+"""Resources that are no part of Kubernetes: they have no schema here."""
+READ_ONLY = ("config", "filters", "logs", "server-key", "allowed-keys", "nats")
 
 
 def shipped() -> list[tuple[str, Path, str]]:
@@ -46,23 +45,37 @@ def shipped() -> list[tuple[str, Path, str]]:
     return [("base", BASE, "flowd"), *overlays]
 
 
-@pytest.fixture(params=shipped(), ids=lambda one: one[0])
+@pytest.fixture(params=shipped(), ids=lambda one: one[0], scope="module")
 def origin(request: pytest.FixtureRequest) -> tuple[str, Path, str]:
     found: tuple[str, Path, str] = request.param
     return found
 
 
-@pytest.fixture(params=CHOICES, ids=lambda chosen: "+".join(chosen) or "plain")
-def resources(request: pytest.FixtureRequest, origin: tuple[str, Path, str], tmp_path: Path) -> list[Resource]:
+@cache
+def check_schemas(resource: str) -> None:
+    """Fails where a release does not take the resource. Combinations have most of theirs in common."""
+    for version in VERSIONS:
+        kubernetes_validate.validate(json.loads(resource), version, strict=True)
+
+
+@cache
+def rendered(folder: Path, namespace: str, chosen: tuple[str, ...]) -> list[Resource]:
+    """A combination of components over one of ours. Nobody changes it."""
+    with TemporaryDirectory() as own:
+        return render(write_kustomization(Path(own), folder, namespace, chosen))
+
+
+@pytest.fixture(params=choices(), ids=lambda chosen: "+".join(chosen) or "plain", scope="module")
+def resources(request: pytest.FixtureRequest, origin: tuple[str, Path, str]) -> list[Resource]:
     """Every combination that the documents offer, rendered."""
     _, folder, namespace = origin
-    return render(write_kustomization(tmp_path, folder, namespace, request.param))
+    return rendered(folder, namespace, request.param)
 
 
 def test_schemas_take_it_and_all_is_in_one_namespace(resources: list[Resource], origin: tuple[str, Path, str]) -> None:
     for resource in resources:
-        for version in VERSIONS:
-            kubernetes_validate.validate(resource, version, strict=True)
+        if resource["apiVersion"] != OPERATORS:
+            check_schemas(json.dumps(resource))
     inside = [r for r in resources if r["kind"] != "Namespace"]
     assert {r["metadata"].get("namespace") for r in inside} == {origin[2]}
     assert [r["metadata"]["name"] for r in resources if r["kind"] == "Namespace"] == (
@@ -95,8 +108,7 @@ def test_what_is_mounted_exists_and_whole_folders_only(resources: list[Resource]
             used.add(mount["name"])
             assert not mount.keys() & {"subPath", "subPathExpr"}, "an edit would never arrive"
             assert mount.get("readOnly", False) is (
-                mount["name"] in ("config", "filters", "logs", "server-key", "allowed-keys")
-                or (mount["name"], container["name"]) == ("keys", "flowd")
+                mount["name"] in READ_ONLY or (mount["name"], container["name"]) == ("keys", "flowd")
             )
     assert used == set(volumes)
     assert all(len(volume) == 2 for volume in volumes.values()), "one source for each volume"
@@ -107,9 +119,17 @@ def test_nothing_goes_in_or_out_but_what_a_component_opens(resources: list[Resou
     assert sorted(closed["policyTypes"]) == ["Egress", "Ingress"]
     assert not closed.keys() & {"ingress", "egress"}
     opened = [r["spec"] for r in resources if r["kind"] == "NetworkPolicy" and r["metadata"]["name"] != "flowd"]
+    into = [rule for policy in opened for rule in policy.get("ingress", [])]
+    out = [rule for policy in opened for rule in policy.get("egress", [])]
     ports = {port["name"] for port in daemon_of(resources).get("ports", [])}
-    assert {port["port"] for policy in opened for rule in policy["ingress"] for port in rule["ports"]} == ports
-    assert all(rule["from"] for policy in opened for rule in policy["ingress"])
+    assert {port["port"] for rule in into for port in rule["ports"]} == ports
+    assert all(rule["from"] for rule in into)
+    sinks = tomllib.loads(configuration_of(resources)).get("sinks", {})
+    servers = {urlsplit(server).port for sink in sinks.values() for server in sink["servers"]}
+    assert {port["port"] for rule in out for port in rule["ports"]} == (servers | {53} if servers else set())
+    assert all(rule["to"] for rule in out)
+    for policy in opened:
+        assert {kind.lower() for kind in policy["policyTypes"]} == policy.keys() & {"ingress", "egress"}
     labels = one(resources, "DaemonSet")["spec"]["template"]["metadata"]["labels"]
     assert all(policy["podSelector"]["matchLabels"].items() <= labels.items() for policy in (closed, *opened))
 
@@ -149,118 +169,40 @@ def test_another_configuration_is_another_name(tmp_path: Path) -> None:
     assert configuration_of(resources).endswith("# another\n")
 
 
-def test_the_configuration_with_tcp_is_the_other_one_and_more() -> None:
+def test_a_component_adds_to_the_configuration_and_changes_nothing(resources: list[Resource]) -> None:
     plain = tomllib.loads((BASE / "flowd.toml").read_text())
-    more = tomllib.loads((KUBERNETES / "components" / "tcp" / "flowd.toml").read_text())
+    more = tomllib.loads(configuration_of(resources))
     assert {key: more[key] for key in plain} == plain
-    assert sorted(more.keys() - plain.keys()) == ["consume", "curve", "live"]
+    ports = [port["containerPort"] for port in daemon_of(resources).get("ports", [])]
+    found = [*more.get("live", {}).get("bind", []), *more.get("consume", {}).get("bind", [])]
+    found += [more["http"]["listen"]] if "http" in more else []
+    assert sorted(int(listen.rpartition(":")[2]) for listen in found) == sorted(ports)
+    parts = [r for r in resources if r["kind"] == "ConfigMap"]
+    assert len(parts) == 1, "a component's part is applied as a resource of its own"
 
 
-class Node:
-    """A folder that has what the pod sees: the ConfigMap mounted as the kubelet does, logs, and folders to write to."""
-
-    def __init__(self, folder: Path, resources: list[Resource]) -> None:
-        self.folder = folder
-        self.resources = resources
-        self._copies = 0
-        self.log = self.place("/var/log/calico/flowlogs/flows.log")
-        self.log.parent.mkdir(parents=True)
-        self.place("/etc/flowd/config").mkdir(parents=True)
-        text = re.sub(r'"/(etc|var|run)/', rf'"{folder}/\1/', configuration_of(resources))
-        self.place("/etc/flowd/config/flowd.toml").write_text(re.sub(r"0\.0\.0\.0:\d+", "127.0.0.1:*", text))
-
-    def place(self, path: str) -> Path:
-        """Where a path of the pod is."""
-        return self.folder / path.lstrip("/")
-
-    def mount(self, path: str, texts: dict[str, str]) -> None:
-        """A ConfigMap's mount comes into being, or gets other contents: `..data` is swapped."""
-        place = self.place(path)
-        self._copies += 1
-        copy = place / f"..2026_{self._copies}"
-        copy.mkdir(parents=True)
-        for name, text in texts.items():
-            (copy / name).write_text(text)
-            if not (place / name).is_symlink():
-                (place / name).symlink_to(f"..data/{name}")
-        (place / "..data_tmp").symlink_to(copy.name)
-        os.replace(place / "..data_tmp", place / "..data")
-
-    def command(self, words: list[Any]) -> list[str]:
-        """A command of the manifest, in this folder."""
-        return [re.sub(r"^/(?=etc|var|run)", f"{self.folder}/", str(word)) for word in words]
-
-    def probe(self, name: str) -> int:
-        """What a probe's command exits with."""
-        program, *words = daemon_of(self.resources)[name]["exec"]["command"]
-        assert program == "flowd"
-        return flowd(*words, extra={"FLOWD_RUNTIME_DIR": str(self.place("/run/flowd"))}).returncode
-
-    def status(self) -> dict[str, Any]:
-        """What the daemon says of itself."""
-        done = flowd("status", "--runtime-dir", self.place("/run/flowd"), "-o", "json")
-        assert done.returncode == 0, done.stderr
-        return dict(json.loads(done.stdout))
-
-    def counts(self) -> tuple[int, int]:
-        """Lines of the followed log so far, and how many of them were kept."""
-        flows = self.status()["streams"]["flows"]
-        return flows["lines"], flows["kept_lines"]
+def test_components_add_to_a_flowd_toml_of_ones_own(tmp_path: Path) -> None:
+    folder = write_kustomization(tmp_path, BASE, "flowd", ("tcp", "metrics", "nats-sink"))
+    own = (BASE / "flowd.toml").read_text().replace("4GiB", "1GiB").rstrip("\n")
+    (tmp_path / "flowd.toml").write_text(own)
+    text = yaml.safe_load((folder / "kustomization.yaml").read_text()) | documented("configMapGenerator")
+    (folder / "kustomization.yaml").write_text(yaml.safe_dump(text))
+    found = tomllib.loads(configuration_of(render(folder)))
+    assert found["journal"]["max_bytes"] == "1GiB"
+    assert {"live", "consume", "curve", "http", "sinks"} <= found.keys()
 
 
-@pytest.mark.parametrize("chosen", [(), ("tcp",)], ids=["plain", "tcp"])
-@pytest.mark.parametrize("name", sorted(OVERLAYS))
-def test_a_daemon_runs_with_it(name: str, chosen: tuple[str, ...], tmp_path: Path) -> None:
-    folder = tmp_path / "kustomization"
-    folder.mkdir()
-    origin = KUBERNETES / "overlays" / name
-    node = Node(tmp_path / "n", render(write_kustomization(folder, origin, OVERLAYS[name], chosen)))
-    text = DEV_FILTER if name == "fluentd-filters" else FLUENT_BIT_FILTER
-    node.mount("/etc/flowd/filters", {"flow": text})
-    if chosen:
-        prepare_keys(node)
-    node.log.write_bytes(json_line("dev") + json_line("shop"))
-    arguments = node.command(daemon_of(node.resources)["args"])
-    checked = flowd(*arguments, "--check")
-    valid = b"the configuration is valid: 1 rule for flows, 0 rules for dns\n"
-    assert (checked.returncode, checked.stdout) == (0, valid), checked.stderr
-    assert node.probe("startupProbe") == EXIT_UNREACHABLE
-    with started(*arguments) as child:
-        wait_until(lambda: node.probe("startupProbe") == 0, "the start")
-        assert (node.probe("readinessProbe"), node.probe("livenessProbe")) == (0, 0)
-        wait_until(lambda: node.counts() == (2, 1), "the first lines")
-        if chosen:
-            assert consume_over_tcp(node) == json_line("shop")
-        node.mount("/etc/flowd/filters", {"flow": text.replace("dev", "shop")})
-        wait_until(lambda: node.status()["generation"] == 2, "the new filters")
-        with node.log.open("ab") as log:
-            log.write(json_line("dev") + json_line("shop") + json_line("web"))
-        wait_until(lambda: node.counts() == (5, 3), "the other lines")
-        child.send_signal(signal.SIGTERM)
-        assert child.wait(DEADLINE_S) == 0
-
-
-def prepare_keys(node: Node) -> None:
-    """The Secret and the ConfigMap that components/tcp names, made as documented; the pod's step copies the key."""
-    made = node.folder / "made"
-    for words in (["server", "--server"], ["siem", "--role", "consume", "--stream", "flows"]):
-        extra = [] if "--server" in words else ["--allowed-keys-dir", made / "allowed"]
-        assert flowd("keys", "new", *words, "--keys-dir", made, *extra).returncode == 0
-    keys = node.place("/etc/flowd/keys")
-    keys.mkdir(parents=True)
-    (keys / "server.key_secret").write_bytes((made / "server.key_secret").read_bytes())
-    (keys / "server.key_secret").chmod(0o400)
-    node.mount("/etc/flowd/allowed", {"siem.key": (made / "allowed" / "siem.key").read_text()})
-
-
-def consume_over_tcp(node: Node) -> bytes:
-    """What the client whose key is let in reads of the journal."""
-    (endpoint,) = [found for found in node.status()["endpoints"]["consume"] if found.startswith("tcp://")]
-    made = node.folder / "made"
-    keys = ("--server-key", made / "server.key", "--secret-file", made / "siem.key_secret")
-    done = flowd("observe", "--consumer", "siem", "--endpoint", endpoint, *keys)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+def test_prometheus_finds_the_port(tmp_path: Path) -> None:
+    resources = render(write_kustomization(tmp_path, BASE, "flowd", ("metrics", "pod-monitor")))
+    daemon_set = one(resources, "DaemonSet")["spec"]["template"]["metadata"]
+    (port,) = daemon_of(resources)["ports"]
+    told = {key.partition("/")[2]: value for key, value in daemon_set["annotations"].items() if "prometheus.io" in key}
+    assert told == {"scrape": "true", "port": str(port["containerPort"]), "path": "/metrics"}
+    monitor = one(resources, "PodMonitor")
+    (endpoint,) = monitor["spec"]["podMetricsEndpoints"]
+    assert (endpoint["port"], endpoint["path"]) == (port["name"], "/metrics")
+    assert monitor["spec"]["selector"]["matchLabels"] == {"app.kubernetes.io/name": "flowd"}
+    assert daemon_set["labels"][monitor["spec"]["jobLabel"]] == "flowd", "the job that alerts look for"
 
 
 def documented(beginning: str) -> Resource:
@@ -283,6 +225,16 @@ def test_the_documented_kustomization_renders(tmp_path: Path) -> None:
     assert {resource["metadata"]["namespace"] for resource in resources} == {"tigera-operator"}
     for resource in resources:
         kubernetes_validate.validate(resource, VERSIONS[-1], strict=True)
+
+
+def test_the_documented_patch_lets_another_namespace_in(tmp_path: Path) -> None:
+    folder = write_kustomization(tmp_path, BASE, "flowd", ["metrics"])
+    text = yaml.safe_load((folder / "kustomization.yaml").read_text()) | documented("patches:")
+    (folder / "kustomization.yaml").write_text(yaml.safe_dump(text))
+    (rule,) = one(render(folder), "NetworkPolicy", "flowd-metrics")["spec"]["ingress"]
+    (selected,) = rule["from"]
+    assert selected == {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "observability"}}}
+    assert rule["ports"] == [{"port": "metrics"}]
 
 
 def test_documented_resources_fit_the_schemas() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,7 +13,9 @@ from relay_bed import DEADLINE_S, KEPT, running, wait_until
 from flowd.client import Consumer, Producer
 from flowd.errors import ConfigError, FlowdError
 from flowd.relay.config import Config, load_config
+from flowd.relay.config.model import NatsSink
 from flowd.relay.health import Health
+from flowd.relay.sinks.making import make_sink
 from flowd.relay.sinks.runner import SinkRunner
 from flowd.sinks.sink import Feed, Report
 
@@ -132,3 +135,13 @@ def test_sections_of_sinks_are_checked(tmp_path: Path) -> None:
         (4, "sinks.two.type is missing"),
         (8, "unknown type of sink 'kafkaesque'"),
     ]
+
+
+def test_a_sink_that_signs_says_which_library_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "nkeys", None)  # how Python itself marks what cannot be imported
+    plain = NatsSink(type="nats", servers=("nats://127.0.0.1:1",))
+    assert make_sink("out", plain)
+    for secret in ("creds_file", "nkey_file"):
+        with pytest.raises(FlowdError, match="sink out: nkeys") as raised:
+            make_sink("out", NatsSink(type="nats", servers=plain.servers, **{secret: "secret"}))
+        assert raised.value.hint == "pip install 'flowd[nats]'"

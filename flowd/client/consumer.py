@@ -287,6 +287,8 @@ class Consumer:
 def _open_jetstream(endpoint: str, wanted: Wanted, creds_file: str | os.PathLike[str] | None) -> JetStreamPull:
     if importlib.util.find_spec("nats") is None:
         raise FlowdError(f"{endpoint}: nats-py is not installed", hint="pip install 'flowd[nats]'")
+    if creds_file is not None and importlib.util.find_spec("nkeys") is None:
+        raise FlowdError(f"{endpoint}: nkeys, which signs, is not installed", hint="pip install 'flowd[nats]'")
     from flowd.jetstream.pull import JetStreamPull
 
     return JetStreamPull(endpoint, wanted, creds_file)

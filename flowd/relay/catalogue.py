@@ -39,12 +39,13 @@ class Metric(NamedTuple):
         """The text as plain words."""
         return _LINK.sub(r"\1", self.text).replace("`", "").replace(" (below)", "")
 
-    def known_series(self) -> Iterator[Labels]:
+    def known_series(self, **named: tuple[str, ...]) -> Iterator[Labels]:
         """The labels of what is there from the start: a counter that begins with its first loss would hide it, since
-        what grows is seen only from the second value on."""
-        if self.is_counter and all(self.labels.values()):
-            for values in product(*self.labels.values()):
-                yield tuple(zip(self.labels, values, strict=True))
+        what grows is seen only from the second value on. `named` has the values of labels that are the user's."""
+        known = {label: named.get(label, values) for label, values in self.labels.items()}
+        if self.is_counter and all(known.values()):
+            for values in product(*known.values()):
+                yield tuple(zip(known, values, strict=True))
 
 
 def _metric(name: str, text: str, **labels: str) -> Metric:
@@ -56,7 +57,7 @@ SECTIONS: Mapping[str, tuple[Metric, ...]] = {
         _metric("flowd_up", "1 while lines are carried, 0 when the thread that does so has ended"),
         _metric("flowd_build_info", "1, with what runs here as labels", version="", simd=""),
         _metric("flowd_state", "1 for the state that [health](operations.md#health) tells, 0 for the others", state="ok degraded draining ended"),
-        _metric("flowd_degraded", "1 where something of this concern is not served as configured", concern="bypass filters journal tail forward consumers tcp"),
+        _metric("flowd_degraded", "1 where something of this concern is not served as configured; `sink NAME` while that sink is down", concern="bypass filters journal tail forward consumers tcp"),
         _metric("flowd_producers", "producers that speak with the daemon"),
     ),
     "Streams": (

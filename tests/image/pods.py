@@ -19,6 +19,7 @@ from typing import Any
 from kubernetes_bed import Resource, configuration_of, daemon_of, pod_of
 
 DEADLINE_S = 60.0
+NODE_NAME = "node-1.example"
 UNITS = {"Mi": 1 << 20, "Gi": 1 << 30}
 
 
@@ -95,7 +96,7 @@ class Pod:
         """What runc starts a container from."""
         context = self._pod["securityContext"] | container["securityContext"]
         settings = self._image["config"]
-        variables = [*settings["Env"], *(f"{one['name']}={one['value']}" for one in container.get("env", []))]
+        variables = [*settings["Env"], *map(_write_variable, container.get("env", []))]
         words = container.get("command") or [*settings["Entrypoint"], *container.get("args", [])]
         rights = [f"CAP_{name}" for name in context["capabilities"].get("add", [])] if context["runAsUser"] == 0 else []
         limit = container["resources"]["limits"]["memory"]
@@ -195,6 +196,13 @@ class Pod:
 
     def _state(self) -> bytes:
         return subprocess.run(["runc", "state", self.name], capture_output=True, check=True).stdout
+
+
+def _write_variable(variable: Resource) -> str:
+    """A container's variable; what the cluster would give is the node's name alone."""
+    source = variable.get("valueFrom", {}).get("fieldRef", {}).get("fieldPath")
+    require(source in (None, "spec.nodeName"), f"{variable['name']}: unknown source")
+    return f"{variable['name']}={NODE_NAME if source else variable['value']}"
 
 
 def wait_until(condition: Any, what: str) -> None:

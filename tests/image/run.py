@@ -20,8 +20,9 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from cli_bed import DEV_FILTER, ROOT, json_line
-from image.pods import Failed, Pod, require, wait_until
+from image.pods import NODE_NAME, Failed, Pod, require, wait_until
 from kubernetes_bed import KUBERNETES, OVERLAYS, render, write_kustomization
+from nats_accounts import make_accounts
 
 from flowd import __version__
 
@@ -30,7 +31,17 @@ BASE = "docker.io/library/debian:trixie-slim"
 STAND_IN = "localhost/flowd-stand-in:trixie"
 """A base made of Debian's packages, where no registry can be reached."""
 BUILD = ["buildah", "build", "--isolation", "chroot", "--network", "host", "--format", "docker"]
-VARIANTS = ((), ("root-reader",), ("pod-storage",), ("tcp",), ("root-reader", "tcp"), ("pod-storage", "tcp"))
+VARIANTS = (
+    (),
+    ("root-reader",),
+    ("pod-storage",),
+    ("tcp",),
+    ("root-reader", "tcp"),
+    ("pod-storage", "tcp"),
+    ("metrics", "nats-sink"),
+    ("root-reader", "pod-storage", "tcp", "metrics", "nats-sink"),
+)
+ASK = "import urllib.request as web; print(web.urlopen('http://127.0.0.1:9468/readyz', timeout=5).status)"
 READABLE, ROOTS_ALONE = 0o644, 0o600
 
 
@@ -108,7 +119,8 @@ def try_variant(chosen: tuple[str, ...], root: Path, image: dict[str, Any]) -> s
         log.parent.mkdir(parents=True)
         log.write_bytes(json_line("dev") + json_line("shop"))
         log.chmod(ROOTS_ALONE)
-        texts = {overlay: {"flow": DEV_FILTER}, **make_keys()}
+        secret = {"nats.creds": make_accounts().creds}
+        texts = {overlay: {"flow": DEV_FILTER}, "flowd-nats": secret, **make_keys()}
         pod = Pod(resources, root, image, node, texts)
         with pod.running() as child:
             pod.wait_until_started(child)
@@ -117,6 +129,10 @@ def try_variant(chosen: tuple[str, ...], root: Path, image: dict[str, Any]) -> s
                 wait_until(lambda: "permission" in str(pod.status()["counters"]), "the refused file")
                 log.chmod(READABLE)
             wait_until(lambda: lines_of(pod) == (2, 1), "the first lines")
+            if "metrics" in chosen:
+                require(pod.execute("python3", "-c", ASK).stdout == b"200\n", "nobody answers over HTTP")
+            if "nats-sink" in chosen:
+                try_sink(pod)
             pod.edit("filters", {"flow": DEV_FILTER.replace("dev", "shop")})
             wait_until(lambda: pod.status()["generation"] == 2, "the new filters")
             with log.open("ab") as more:
@@ -132,6 +148,15 @@ def try_variant(chosen: tuple[str, ...], root: Path, image: dict[str, Any]) -> s
             require((json_line("shop") + json_line("dev") == kept) is stays, f"the journal: {kept!r}")
             require(pod.end(child) == 0, "the end was not in order")
     return f"{owned}, {anonymous_bytes / 1e6:.0f} MB of its own"
+
+
+def try_sink(pod: Pod) -> None:
+    """The image has what a sink needs, and the pod can read its Secret; no server is in reach, which ends nothing."""
+    found = pod.execute("python3", "-c", "import os, nats, nkeys; print(os.environ['NODE_NAME'])").stdout
+    require(found == f"{NODE_NAME}\n".encode(), f"the sink's libraries and the node's name: {found!r}")
+    wait_until(lambda: pod.status()["sinks"]["cluster"]["state"] == "down", "a sink without a server")
+    reason = pod.status()["sinks"]["cluster"]["reason"]
+    require("name resolution" in reason, f"the sink's reason: {reason}")
 
 
 def lines_of(pod: Pod) -> tuple[int, int]:

@@ -60,6 +60,21 @@ well "broken filters end the start with 78, and it is not tried again"
 cp /etc/flowd/good /etc/flowd/filters/flow
 systemctl reset-failed flowd
 systemctl start flowd || fails "the second start"
+mkdir -p /etc/flowd-secrets /etc/systemd/system/flowd.service.d
+echo a-secret > /etc/flowd-secrets/token
+chmod -R go= /etc/flowd-secrets
+printf '[Service]\nLoadCredential=token:/etc/flowd-secrets/token\n' > /etc/systemd/system/flowd.service.d/sink.conf
+cat >> /etc/flowd/flowd.toml << 'EOF'
+[sinks.cluster]
+type = "nats"
+servers = ["nats://127.0.0.1:4222"]
+token_file = "/run/credentials/flowd.service/token"
+EOF
+systemctl daemon-reload
+systemctl restart flowd || fails "a start with a sink and its credential"
+until_true "the sink tries" 'flowd status --runtime-dir /run/flowd -o json | grep -q "127.0.0.1., 4222"'
+well "a sink gets its secret as a credential, and tries its server"
+
 systemctl stop flowd || fails "the end"
 [ "$(show Result) $(show ExecMainStatus)" = "success 0" ] || fails "the end: $(show Result)"
 [ -d /var/lib/flowd/journal ] && [ ! -e /run/flowd ] || fails "what is left"

@@ -83,6 +83,10 @@ class Exposition(Collector):
             found.setdefault(name, {})[labels] = value
         for name, labels, value in self._rules.measure(self._told.tallies()):
             found.setdefault(name, {})[labels] = value
+        sinks = tuple(dict(labels)["sink"] for labels in found["flowd_sink_up"])
+        for metric in SECTIONS["Sinks"]:
+            for labels in metric.known_series(sink=sinks):
+                found[metric.name].setdefault(labels, 0)
         for name, series in found.items():
             if series:
                 yield self._make_metric(name, series)

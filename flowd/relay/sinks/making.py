@@ -36,6 +36,8 @@ def make_sink(name: str, section: Sink) -> WorkingSink:
         return make_forward(name, section)
     if isinstance(section, NatsSink):
         require_library(name, "nats", "nats-py", "nats")
+        if section.creds_file or section.nkey_file:
+            require_library(name, "nkeys", "nkeys, which signs for creds_file and nkey_file,", "nats")
         from flowd.relay.sinks.nats import make_nats
 
         return make_nats(section)
