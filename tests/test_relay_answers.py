@@ -112,7 +112,7 @@ def test_an_answer_that_is_too_large_is_refused_with_its_size_counted_and_logged
         with pytest.raises(Refused, match=r"status: the answer to status has \d+ bytes; .* at most 1048576") as refused:
             request(endpoint, "status", DEADLINE_S)
         assert (refused.value.code, "first" in refused.value.hint) == ("too_big", True)
-        assert request(endpoint, "health", DEADLINE_S) == {"state": "ok"}
+        assert request(endpoint, "health", DEADLINE_S)["state"] == "ok"
     assert counters.get("flowd_oversized_answers_total", op="status") == 1
     assert "the answer to status has" in caplog.text
 
@@ -134,7 +134,7 @@ def test_an_id_that_leaves_no_room_for_an_answer_is_no_message_and_the_lane_goes
     with answering(tmp_path, health=lambda _: {"state": "ok"}) as (endpoint, counters), Peer(endpoint) as peer:
         peer.say(Request(b"x" * size, "health", {}))
         peer.say(Request(b"x" * (ID_MAX_BYTES - 3), "health", {}))
-        assert peer.hear().body == {"state": "ok"}
+        assert peer.hear().body["state"] == "ok"
     assert counters.get("flowd_malformed_messages_total", lane="admin", reason="id") == 1
 
 

@@ -110,11 +110,11 @@ def test_a_question_that_makes_no_sense_is_refused(
     with running(tmp_path) as (_, config):
         with pytest.raises(Refused, match=word):
             ask(config, op, **arguments)
-        assert ask(config, "health") == {"state": "ok"}
+        assert ask(config, "health")["state"] == "ok"
 
 
 @pytest.mark.parametrize("line", [b"", b"\xff\xfe\0", b"[" * 10_000, b'{"source_namespace":"\xff"}', b"x" * 1_000_000])
 def test_any_line_has_an_explanation(tmp_path: Path, line: bytes) -> None:
     with running(tmp_path) as (_, config):
         assert ask(config, "explain", line=line)["verdict"] in "KDME"
-        assert ask(config, "health") == {"state": "ok"}
+        assert ask(config, "health")["state"] == "ok"

@@ -114,7 +114,7 @@ def test_a_broken_view_leaves_all_as_it_was_and_is_told(tmp_path: Path) -> None:
         assert [bytes(batch.lines) for batch in read(config, view="calm")] == [TEST + OTHER]
         (tmp_path / "calm").write_text(DROP_PROD)
         assert ask(config, "reload")["result"] == "loaded"
-        assert ask(config, "health") == {"state": "ok"}
+        assert ask(config, "health")["state"] == "ok"
 
 
 def test_a_registered_view_survives_a_reload(tmp_path: Path) -> None:
@@ -146,7 +146,7 @@ def test_a_filter_that_is_none_is_refused_and_the_daemon_is_well(tmp_path: Path,
         assert refused.value.code == "filter"
         counter = 'flowd_refused_attachments_total{reason="filter"}'
         wait_until(lambda: ask(config, "status")["counters"].get(counter) == 1, "the refusal to be counted")
-        assert (ask(config, "status")["views"], ask(config, "health")) == ({}, {"state": "ok"})
+        assert (ask(config, "status")["views"], ask(config, "health")["state"]) == ({}, "ok")
 
 
 def test_a_hostile_pattern_costs_a_verdict_and_nobody_else(tmp_path: Path) -> None:
@@ -156,7 +156,7 @@ def test_a_hostile_pattern_costs_a_verdict_and_nobody_else(tmp_path: Path) -> No
         peer.hello()
         peer.send(1, line * 20)
         assert [bytes(batch.lines) for batch in read(config, filter=bomb)] == [line * 20]
-        assert ask(config, "health") == {"state": "ok"}
+        assert ask(config, "health")["state"] == "ok"
 
 
 def test_a_filter_of_a_thousand_rules_is_a_view(tmp_path: Path) -> None:
