@@ -16,7 +16,7 @@ HELD_S = 30.0
 HELD_BATCHES = 1024
 """How many batches of a node wait at most: more than a sink's window."""
 HELD_BYTES = 64 << 20
-"""What waits in all, of all nodes, for a batch before or for the parts that are missing."""
+"""What waits in all, of all nodes, for a batch before; and as much again for parts that are missing."""
 PARTS_S = 900.0
 """How long the parts of a batch wait for the others: a sink sends them for as long as it lives, and this goes without
 one that does not come back."""
@@ -90,7 +90,7 @@ class Order:
     @property
     def held_bytes(self) -> int:
         """What waits, in bytes of lines."""
-        return self._partial_bytes + sum(self._chains[epoch].held_bytes for epoch in self._waiting)
+        return self._partial_bytes + self._waiting_bytes()
 
     def add(self, head: Head, sequence: int, payload: bytes, now_s: float) -> list[Ready]:
         """Takes a message; returns the batches whose turn it is now, and those that are passed over."""
@@ -108,7 +108,7 @@ class Order:
         if whole is not None:
             found += chain.take(whole, now_s)
         self._note_waiting(head.epoch, chain)
-        while chain.is_waiting and self.held_bytes > HELD_BYTES:
+        while chain.is_waiting and self._waiting_bytes() > HELD_BYTES:
             found += chain.release()
         self._note_waiting(head.epoch, chain)
         return found + self._bound_parts()
@@ -136,6 +136,9 @@ class Order:
                 found += chain.release()
         self._waiting.clear()
         return found
+
+    def _waiting_bytes(self) -> int:
+        return sum(self._chains[epoch].held_bytes for epoch in self._waiting)
 
     def _note_waiting(self, epoch: bytes, chain: _Chain) -> None:
         if chain.is_waiting:
