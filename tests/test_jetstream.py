@@ -27,11 +27,11 @@ TEMPLATE = SubjectTemplate.parse("flowd.{stream}.{node}")
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[NatsServer]:
     with NatsServer(tmp_path / "nats", free_ports(1)[0]) as server:
-        asyncio.run(_make_stream(server.url))
+        asyncio.run(make_stream(server.url))
         yield server
 
 
-async def _make_stream(url: str, **more: Any) -> None:
+async def make_stream(url: str, **more: Any) -> None:
     client = await nats.connect(url)
     await client.jetstream().add_stream(StreamConfig(name="FLOWD", subjects=["flowd.*.*"], **more))
     await client.close()
@@ -192,7 +192,7 @@ def test_it_waits_for_a_server_and_a_stream_that_are_not_there_yet(tmp_path: Pat
         assert consumer.poll(0.1) is None
         with server:
             assert consumer.poll(0.1) is None
-            asyncio.run(_make_stream(server.url))
+            asyncio.run(make_stream(server.url))
             put(server, head(1))
             batch = consumer.poll(DEADLINE_S)
             assert batch is not None

@@ -230,6 +230,7 @@ class Reading:
             try:
                 return await jetstream.stream_info(self._place.jetstream)
             except NotFoundError:
+                self.trouble = f"there is no stream {self._place.jetstream}"
                 await asyncio.sleep(AGAIN_S)
 
     async def _begin(self, jetstream: JetStreamContext, info: StreamInfo) -> None:

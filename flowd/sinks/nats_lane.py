@@ -38,6 +38,7 @@ ELECTION_MAX_S = 1.0
 PATIENCE_MAX = 3
 """How many times as long an acknowledgement may take when a message was sent often: the server may be slow."""
 NO_LEADER = 503
+NO_STREAM = 10059
 REASONS = {
     NO_LEADER: "no_leader",
     10023: "resources",
@@ -313,6 +314,7 @@ class Lane:
         """Finds what the stream has of this node's batches from those on that were not acknowledged. Tries until the
         server answers: what is sent without having looked could be stored twice."""
         from nats.errors import Error as NatsError
+        from nats.js.errors import APIError
 
         while True:
             try:
@@ -330,6 +332,8 @@ class Lane:
                     hint="give the sink a subject of its own, or the node a name of its own",
                 ) from error
             except (TimeoutError, NatsError) as error:
+                if isinstance(error, APIError) and error.err_code == NO_STREAM:
+                    raise FlowdError(f"stream {self._stream} was deleted", hint="it is made anew") from error
                 self._report.down(f"stream {self._stream}: {error or type(error).__name__}")
                 await asyncio.sleep(AGAIN_S)
         self._stored = {message.head.message_id: message.sequence for message in found}
