@@ -186,7 +186,7 @@ def test_parts_are_put_together(server: NatsServer) -> None:
 
 def test_it_waits_for_a_server_and_a_stream_that_are_not_there_yet(tmp_path: Path) -> None:
     server = NatsServer(tmp_path / "nats", free_ports(1)[0])
-    with flowd.Consumer(server.url, timeout_s=0.2) as consumer, pytest.raises(FlowdError, match="not reached within 0.2 s"):
+    with flowd.Consumer(server.url, timeout_s=0.2) as consumer, pytest.raises(FlowdError, match="not reached within"):
         next(consumer)
     with flowd.Consumer(server.url) as consumer:
         assert consumer.poll(0.1) is None

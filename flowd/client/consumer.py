@@ -57,9 +57,9 @@ class Consumer:
     What the journal does not have any more is told: `batch.missed` and `batch.gap`, and in all `missed_lines`. Batches
     of which nothing is kept are not yielded. Keys as for Producer. For one thread at a time.
 
-    With `nats://HOST:4222/STREAM` it reads what the sinks of many nodes have put into a JetStream stream, each node's
-    batches in their order. Then `secret_file` is a NATS credentials file, `view` names a view that a sink carries, and
-    `filter` runs here.
+    With `nats://HOST:4222/STREAM` (or `tls://`) it reads what the sinks of many nodes have put into a JetStream stream,
+    each node's batches in their order. Then `secret_file` is a NATS credentials file, `view` names a view that a sink
+    carries, and `filter` runs here.
     """
 
     def __init__(

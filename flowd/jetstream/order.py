@@ -23,8 +23,8 @@ one that does not come back."""
 PARTIAL_BATCHES = 1024
 """Batches of which parts wait, at most."""
 LATE_BATCHES = 1024
-"""Stretches of a node that have not come, and batches from before what was seen first, that are remembered: so that what
-comes late is told from what comes twice."""
+"""Stretches of a node that have not come, and batches from before what was seen first, that are remembered: what comes
+late is told from what comes twice."""
 RETENTION = "retention"
 
 

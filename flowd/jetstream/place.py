@@ -57,7 +57,8 @@ class Place(NamedTuple):
 
 
 def parse_place(endpoint: str) -> Place:
-    """`nats://user:password@one:4222,two:4222/STREAM?node=…&subject=…`, or `tls://…`. Raises FlowdError for anything else."""
+    """Of `nats://user:password@one:4222,two:4222/STREAM?node=…&subject=…`, or `tls://…`. Raises FlowdError for anything
+    else."""
     try:
         url = urlsplit(endpoint)
         asked = parse_qs(url.query, strict_parsing=True) if url.query else {}

@@ -415,4 +415,5 @@ class Reading:
 
 def _creation(info: StreamInfo) -> str:
     """When the stream was made: tells it from another one of its name."""
-    return "" if info.created is None else info.created.isoformat()
+    created: object = getattr(info, "created", None)  # older libraries do not have it
+    return "" if created is None else str(created)

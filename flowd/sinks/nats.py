@@ -152,7 +152,9 @@ class NatsSink:
                 told = link.trouble if DENIED in link.trouble.lower() else describe_error(error)
                 report.down(f"stream {self.plan.name}: {told}")
                 if link.is_closed:
-                    raise FlowdError(f"the server has ended the connection: {link.trouble}", hint="see its log") from error
+                    raise FlowdError(
+                        f"the server has ended the connection: {link.trouble}", hint="see its log"
+                    ) from error
             await asyncio.sleep(AGAIN_S)
 
     def _wanted_stream(self) -> Any:

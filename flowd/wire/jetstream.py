@@ -160,7 +160,12 @@ class Head(NamedTuple):
             *(head.seq, head.lines, head.before, head.previous or 0, head.time_ns, head.generation, head.missed),
             *head.acknowledged,
         )
-        if min(numbers) < 0 or max(numbers) > _NUMBER_MAX or not 1 <= head.part <= head.parts <= _PARTS_MAX or len(head.epoch) != 16:
+        if (
+            min(numbers) < 0
+            or max(numbers) > _NUMBER_MAX
+            or not 1 <= head.part <= head.parts <= _PARTS_MAX
+            or len(head.epoch) != 16
+        ):
             raise WireError("headers", "the message's headers name what no batch has")
         return head
 
