@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -113,6 +114,18 @@ def test_starts(server: NatsServer) -> None:
         consumer.connect()
         put(server, head(4))
         assert next(consumer).seq == 4
+
+
+def test_since_is_where_a_consumer_without_a_cursor_begins(server: NatsServer) -> None:
+    put(server, head(1), head(2))
+    since_ns = time.time_ns()
+    put(server, head(3))
+    for _ in range(2):  # the second one has the cursor of the first, which committed nothing
+        with open_consumer(server, since_ns=since_ns, until="newest") as consumer:
+            assert [batch.seq for batch in consumer] == [3]
+        since_ns = 0
+    with open_consumer(server, "", since_ns=time.time_ns(), until="newest") as consumer:
+        assert list(consumer) == []
 
 
 def test_until_ends_the_iteration(server: NatsServer) -> None:

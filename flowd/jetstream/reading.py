@@ -6,13 +6,13 @@ import asyncio
 import logging
 import os
 import time
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from flowd.errors import Fenced, FlowdError, WireError
 from flowd.jetstream.bucket import CursorBucket
 from flowd.jetstream.cursor import Cursor, Yielded
 from flowd.jetstream.order import RETENTION, Mark, Order, Ready
+from flowd.jetstream.passing import Passing, find_batch, find_moment, open_passing
 from flowd.jetstream.place import Place
 from flowd.wire.jetstream import Head
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from nats.aio.client import Client
     from nats.aio.msg import Msg
     from nats.js import JetStreamContext
-    from nats.js.api import ConsumerConfig, StreamInfo
+    from nats.js.api import StreamInfo
 
     from flowd.client.pull import Wanted
 
@@ -36,8 +36,6 @@ SHORT_ATTEMPTS = 10
 """How often it is looked whether a stream has really lost its end."""
 ROOM_S = 0.5
 """How soon it is looked whether batches have waited too long for those before them, while there is no room."""
-FORGET_S = 60.0
-"""The server forgets a passing consumer of which nobody has asked for messages for so long."""
 
 log = logging.getLogger(__name__)
 
@@ -186,29 +184,29 @@ class Reading:
             self._next = info.state.last_seq + 1
             self._yielded = Yielded(Cursor(info.state.last_seq))
         self._created, self._short = _creation(info), 0
-        pull, name, waiting = await self._open(jetstream, self._next)
+        passing = await open_passing(jetstream, self._place.jetstream, self._subject, self._next)
         self._heard = 0
         self.is_attached, self.trouble = True, ""
-        self.is_caught_up = not waiting
+        self.is_caught_up = not passing.waiting
         if self._wanted.until == "newest" and self._last is None:
             self._last = info.state.last_seq
-        self._note_end(0 if waiting else info.state.last_seq)
+        self._note_end(0 if passing.waiting else info.state.last_seq)
         self._sink.tell()
         try:
-            while not self.has_ended and await self._fetch(jetstream, pull, name):
+            while not self.has_ended and await self._fetch(jetstream, passing):
                 self._put(self._order.give_up(time.monotonic()))
         finally:
             self.is_attached = False
-            await asyncio.shield(pull.unsubscribe())
+            await asyncio.shield(passing.pull.unsubscribe())
 
-    async def _fetch(self, jetstream: JetStreamContext, pull: Any, name: str) -> bool:
+    async def _fetch(self, jetstream: JetStreamContext, passing: Passing) -> bool:
         """Takes what comes next; False where something is lost between the server and here: nothing that a passing
         consumer has sent is sent again, and so another one is needed."""
         await self._wait_for_room()
         try:
-            messages = await pull.fetch(self._fetch_messages, timeout=FETCH_S)
+            messages = await passing.pull.fetch(self._fetch_messages, timeout=FETCH_S)
         except TimeoutError:
-            found = await jetstream.consumer_info(self._place.jetstream, name)
+            found = await jetstream.consumer_info(self._place.jetstream, passing.name)
             if found.delivered is not None and found.delivered.consumer_seq != self._heard:
                 return False
             self.is_caught_up = not found.num_pending
@@ -258,9 +256,12 @@ class Reading:
         elif start == "newest":
             cursor = Cursor(last)
         elif isinstance(start, tuple):
-            cursor = Cursor(await self._find(jetstream, start, first, last) - 1)
+            found = await find_batch(jetstream, self._place.jetstream, self._subject, start, first, last)
+            cursor = Cursor(found - 1)
         elif self._wanted.since_ns is not None:
-            cursor = Cursor(await self._find_since(jetstream, self._wanted.since_ns, last) - 1)
+            since_ns = self._wanted.since_ns
+            found = await find_moment(jetstream, self._place.jetstream, self._subject, since_ns, last)
+            cursor = Cursor(found - 1)
         else:
             cursor = Cursor(first - 1)
         cursor = cursor._replace(incarnation=self._incarnation, created=_creation(info))
@@ -287,54 +288,6 @@ class Reading:
             raise TimeoutError(f"the stream ends at {info.state.last_seq}, and was read to {reached}")
         log.warning("jetstream: the stream ends at %d, and was read to %d", info.state.last_seq, reached)
         return True
-
-    async def _open(self, jetstream: JetStreamContext, first: int, **more: Any) -> tuple[Any, str, int]:
-        """A passing consumer from a sequence on; its name, and how many messages wait for it."""
-        from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
-
-        config: ConsumerConfig = ConsumerConfig(
-            deliver_policy=DeliverPolicy.BY_START_SEQUENCE,
-            opt_start_seq=max(first, 1),
-            ack_policy=AckPolicy.NONE,
-            filter_subject=self._subject,
-            inactive_threshold=FORGET_S,
-            mem_storage=True,
-            num_replicas=1,
-        ).evolve(**more)
-        pull = await jetstream.pull_subscribe(self._subject, stream=self._place.jetstream, config=config)
-        info = await pull.consumer_info()
-        return pull, info.name, info.num_pending or 0
-
-    async def _find(self, jetstream: JetStreamContext, start: tuple[bytes, int], first: int, last: int) -> int:
-        """The place of a batch, or of the next one of its epoch; the oldest where nothing of its epoch is there."""
-        pull, _, waiting = await self._open(jetstream, first, headers_only=True)
-        behind = 0
-        while waiting > 0:
-            messages = await pull.fetch(min(waiting, 256), timeout=5)
-            waiting -= len(messages)
-            for message in messages:
-                sequence = message.metadata.sequence.stream
-                try:
-                    head = Head.parse(message.headers)
-                except WireError:
-                    continue
-                if head.epoch == start[0] and head.seq >= start[1]:
-                    return int(sequence)
-                behind = sequence if head.epoch == start[0] else behind
-        return last + 1 if behind else first
-
-    async def _find_since(self, jetstream: JetStreamContext, since_ns: int, last: int) -> int:
-        """The place of the first message that was stored at this time or later: none decided later is before it."""
-        from nats.js.api import DeliverPolicy
-
-        moment = datetime.fromtimestamp(since_ns / 1e9, UTC)
-        more = {"deliver_policy": DeliverPolicy.BY_START_TIME, "opt_start_seq": None, "opt_start_time": moment}
-        pull, _, waiting = await self._open(jetstream, 1, headers_only=True, **more)
-        if not waiting:
-            return last + 1
-        (message,) = await pull.fetch(1, timeout=5)
-        sequence: int = message.metadata.sequence.stream
-        return sequence
 
     async def _wait_for_room(self) -> None:
         while not self._sink.has_room:
