@@ -85,7 +85,7 @@ def kill_servers(directory: Path, kills: int, seed: int) -> Outcome:
             sent = load.sent
             wait_until(lambda: _is_drained(daemon), "everything delivered")
             repeated = daemon.status()["counters"].get('flowd_sink_repeated_messages_total{sink="cluster"}', 0)
-        wait_until(lambda: len(reader.seen()) >= sent, "everything read")
+        wait_until(lambda: reader.seen() >= sent, "everything read")
         reader.kill()
         return _judge(asyncio.run(_read(urls)), sent, kills, repeated, reader.judge(sent))
 

@@ -34,10 +34,16 @@ class Reader:
         self._url = url
         self._directory = directory
         self._files: list[Path] = []
+        self._said: list[list[dict[str, Any]]] = []
+        self._offsets: list[int] = []
+        self._seen: set[int] = set()
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
         self._files.append(self._directory / f"read-{len(self._files)}")
+        self._files[-1].touch()
+        self._said.append([])
+        self._offsets.append(0)
         command = [sys.executable, __file__, self._url, str(self._files[-1])]
         self._process = subprocess.Popen(command)
 
@@ -51,16 +57,18 @@ class Reader:
         self.kill()
         self.start()
 
-    def seen(self) -> set[int]:
-        """The numbers of all lines that were read so far."""
-        return {n for run in self._runs() for said in run if "batch" in said for n in said["numbers"]}
+    def seen(self) -> int:
+        """How many different lines were read so far."""
+        self._look()
+        return len(self._seen)
 
     def judge(self, sent: int) -> Read:
         """When everything sent was read."""
+        self._look()
         counted: Counter[int] = Counter()
         again = disordered = 0
         done: set[tuple[str, int]] = set()
-        for run in self._runs():
+        for run in self._said:
             here: set[tuple[str, int]] = set()
             latest: dict[str, int] = {}
             for said in run:
@@ -75,10 +83,17 @@ class Reader:
                 counted.update(said["numbers"])
         return Read(len(self._files), len(counted), sum(1 for n in range(sent) if n not in counted), again, disordered)
 
-    def _runs(self) -> list[list[dict[str, Any]]]:
-        """Of each run what it said, without a last line that was cut."""
-        texts = [path.read_text() if path.exists() else "" for path in self._files]
-        return [[json.loads(line) for line in text[: text.rfind("\n") + 1].splitlines()] for text in texts]
+    def _look(self) -> None:
+        """Takes what the runs have said since, but for a last line that is cut."""
+        for number, path in enumerate(self._files):
+            with open(path, "rb") as file:
+                file.seek(self._offsets[number])
+                said = file.read()
+            whole = said[: said.rfind(b"\n") + 1]
+            self._offsets[number] += len(whole)
+            for line in whole.splitlines():
+                self._said[number].append(json.loads(line))
+                self._seen.update(self._said[number][-1].get("numbers", ()))
 
 
 def main(url: str, path: str) -> None:

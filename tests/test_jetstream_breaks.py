@@ -180,7 +180,7 @@ def test_a_stream_that_is_made_anew_is_read_from_its_beginning(server: NatsServe
         other.commit()
         other.close()
         do(server, anew)
-        put(server, *(head(seq) for seq in range(3, 8)))
+        put(server, *(head(seq, acknowledged=Acknowledged(0, 2, 2)) for seq in range(3, 8)))
         assert take(living, 5) == [3, 4, 5, 6, 7]
         living.commit()
     with open_consumer(server, "other", until="newest") as other:

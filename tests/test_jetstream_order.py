@@ -88,8 +88,8 @@ def by_epoch(found: list[Ready]) -> dict[bytes, list[int]]:
 
 @given(streams())
 def test_each_batch_comes_once_and_each_nodes_in_order(messages: list[Message]) -> None:
-    """With the marks of empty epochs: nothing before the stream's first message is unknown."""
-    order = Order({epoch: Mark(0, 0) for epoch in EPOCHS})
+    """From the stream's beginning: nothing before its first message is unknown."""
+    order = Order(begin=1)
     found = read(order, messages)
     wanted: dict[bytes, list[int]] = defaultdict(list)
     for epoch, seq in sorted({(EPOCHS[message.epoch], message.seq) for message in messages}):
@@ -165,6 +165,15 @@ def test_of_several_batches_given_up_each_comes_late() -> None:
     late = [order.add(head(seq), seq, b"late\n", HELD_S) for seq in (3, 2, 4, 3)]
     assert [names(found) for found in late] == [[(EPOCHS[0], 3)], [(EPOCHS[0], 2)], [(EPOCHS[0], 4)], []]
     assert order.duplicates == 1
+
+
+def test_the_first_of_a_new_node_waits_for_those_before_it() -> None:
+    """Where all of them must come yet; else nothing is known of what was before."""
+    sent = Acknowledged(41, 0, 0)
+    order = Order(begin=42)
+    assert order.add(head(2, acknowledged=sent), 50, b"2\n", 0.0) == []
+    assert names(order.add(head(1, acknowledged=sent), 51, b"1\n", 0.0)) == [(EPOCHS[0], 1), (EPOCHS[0], 2)]
+    assert names(Order(begin=43).add(head(2, acknowledged=sent), 50, b"2\n", 0.0)) == [(EPOCHS[0], 2)]
 
 
 def test_a_late_batch_sets_no_mark_back() -> None:

@@ -73,13 +73,17 @@ class _Partial:
 
 class Order:
     """Puts the messages of many nodes in order. `marks` are how far each epoch was yielded before, where it is known;
-    with `is_cut` the stream has lost messages behind them, and nothing waits for those.
+    with `is_cut` the stream has lost messages behind them, and nothing waits for those. All messages from the sequence
+    `begin` on are added, where that is known.
 
     What waits is bounded, in time and bytes. `duplicates` counts messages that had come already.
     """
 
-    def __init__(self, marks: dict[bytes, Mark] | None = None, *, is_cut: bool = False) -> None:
+    def __init__(
+        self, marks: dict[bytes, Mark] | None = None, *, is_cut: bool = False, begin: int | None = None
+    ) -> None:
         self.duplicates = 0
+        self._begin = begin
         self._is_cut = is_cut
         self._marks = marks or {}
         self._chains: dict[bytes, _Chain] = {}
@@ -96,7 +100,8 @@ class Order:
         """Takes a message; returns the batches whose turn it is now, and those that are passed over."""
         chain = self._chains.get(head.epoch)
         if chain is None:
-            chain = self._chains[head.epoch] = _Chain(self._marks.pop(head.epoch, None), self._is_cut)
+            mark = self._marks.pop(head.epoch, None) or self._mark_of(head)
+            chain = self._chains[head.epoch] = _Chain(mark, self._is_cut)
         found = self._forget_parts(head) if self._partials else []
         whole: Ready | None = Ready(head, payload, (sequence,))
         if chain.has(head.seq):
@@ -136,6 +141,12 @@ class Order:
                 found += chain.release()
         self._waiting.clear()
         return found
+
+    def _mark_of(self, head: Head) -> Mark | None:
+        """How far an epoch was, of which this is the first message that is seen: what was not known to be stored is
+        behind a place in the stream, so that all of it is still to be seen if that place is not before the beginning."""
+        known = head.acknowledged
+        return Mark(known.seq, known.lines) if self._begin is not None and known.sequence + 1 >= self._begin else None
 
     def _waiting_bytes(self) -> int:
         return sum(self._chains[epoch].held_bytes for epoch in self._waiting)

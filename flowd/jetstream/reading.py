@@ -270,7 +270,7 @@ class Reading:
         self.began_at_oldest = cursor.next <= first
         self._gap = gap
         self._yielded = Yielded(cursor)
-        self._order = Order(dict(cursor.marks), is_cut=bool(gap))
+        self._order = Order(dict(cursor.marks), is_cut=bool(gap), begin=None if cursor.missing else cursor.next)
         self._next = cursor.next
 
     def _is_another(self, info: StreamInfo, created: str) -> bool:

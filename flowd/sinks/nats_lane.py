@@ -320,6 +320,9 @@ class Lane:
             try:
                 last = await find_last(self._jetstream, self._stream, self._subject)
                 if last is None:
+                    if not self._number:  # whatever comes will stand behind what is there now
+                        state = (await self._jetstream.stream_info(self._stream)).state
+                        self._acknowledged = Acknowledged(state.last_seq)
                     return
                 since = self._known() if self._number else last.head.acknowledged
                 found = await find_since(
