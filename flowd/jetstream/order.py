@@ -143,8 +143,8 @@ class Order:
         return found
 
     def _mark_of(self, head: Head) -> Mark | None:
-        """How far an epoch was, of which this is the first message that is seen: what was not known to be stored is
-        behind a place in the stream, so that all of it is still to be seen if that place is not before the beginning."""
+        """How far an epoch was whose first message to be seen this is: what was not known to be stored stands behind a
+        place in the stream, and all of that is still to be seen if the place is not before the beginning."""
         known = head.acknowledged
         return Mark(known.seq, known.lines) if self._begin is not None and known.sequence + 1 >= self._begin else None
 
