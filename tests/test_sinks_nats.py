@@ -270,3 +270,17 @@ def test_a_drained_daemon_has_delivered_what_it_stored(tmp_path: Path, server: N
         daemon.start()
         wait_until(lambda: is_drained(daemon), "the rest")
     assert [head.seq for _, head, _ in read_all(server.url)] == list(range(1, 31))
+
+
+def test_what_a_cursor_was_moved_over_is_counted_in_the_next_heads(tmp_path: Path, server: NatsServer) -> None:
+    """The last message says what was acknowledged when it was sent; the cursor has gone on since."""
+    with DaemonProcess(tmp_path, **sink(server.url)) as daemon:
+        feed(daemon, *(numbered(n, n + 1) for n in range(20)))
+        wait_until(lambda: is_drained(daemon), "twenty batches")
+        daemon.kill()
+        daemon.start()
+        feed(daemon, numbered(20, 21))
+        wait_until(lambda: is_drained(daemon), "one more")
+    heads = [head for _, head, _ in read_all(server.url)]
+    assert [head.before for head in heads] == list(range(21))
+    assert [head.previous for head in heads] == [None, *range(1, 21)]

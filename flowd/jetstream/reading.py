@@ -206,7 +206,8 @@ class Reading:
         try:
             messages = await passing.pull.fetch(self._fetch_messages, timeout=FETCH_S)
         except TimeoutError:
-            found = await jetstream.consumer_info(self._place.jetstream, passing.name)
+            asked = jetstream.consumer_info(self._place.jetstream, passing.name)
+            found = await asyncio.wait_for(asked, FETCH_S)  # its server may be gone, and then another is made
             if found.delivered is not None and found.delivered.consumer_seq != self._heard:
                 return False
             self.is_caught_up = not found.num_pending

@@ -10,6 +10,7 @@ import asyncio
 import json
 import logging
 import time
+from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -118,6 +119,7 @@ class Lane:
         self._moved = asyncio.Event()
         self._acknowledged = Acknowledged()
         self._stored: dict[str, int] = {}
+        self._passed: deque[Head] = deque()
         self._epoch = b""
         self._previous: int | None = None
         self._lines = 0
@@ -161,6 +163,8 @@ class Lane:
         if batch.epoch != self._epoch:
             self._epoch, self._previous, self._lines = batch.epoch, None, 0
             self._acknowledged = self._acknowledged._replace(seq=0, lines=0)
+            self._passed.clear()
+        self._pass_stored(batch.seq)
         lines = batch.lines.count(b"\n")
         payloads = cut_payload(batch.lines, self._payload_bytes())
         if batch.missed or batch.gap:
@@ -183,6 +187,13 @@ class Lane:
         self._previous = batch.seq
         self._lines += lines
         return made
+
+    def _pass_stored(self, seq: int) -> None:
+        """Counts what the daemon before has sent up to here, also what its cursor was moved over: that does not come."""
+        while self._passed and self._passed[0].seq < seq:
+            head = self._passed.popleft()
+            if head.seq > (self._previous or 0):
+                self._previous, self._lines = head.seq, head.before + head.lines
 
     def _payload_bytes(self) -> int:
         """What a message may hold. Raises FlowdError where that is next to nothing."""
@@ -343,6 +354,8 @@ class Lane:
         if not self._number:
             self._epoch, self._acknowledged = last.head.epoch, since
             self._previous, self._lines = since.seq or None, since.lines
+            heads = [message.head for message in found if message.head.epoch == self._epoch]
+            self._passed.extend(sorted(heads, key=lambda head: head.seq))
 
 
 def _read_answer(message: Msg) -> tuple[int, str, int]:
