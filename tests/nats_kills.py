@@ -63,11 +63,10 @@ def kill_servers(directory: Path, kills: int, seed: int) -> Outcome:
     with cluster(directory / "nats") as servers:
         urls = [server.url for server in servers]
         settings = {"type": "nats", "servers": urls, "replicas": 3, "max_bytes": "3GiB", "ack_timeout_s": 2}
-        with DaemonProcess(directory, **{"sinks.cluster": settings, "filters.path": None}) as daemon:
+        reader = Reader(",".join(urls).replace(",nats://", ","), directory)
+        with DaemonProcess(directory, **{"sinks.cluster": settings, "filters.path": None}) as daemon, reader:
             load = Load(daemon.endpoint("ingest"))
             load.start()
-            reader = Reader(",".join(urls).replace(",nats://", ","), directory)
-            reader.start()
             for number in range(kills):
                 delivered = _delivered(daemon)
                 wait_until(lambda before=delivered: _delivered(daemon) > before + 8, "deliveries")  # type: ignore[misc]
@@ -85,8 +84,7 @@ def kill_servers(directory: Path, kills: int, seed: int) -> Outcome:
             sent = load.sent
             wait_until(lambda: _is_drained(daemon), "everything delivered")
             repeated = daemon.status()["counters"].get('flowd_sink_repeated_messages_total{sink="cluster"}', 0)
-        wait_until(lambda: reader.seen() >= sent, "everything read")
-        reader.kill()
+            wait_until(lambda: reader.seen() >= sent, "everything read")
         return _judge(asyncio.run(_read(urls)), sent, kills, repeated, reader.judge(sent))
 
 

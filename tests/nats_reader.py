@@ -53,6 +53,13 @@ class Reader:
         self._process.kill()
         self._process.wait()
 
+    def __enter__(self) -> Reader:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.kill()
+
     def again(self) -> None:
         self.kill()
         self.start()

@@ -189,7 +189,7 @@ class Lane:
         return made
 
     def _pass_stored(self, seq: int) -> None:
-        """Counts what the daemon before has sent up to here, also what its cursor was moved over: that does not come."""
+        """Counts what the daemon before has sent up to here, also what its cursor was moved over and does not come."""
         while self._passed and self._passed[0].seq < seq:
             head = self._passed.popleft()
             if head.seq > (self._previous or 0):
