@@ -157,9 +157,9 @@ class Consumer(_Reader[client.Consumer]):
     def __init__(self, endpoint: str, name: str = "", stream: str = "flows", **options: Any) -> None:
         super().__init__(client.Consumer(endpoint, name, stream, **options), "flowd-aio-consumer")
 
-    async def commit(self, timeout_s: float | None = None) -> None:
+    async def commit(self, timeout_s: float | None = None, *, batch: Batch | None = None) -> None:
         """As `flowd.Consumer.commit`."""
-        await self._thread.call(self._reader.commit, timeout_s)
+        await self._thread.call(partial(self._reader.commit, batch=batch), timeout_s)
 
     def _is_done(self) -> bool:
         return self._reader.is_done

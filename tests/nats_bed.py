@@ -26,6 +26,15 @@ def free_ports(count: int) -> list[int]:
     return ports
 
 
+def make_certificate(directory: Path) -> tuple[Path, Path]:
+    """The files of a key and its certificate for 127.0.0.1."""
+    key, certificate = directory / "key.pem", directory / "cert.pem"
+    names = ["-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1"]
+    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", *names]
+    subprocess.run([*command, "-keyout", key, "-out", certificate], check=True, capture_output=True)
+    return key, certificate
+
+
 class NatsServer:
     """A nats-server with JetStream, its files under `directory`. `more` is added to its configuration."""
 

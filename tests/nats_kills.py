@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 import nats
 from nats.js.api import ConsumerConfig, DeliverPolicy
 from nats_bed import cluster
+from nats_reader import Read, Reader
 from relay_bed import DEADLINE_S, DaemonProcess
 
 from flowd.client import Producer, request
@@ -43,7 +44,8 @@ def wait_until(is_true: Callable[[], Any], what: str) -> None:
 
 
 class Outcome(NamedTuple):
-    """What was sent, and what the stream has of it. `inverted` batches came to stand behind later ones."""
+    """What was sent, what the stream has of it, and what a consumer made of it that was killed now and then. `inverted`
+    batches came to stand behind later ones."""
 
     kills: int
     sent: int
@@ -52,6 +54,7 @@ class Outcome(NamedTuple):
     duplicates: int
     inverted: int
     repeated_messages: int
+    read: Read
 
 
 def kill_servers(directory: Path, kills: int, seed: int) -> Outcome:
@@ -60,7 +63,8 @@ def kill_servers(directory: Path, kills: int, seed: int) -> Outcome:
     with cluster(directory / "nats") as servers:
         urls = [server.url for server in servers]
         settings = {"type": "nats", "servers": urls, "replicas": 3, "max_bytes": "3GiB", "ack_timeout_s": 2}
-        with DaemonProcess(directory, **{"sinks.cluster": settings, "filters.path": None}) as daemon:
+        reader = Reader(",".join(urls).replace(",nats://", ","), directory)
+        with DaemonProcess(directory, **{"sinks.cluster": settings, "filters.path": None}) as daemon, reader:
             load = Load(daemon.endpoint("ingest"))
             load.start()
             for number in range(kills):
@@ -72,13 +76,16 @@ def kill_servers(directory: Path, kills: int, seed: int) -> Outcome:
                 victim.kill()
                 delivered = _delivered(daemon)
                 wait_until(lambda before=delivered: _delivered(daemon) > before + 8, "deliveries by two servers")  # type: ignore[misc]
+                if number % 2:
+                    reader.again()
                 victim.start()
                 wait_until(lambda: asyncio.run(_is_whole(urls)), "three replicas")
             load.end()
             sent = load.sent
             wait_until(lambda: _is_drained(daemon), "everything delivered")
             repeated = daemon.status()["counters"].get('flowd_sink_repeated_messages_total{sink="cluster"}', 0)
-        return _judge(asyncio.run(_read(urls)), sent, kills, repeated)
+            wait_until(lambda: reader.seen() >= sent, "everything read")
+        return _judge(asyncio.run(_read(urls)), sent, kills, repeated, reader.judge(sent))
 
 
 class Load(threading.Thread):
@@ -156,7 +163,7 @@ async def _read(urls: list[str]) -> list[tuple[Head, list[int]]]:
         await client.close()
 
 
-def _judge(found: list[tuple[Head, list[int]]], sent: int, kills: int, repeated: int) -> Outcome:
+def _judge(found: list[tuple[Head, list[int]]], sent: int, kills: int, repeated: int, read: Read) -> Outcome:
     counted = Counter(n for _, numbers in found for n in numbers)
     seqs = [head.seq for head, _ in found]
     return Outcome(
@@ -167,6 +174,7 @@ def _judge(found: list[tuple[Head, list[int]]], sent: int, kills: int, repeated:
         sum(count - 1 for count in counted.values()),
         sum(1 for before, after in itertools.pairwise(seqs) if after < before),
         repeated,
+        read,
     )
 
 
@@ -178,9 +186,10 @@ def main() -> int:
     began_s = time.monotonic()
     with tempfile.TemporaryDirectory() as directory:
         outcome = kill_servers(Path(directory), arguments.kills, arguments.seed)
-    told: dict[str, Any] = {**outcome._asdict(), "seconds": round(time.monotonic() - began_s, 1)}
+    told: dict[str, Any] = {**outcome._asdict(), "read": outcome.read._asdict()}
+    told["seconds"] = round(time.monotonic() - began_s, 1)
     print(json.dumps(told))
-    return 0 if outcome.lost == outcome.duplicates == 0 else 1
+    return 0 if outcome.lost == outcome.duplicates == outcome.read.lost == outcome.read.again == 0 else 1
 
 
 if __name__ == "__main__":

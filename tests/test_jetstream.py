@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -27,11 +28,11 @@ TEMPLATE = SubjectTemplate.parse("flowd.{stream}.{node}")
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[NatsServer]:
     with NatsServer(tmp_path / "nats", free_ports(1)[0]) as server:
-        asyncio.run(_make_stream(server.url))
+        asyncio.run(make_stream(server.url))
         yield server
 
 
-async def _make_stream(url: str, **more: Any) -> None:
+async def make_stream(url: str, **more: Any) -> None:
     client = await nats.connect(url)
     await client.jetstream().add_stream(StreamConfig(name="FLOWD", subjects=["flowd.*.*"], **more))
     await client.close()
@@ -115,6 +116,18 @@ def test_starts(server: NatsServer) -> None:
         assert next(consumer).seq == 4
 
 
+def test_since_is_where_a_consumer_without_a_cursor_begins(server: NatsServer) -> None:
+    put(server, head(1), head(2))
+    since_ns = time.time_ns()
+    put(server, head(3))
+    for _ in range(2):  # the second one has the cursor of the first, which committed nothing
+        with open_consumer(server, since_ns=since_ns, until="newest") as consumer:
+            assert [batch.seq for batch in consumer] == [3]
+        since_ns = 0
+    with open_consumer(server, "", since_ns=time.time_ns(), until="newest") as consumer:
+        assert list(consumer) == []
+
+
 def test_until_ends_the_iteration(server: NatsServer) -> None:
     put(server, head(1), head(2), head(3))
     with open_consumer(server, "", until="newest") as consumer:
@@ -186,13 +199,13 @@ def test_parts_are_put_together(server: NatsServer) -> None:
 
 def test_it_waits_for_a_server_and_a_stream_that_are_not_there_yet(tmp_path: Path) -> None:
     server = NatsServer(tmp_path / "nats", free_ports(1)[0])
-    with flowd.Consumer(server.url, timeout_s=0.2) as consumer, pytest.raises(FlowdError, match="no daemon answered"):
+    with flowd.Consumer(server.url, timeout_s=0.2) as consumer, pytest.raises(FlowdError, match="not reached within"):
         next(consumer)
     with flowd.Consumer(server.url) as consumer:
         assert consumer.poll(0.1) is None
         with server:
             assert consumer.poll(0.1) is None
-            asyncio.run(_make_stream(server.url))
+            asyncio.run(make_stream(server.url))
             put(server, head(1))
             batch = consumer.poll(DEADLINE_S)
             assert batch is not None

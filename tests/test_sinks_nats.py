@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ import nats
 import pytest
 from nats.js.api import StreamConfig
 from nats.js.errors import NotFoundError
-from nats_bed import NatsServer, free_ports
+from nats_bed import NatsServer, free_ports, make_certificate
 from nats_kills import kill_servers
 from relay_bed import DEADLINE_S, DROPPED, KEPT, DaemonProcess, counters, settings, wait_until
 
@@ -228,10 +227,7 @@ def test_a_stream_that_does_not_take_the_batches_is_told(
 
 
 def test_users_and_tls(tmp_path: Path) -> None:
-    key, certificate = tmp_path / "key.pem", tmp_path / "cert.pem"
-    names = ["-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1"]
-    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", *names]
-    subprocess.run([*command, "-keyout", key, "-out", certificate], check=True, capture_output=True)
+    key, certificate = make_certificate(tmp_path)
     password = tmp_path / "password"
     password.write_text("secret\n")
     more = (
@@ -274,3 +270,17 @@ def test_a_drained_daemon_has_delivered_what_it_stored(tmp_path: Path, server: N
         daemon.start()
         wait_until(lambda: is_drained(daemon), "the rest")
     assert [head.seq for _, head, _ in read_all(server.url)] == list(range(1, 31))
+
+
+def test_what_a_cursor_was_moved_over_is_counted_in_the_next_heads(tmp_path: Path, server: NatsServer) -> None:
+    """The last message says what was acknowledged when it was sent; the cursor has gone on since."""
+    with DaemonProcess(tmp_path, **sink(server.url)) as daemon:
+        feed(daemon, *(numbered(n, n + 1) for n in range(20)))
+        wait_until(lambda: is_drained(daemon), "twenty batches")
+        daemon.kill()
+        daemon.start()
+        feed(daemon, numbered(20, 21))
+        wait_until(lambda: is_drained(daemon), "one more")
+    heads = [head for _, head, _ in read_all(server.url)]
+    assert [head.before for head in heads] == list(range(21))
+    assert [head.previous for head in heads] == [None, *range(1, 21)]

@@ -21,6 +21,7 @@ from flowd.cli.command import (
 from flowd.cli.observing import Writing, read_last
 from flowd.cli.runtime import find_endpoint, require_stream_name
 from flowd.errors import EXIT_DONE, EXIT_USAGE, FlowdError
+from flowd.wire.jetstream import is_jetstream_url
 
 if TYPE_CHECKING:
     from flowd.client import Consumer
@@ -83,7 +84,7 @@ def command(
         raise click.UsageError("give --last or --since, not both")
     keys = {"server_key": server_key, "secret_file": secret_file}
     writing = Writing(view, output, limit, is_quiet=quiet)
-    is_jetstream = endpoint is not None and endpoint.startswith("nats://")
+    is_jetstream = endpoint is not None and is_jetstream_url(endpoint)
     is_bare = last is None and since is None and consumer is None and not follow
     follow |= is_bare
     if is_bare and not is_jetstream:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 from flowd.client.batch import Batch
 from flowd.client.pull import Pull, Wanted
 from flowd.errors import FlowdError, NotAcknowledged, Unreachable
+from flowd.wire.jetstream import is_jetstream_url
 from flowd.wire.keys import load_client_keys
 from flowd.wire.limits import is_stream_name
 from flowd.wire.sockets import check_endpoint
@@ -56,9 +57,9 @@ class Consumer:
     What the journal does not have any more is told: `batch.missed` and `batch.gap`, and in all `missed_lines`. Batches
     of which nothing is kept are not yielded. Keys as for Producer. For one thread at a time.
 
-    With `nats://HOST:4222/STREAM` it reads what the sinks of many nodes have put into a JetStream stream, each node's
-    batches in their order. Then `secret_file` is a NATS credentials file, `view` names a view that a sink carries, and
-    `filter` runs here.
+    With `nats://HOST:4222/STREAM` (or `tls://`) it reads what the sinks of many nodes have put into a JetStream stream,
+    each node's batches in their order. Then `secret_file` is a NATS credentials file, `view` names a view that a sink
+    carries, and `filter` runs here.
     """
 
     def __init__(
@@ -80,7 +81,7 @@ class Consumer:
         credit_bytes: int = CREDIT_BYTES,
         credit_batches: int = CREDIT_BATCHES,
     ) -> None:
-        is_jetstream = endpoint.startswith("nats://")
+        is_jetstream = is_jetstream_url(endpoint)
         if not is_jetstream:
             check_endpoint(endpoint)
             keys = load_client_keys(endpoint, server_key, secret_file)
@@ -198,11 +199,9 @@ class Consumer:
         while not self._pull.is_committed(wanted):
             self._pull.ask_commit(wanted)
             if not self._pull.step(deadline_s):
-                raise NotAcknowledged(
-                    f"{self.endpoint}: the cursor of {self.name!r} was not stored within {timeout_s} s",
-                    count=0,
-                    hint="is the daemon running? `flowd status` asks it",
-                )
+                _, hint = self._pull.absence(timeout_s)
+                words = f"{self._pull.title}: the cursor of {self.name!r} was not stored within {timeout_s} s"
+                raise NotAcknowledged(words, count=0, hint=hint)
         self._committed = wanted
         self._passed = 0
 
@@ -245,11 +244,9 @@ class Consumer:
         self.close()
 
     def unreachable(self, timeout_s: float | None) -> Unreachable:
-        """The error of a wait in which no daemon attached this consumer."""
-        return Unreachable(
-            f"{self.endpoint}: no daemon answered within {timeout_s} s",
-            hint="is the daemon running? `flowd status` asks it",
-        )
+        """The error of a wait in which nobody attached this consumer."""
+        words, hint = self._pull.absence(timeout_s)
+        return Unreachable(words, hint=hint)
 
     def _place_of(self, batch: Place | None) -> tuple[bytes, int] | None:
         """Where the cursor is to stand for a batch, None being the one yielded last; None where there was none."""

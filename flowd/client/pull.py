@@ -144,6 +144,16 @@ class Pull:
             return arrived
         return None
 
+    @property
+    def title(self) -> str:
+        """Where it reads, for people."""
+        return self._link.endpoint
+
+    def absence(self, timeout_s: float | None) -> tuple[str, str]:
+        """What to say where nobody attached this consumer for so long, and a hint."""
+        words = f"{self.title}: no daemon answered within {timeout_s} s"
+        return words, "is the daemon running? `flowd status` asks it"
+
     def step(self, deadline_s: float | None) -> bool:
         """Waits for the next message, or makes the connection; False where the deadline passed.
 

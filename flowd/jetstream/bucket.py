@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from flowd.errors import Fenced
 from flowd.jetstream.cursor import Cursor
@@ -13,67 +13,80 @@ if TYPE_CHECKING:
     from nats.js import JetStreamContext
     from nats.js.kv import KeyValue
 
+ATTEMPTS = 4
+"""How often a cursor is stored at once, where it or its bucket has changed meanwhile."""
 _KEY = re.compile(r"[^A-Za-z0-9_=-]")
 
 
 class CursorBucket:
     """One consumer's cursor. Whoever opened it last may store: the revision shows whether that is still this one."""
 
-    def __init__(self, jetstream: JetStreamContext, subject: str, name: str, incarnation: str, replicas: int) -> None:
-        self._jetstream = jetstream
+    def __init__(self, subject: str, name: str, incarnation: str, replicas: int) -> None:
         self._key = f"{as_token(name).replace('~', '=')}.{_KEY.sub('=', subject)}"
         self._name = name
         self._incarnation = incarnation
         self._replicas = replicas
+        self._jetstream: JetStreamContext | None = None
         self._bucket: KeyValue | None = None
         self._revision = 0
 
-    async def open(self) -> Cursor | None:
-        """Takes the cursor over, and returns it: None where there is none yet. Raises what the library raises, and
-        WireError where something else is stored there."""
-        from nats.js.errors import KeyNotFoundError
+    def use(self, jetstream: JetStreamContext) -> None:
+        """By this connection from now on."""
+        self._jetstream, self._bucket = jetstream, None
 
-        self._bucket = await self._make_bucket()
-        try:
-            entry = await self._bucket.get(self._key)
-        except KeyNotFoundError:
-            return None
-        cursor = Cursor.unpack(entry.value)
-        self._revision = entry.revision or 0
-        await self._put(cursor._replace(incarnation=self._incarnation))
-        return cursor
+    async def open(self) -> Cursor | None:
+        """Returns the cursor: None where there is none yet. What is stored next takes it over. Raises what the library
+        raises, and WireError where something else is stored there."""
+        value, self._revision = await self._look()
+        return None if value is None else Cursor.unpack(value)
 
     async def store(self, cursor: Cursor) -> None:
         """Raises Fenced where another consumer has opened the cursor since, and what the library raises."""
-        await self._put(cursor)
+        from nats.js.errors import KeyWrongLastSequenceError, NoStreamResponseError
 
-    async def _put(self, cursor: Cursor) -> None:
-        from nats.js.errors import KeyWrongLastSequenceError
+        for _ in range(ATTEMPTS):
+            bucket = self._bucket or await self._make_bucket()
+            try:
+                self._revision = await bucket.update(self._key, cursor.pack(), last=self._revision)
+            except KeyWrongLastSequenceError:
+                await self._look_who()
+            except NoStreamResponseError:
+                self._bucket, self._revision = None, 0  # the bucket was deleted, or has no leader now
+            else:
+                return
+        raise TimeoutError("the bucket of cursors changes all the time")
 
-        assert self._bucket is not None, "open comes first"
-        try:
-            self._revision = await self._bucket.update(self._key, cursor.pack(), last=self._revision)
-        except KeyWrongLastSequenceError:
-            await self._look_who(cursor)
-
-    async def _look_who(self, cursor: Cursor) -> None:
-        """Somebody has stored meanwhile: this consumer itself, where the answer was lost, or another."""
-        assert self._bucket is not None
-        entry = await self._bucket.get(self._key)
-        if Cursor.unpack(entry.value).incarnation != self._incarnation:
+    async def _look_who(self) -> None:
+        """Somebody has stored meanwhile: this consumer itself, where the answer was lost, or another. One that is
+        deleted is made anew."""
+        value, self._revision = await self._look()
+        if value is not None and Cursor.unpack(value).incarnation != self._incarnation:
             raise Fenced(
                 f"another consumer named {self._name!r} reads the same",
                 hint="give each consumer a name of its own",
             )
-        self._revision = await self._bucket.update(self._key, cursor.pack(), last=entry.revision)
 
-    async def _make_bucket(self) -> Any:
+    async def _look(self) -> tuple[bytes | None, int]:
+        """What is stored, None where nothing is, and its revision."""
+        from nats.js.errors import KeyNotFoundError
+
+        bucket = self._bucket or await self._make_bucket()
+        try:
+            entry = await bucket.get(self._key)
+        except KeyNotFoundError as error:
+            deleted = error.entry
+            return None, (deleted.revision or 0) if deleted is not None else 0
+        return entry.value or b"", entry.revision or 0
+
+    async def _make_bucket(self) -> KeyValue:
         from nats.js.api import KeyValueConfig
         from nats.js.errors import BucketNotFoundError
 
+        assert self._jetstream is not None, "use comes first"
         try:
-            return await self._jetstream.key_value(CURSORS)
+            self._bucket = await self._jetstream.key_value(CURSORS)
         except BucketNotFoundError:
-            return await self._jetstream.create_key_value(
+            self._bucket = await self._jetstream.create_key_value(
                 KeyValueConfig(bucket=CURSORS, history=1, replicas=self._replicas, description="cursors of flowd")
             )
+        return self._bucket

@@ -13,13 +13,14 @@ import secrets
 import threading
 import time
 from collections import deque
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from flowd.client.batch import Batch
 from flowd.client.pull import Wanted
 from flowd.errors import FlowdError
-from flowd.jetstream.cursor import MARKS_MAX, Cursor
+from flowd.jetstream.cursor import MARKS_MAX, Cursor, merge_marks
 from flowd.jetstream.order import Mark, Ready
 from flowd.jetstream.place import parse_place
 from flowd.jetstream.reading import Reading
@@ -46,7 +47,7 @@ class JetStreamPull:
         self.missed_lines = 0
         self.missed_batches = 0
         self.taken_batches = 0
-        self.malformed = 0
+        self.title = place.title
         self._wanted = wanted
         self._incarnation = secrets.token_hex(8)
         self._filter = _compile(wanted)
@@ -83,19 +84,38 @@ class JetStreamPull:
         """Whether everything that was stored lately has been taken."""
         return self._reading.is_caught_up and not self._arrived
 
+    @property
+    def malformed(self) -> int:
+        """Messages on the subjects that are no batches, and were passed over."""
+        return self._reading.malformed
+
+    def absence(self, timeout_s: float | None) -> tuple[str, str]:
+        """What to say where nothing was read for so long, and a hint."""
+        trouble = self._reading.trouble or "no server answered"
+        return f"{self.title}: not reached within {timeout_s} s: {trouble}", "is the URL right, and the stream there?"
+
     def take(self) -> Batch | None:
         """The next batch that has come, which may have no lines; None where none has."""
-        with self._news:
-            if not self._arrived:
-                return None
-            ready, cursor = self._arrived.popleft()
-            self._arrived_bytes -= len(ready.lines)
-        self._reading.make_room()
+        while True:
+            with self._news:
+                if not self._arrived:
+                    return None
+                ready, cursor = self._arrived.popleft()
+                self._arrived_bytes -= len(ready.lines)
+            self._reading.make_room()
+            if not ready.is_passed_over:
+                return self._yield(ready, cursor)
+            if self.position in self._yielded:
+                known = self._yielded[self.position]
+                self._yielded[self.position] = cursor._replace(marks=known.marks)
+
+    def _yield(self, ready: Ready, cursor: Cursor) -> Batch:
         head = ready.head
         self.position = head.epoch, head.seq
         self.taken_batches += 1
         self.missed_lines += ready.missed
-        self._yielded[self.position] = cursor
+        if self._wanted.name:
+            self._yielded[self.position] = cursor
         lines = ready.lines if self._filter is None else bytes(self._filter.filter(ready.lines))
         return Batch(
             self._wanted.view or self._wanted.stream,
@@ -123,21 +143,19 @@ class JetStreamPull:
         return deadline_s is None or time.monotonic() < deadline_s
 
     def ask_commit(self, place: Named) -> None:
-        """Has the cursor stored that stands behind this batch, soon."""
+        """Has the cursor stored that stands behind this batch, soon; where a later one is asked for, that."""
         cursor = self._yielded.get(place)
-        if cursor is None or self._asked == place or self._loop is None:
+        if cursor is None or self._is_asked(place) or self._loop is None:
             return
         self._asked = place
-        marks = {epoch: mark for passed in self._up_to(place) for epoch, mark in passed.marks.items()}
-        cursor = cursor._replace(marks=self._remember(marks), incarnation=self._incarnation)
+        cursor = cursor._replace(marks=self._marks_up_to(place), incarnation=self._incarnation)
         self._reading.commit(place, cursor)
 
     def is_committed(self, place: Named) -> bool:
         """Whether the cursor stands behind this batch."""
         stored = self._reading.committed
         if stored is not None and stored in self._yielded:
-            marks = {epoch: mark for passed in self._up_to(stored) for epoch, mark in passed.marks.items()}
-            self._marks = self._remember(marks)
+            self._marks = self._marks_up_to(stored)
             for passed_place in list(self._yielded):
                 del self._yielded[passed_place]
                 if passed_place == stored:
@@ -170,18 +188,18 @@ class JetStreamPull:
         """Whether more may be read ahead."""
         return self._arrived_bytes < self._wanted.credit_bytes and len(self._arrived) < self._wanted.credit_batches
 
-    def _up_to(self, place: Named) -> list[Cursor]:
-        passed = []
-        for yielded, cursor in self._yielded.items():
-            passed.append(cursor)
-            if yielded == place:
-                break
-        return passed
+    def _is_asked(self, place: Named) -> bool:
+        """Whether this batch, or a later one, is asked for and not stored yet."""
+        if self._asked not in self._yielded:
+            return False
+        return any(yielded == place for yielded in _until(self._yielded, self._asked))
 
-    def _remember(self, newer: dict[bytes, Mark]) -> dict[bytes, Mark]:
-        """The marks with newer ones, the latest at the end; the oldest go."""
-        kept = {epoch: mark for epoch, mark in self._marks.items() if epoch not in newer} | newer
-        return dict(list(kept.items())[-MARKS_MAX:])
+    def _marks_up_to(self, place: Named) -> dict[bytes, Mark]:
+        """How far each epoch is behind this batch: the latest at the end; the oldest go."""
+        marks = dict(self._marks)
+        for yielded in _until(self._yielded, place):
+            merge_marks(marks, self._yielded[yielded].marks)
+        return dict(list(marks.items())[-MARKS_MAX:])
 
     def _run(self) -> None:
         try:
@@ -197,6 +215,14 @@ class JetStreamPull:
         self._loop = asyncio.get_running_loop()
         with suppress(asyncio.CancelledError):
             await self._reading.run()
+
+
+def _until(places: Iterable[Named], last: Named) -> Iterator[Named]:
+    """Those up to this one."""
+    for place in places:
+        yield place
+        if place == last:
+            return
 
 
 def _compile(wanted: Wanted) -> FilterSet | None:

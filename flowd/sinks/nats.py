@@ -34,6 +34,9 @@ PING_S = 5
 PINGS_MAX = 2
 """A server that does not answer is given up after ten seconds."""
 
+DENIED = "permissions violation"
+"""What a server says that does not let this user do something; the connection stays."""
+
 log = logging.getLogger(__name__)
 
 
@@ -107,7 +110,7 @@ class NatsSink:
         link = await self._connect(report)
         try:
             stream = link.jetstream()
-            memory_s = await self._find_stream(stream, report)
+            memory_s = await self._find_stream(link, stream, report)
             place = Place(self.plan.name, self.template, self.node, memory_s)
             lanes = [Lane(link, stream, place, feed, self.window, report) for feed in feeds]
             link.on_reconnected(lambda: _tell(lanes))
@@ -124,7 +127,7 @@ class NatsSink:
         await link.connect(self.servers, self.login)
         return link
 
-    async def _find_stream(self, jetstream: JetStreamContext, report: Report) -> float:
+    async def _find_stream(self, link: Link, jetstream: JetStreamContext, report: Report) -> float:
         """Makes the stream where it is missing; returns how long it remembers ids. Tries until a server answers."""
         from nats.errors import Error as NatsError
         from nats.js.errors import NotFoundError, ServiceUnavailableError
@@ -146,7 +149,12 @@ class NatsSink:
             except ServiceUnavailableError:
                 report.down("the server has no JetStream, or its cluster has no leader yet")
             except (TimeoutError, NatsError) as error:
-                report.down(f"stream {self.plan.name}: {describe_error(error)}")
+                told = link.trouble if DENIED in link.trouble.lower() else describe_error(error)
+                report.down(f"stream {self.plan.name}: {told}")
+                if link.is_closed:
+                    raise FlowdError(
+                        f"the server has ended the connection: {link.trouble}", hint="see its log"
+                    ) from error
             await asyncio.sleep(AGAIN_S)
 
     def _wanted_stream(self) -> Any:
@@ -182,9 +190,13 @@ class NatsSink:
 
 
 class Link:
-    """A connection that is made again for ever, and says when it is not there."""
+    """A connection that is made again for ever, unless a server says that it is over, and tells when it is not there.
+
+    `trouble` is what was said last.
+    """
 
     def __init__(self, report: Report) -> None:
+        self.trouble = ""
         self._report = report
         self._on_reconnected: Any = lambda: None
         self._client: Client | None = None
@@ -199,6 +211,11 @@ class Link:
     def is_up(self) -> bool:
         """Whether there is a connection now."""
         return self.client.is_connected
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether it is over: the server has refused to go on."""
+        return self.client.is_closed
 
     @property
     def peer(self) -> str:
@@ -221,10 +238,10 @@ class Link:
         self._client = Client()
 
         async def on_error(error: Exception) -> None:
-            if not self.client.is_connected:
-                self._report.down(describe_error(error))
-            else:
-                log.warning("nats: %s", describe_error(error))
+            self.trouble = describe_error(error)
+            if not self.client.is_connected or DENIED in self.trouble.lower():
+                self._report.down(self.trouble)
+            log.info("nats: %s", self.trouble)
 
         async def on_disconnected() -> None:
             if not self.client.is_closed:

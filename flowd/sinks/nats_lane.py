@@ -10,6 +10,7 @@ import asyncio
 import json
 import logging
 import time
+from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 
 HEADERS_BYTES = 1024
 """What the headers of a message take of the server's bound, at most."""
+PAYLOAD_MIN_BYTES = 8 * HEADERS_BYTES
+"""The least that a server must take."""
 TICK_S = 0.25
 """How often it is looked whether something is to be sent again."""
 AGAIN_S = 0.25
@@ -36,6 +39,7 @@ ELECTION_MAX_S = 1.0
 PATIENCE_MAX = 3
 """How many times as long an acknowledgement may take when a message was sent often: the server may be slow."""
 NO_LEADER = 503
+NO_STREAM = 10059
 REASONS = {
     NO_LEADER: "no_leader",
     10023: "resources",
@@ -115,6 +119,7 @@ class Lane:
         self._moved = asyncio.Event()
         self._acknowledged = Acknowledged()
         self._stored: dict[str, int] = {}
+        self._passed: deque[Head] = deque()
         self._epoch = b""
         self._previous: int | None = None
         self._lines = 0
@@ -126,36 +131,42 @@ class Lane:
         await client.subscribe(f"{self._inbox}.*", cb=self._hear)
         await self._look_back()
         self._report.up(self._link.peer)
-        repeating = asyncio.ensure_future(self._repeat())
-        repeating.add_done_callback(lambda _: self._moved.set())
+        tasks = [asyncio.ensure_future(work) for work in (self._carry(), self._repeat())]
         try:
-            await self._carry(repeating)
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            for task in tasks:
+                if task.done():
+                    task.result()
         finally:
-            repeating.cancel()
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
 
     def reconnected(self) -> None:
         """What was under way on the connection before is sent again at once."""
         for publication in self._under_way.values():
             publication.due_s = 0.0
 
-    async def _carry(self, repeating: asyncio.Future[None]) -> None:
+    async def _carry(self) -> None:
         while (batch := await self._feed.next()) is not None:
             if batch.epoch == self._epoch and batch.seq <= self._acknowledged.seq:
                 self._feed.commit(batch)  # the daemon ended between the acknowledgement and the cursor's commit
                 continue
             for publication in self._publications(batch):
                 while self._is_full(len(publication.payload)):
-                    await self._wait(repeating)
+                    await self._wait()
                 await self._begin(publication)
         while self._under_way:
-            await self._wait(repeating)
+            await self._wait()
 
     def _publications(self, batch: Outgoing) -> list[Publication]:
         if batch.epoch != self._epoch:
             self._epoch, self._previous, self._lines = batch.epoch, None, 0
             self._acknowledged = self._acknowledged._replace(seq=0, lines=0)
+            self._passed.clear()
+        self._pass_stored(batch.seq)
         lines = batch.lines.count(b"\n")
-        payloads = cut_payload(batch.lines, self._link.client.max_payload - HEADERS_BYTES)
+        payloads = cut_payload(batch.lines, self._payload_bytes())
         if batch.missed or batch.gap:
             reason = batch.gap or "unknown"
             self._report.count("flowd_sink_missed_lines_total", batch.missed, reason=reason)
@@ -177,6 +188,23 @@ class Lane:
         self._lines += lines
         return made
 
+    def _pass_stored(self, seq: int) -> None:
+        """Counts what the daemon before has sent up to here, also what its cursor was moved over and does not come."""
+        while self._passed and self._passed[0].seq < seq:
+            head = self._passed.popleft()
+            if head.seq > (self._previous or 0):
+                self._previous, self._lines = head.seq, head.before + head.lines
+
+    def _payload_bytes(self) -> int:
+        """What a message may hold. Raises FlowdError where that is next to nothing."""
+        allowed = self._link.client.max_payload
+        if allowed < PAYLOAD_MIN_BYTES:
+            raise FlowdError(
+                f"the server takes messages of {allowed} bytes only",
+                hint=f"its max_payload must be {PAYLOAD_MIN_BYTES} or more; 1 MiB is what servers have by default",
+            )
+        return allowed - HEADERS_BYTES
+
     def _known(self) -> Acknowledged:
         """What is acknowledged now, with a place behind which everything stands that is not."""
         for oldest in self._under_way.values():
@@ -188,13 +216,10 @@ class Lane:
             self._under_way_bytes > 0 and self._under_way_bytes + size_bytes > self._window.bytes
         )
 
-    async def _wait(self, repeating: asyncio.Future[None]) -> None:
-        """Until an acknowledgement has come. Raises what ended the repeating."""
+    async def _wait(self) -> None:
+        """Until an acknowledgement has come."""
         self._moved.clear()
-        if not repeating.done():
-            await self._moved.wait()
-        if repeating.done():
-            repeating.result()
+        await self._moved.wait()
 
     async def _begin(self, publication: Publication) -> None:
         self._number += 1
@@ -224,6 +249,7 @@ class Lane:
                 publication.head.as_headers(),
             )
         except NatsError as error:
+            self._report.down(f"{self._subject}: {error or type(error).__name__}")
             log.info("sink: stream %s: message %s waits: %s", self._feed.stream, publication.head.message_id, error)
 
     async def _hear(self, message: Msg) -> None:
@@ -260,7 +286,8 @@ class Lane:
             sequence = max(self._acknowledged.sequence, oldest.stored_seq)
             self._acknowledged = self._acknowledged._replace(sequence=sequence)
             if head.part == head.parts:
-                self._acknowledged = Acknowledged(sequence, head.seq, head.before + head.lines)
+                if head.epoch == self._epoch:  # else the batches of another epoch are being sent already
+                    self._acknowledged = Acknowledged(sequence, head.seq, head.before + head.lines)
                 committed = oldest.batch
                 self._count(oldest)
         if committed is not None:
@@ -279,6 +306,8 @@ class Lane:
             await asyncio.sleep(TICK_S)
             now_s = time.monotonic()
             due = [pair for pair in self._under_way.items() if not pair[1].is_stored and pair[1].due_s <= now_s]
+            if self._link.is_closed:
+                raise FlowdError(f"the server has ended the connection: {self._link.trouble}", hint="see its log")
             if not due or not self._link.is_up:
                 continue
             if now_s - due[0][1].first_s > self._memory_s / 2:
@@ -296,11 +325,15 @@ class Lane:
         """Finds what the stream has of this node's batches from those on that were not acknowledged. Tries until the
         server answers: what is sent without having looked could be stored twice."""
         from nats.errors import Error as NatsError
+        from nats.js.errors import APIError
 
         while True:
             try:
                 last = await find_last(self._jetstream, self._stream, self._subject)
                 if last is None:
+                    if not self._number:  # whatever comes will stand behind what is there now
+                        state = (await self._jetstream.stream_info(self._stream)).state
+                        self._acknowledged = Acknowledged(state.last_seq)
                     return
                 since = self._known() if self._number else last.head.acknowledged
                 found = await find_since(
@@ -313,12 +346,16 @@ class Lane:
                     hint="give the sink a subject of its own, or the node a name of its own",
                 ) from error
             except (TimeoutError, NatsError) as error:
+                if isinstance(error, APIError) and error.err_code == NO_STREAM:
+                    raise FlowdError(f"stream {self._stream} was deleted", hint="it is made anew") from error
                 self._report.down(f"stream {self._stream}: {error or type(error).__name__}")
                 await asyncio.sleep(AGAIN_S)
         self._stored = {message.head.message_id: message.sequence for message in found}
         if not self._number:
             self._epoch, self._acknowledged = last.head.epoch, since
             self._previous, self._lines = since.seq or None, since.lines
+            heads = [message.head for message in found if message.head.epoch == self._epoch]
+            self._passed.extend(sorted(heads, key=lambda head: head.seq))
 
 
 def _read_answer(message: Msg) -> tuple[int, str, int]:

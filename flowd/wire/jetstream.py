@@ -20,12 +20,21 @@ SEPARATOR = "~"
 MESSAGE_ID = "Nats-Msg-Id"
 """By this header a server recognises what it has stored already."""
 
+SCHEMES = ("nats://", "tls://")
+"""How the URL of a JetStream stream begins."""
+
 _TOKEN = re.compile(r"[A-Za-z0-9_-]+")
 _EPOCH, _STREAM, _NODE, _SEQ = "Flowd-Epoch", "Flowd-Stream", "Flowd-Node", "Flowd-Seq"
 _PART, _LINES, _BEFORE, _PREVIOUS = "Flowd-Part", "Flowd-Lines", "Flowd-Lines-Before", "Flowd-Previous"
 _ACKNOWLEDGED, _TIME, _GENERATION = "Flowd-Acknowledged", "Flowd-Time", "Flowd-Generation"
 _MISSED, _GAP = "Flowd-Missed", "Flowd-Gap"
 _PARTS_MAX = 1 << 16
+_NUMBER_MAX = (1 << 64) - 1
+
+
+def is_jetstream_url(endpoint: str) -> bool:
+    """Whether a consumer's endpoint is a JetStream stream, and not a daemon."""
+    return endpoint.startswith(SCHEMES)
 
 
 class SubjectTemplate(NamedTuple):
@@ -95,9 +104,9 @@ class Head(NamedTuple):
 
     @property
     def message_id(self) -> str:
-        """Names the message for ever: epoch, stream and seq, and the part where there are several."""
+        """Names the message for ever: epoch, stream and seq, and the part of how many where there are several."""
         batch = f"{self.epoch.hex()}/{self.stream}/{self.seq}"
-        return batch if self.parts == 1 else f"{batch}/{self.part}"
+        return batch if self.parts == 1 else f"{batch}/{self.part}/{self.parts}"
 
     def as_headers(self) -> dict[str, str]:
         """For a message."""
@@ -147,8 +156,16 @@ class Head(NamedTuple):
             )
         except (KeyError, ValueError, TypeError) as error:
             raise WireError("headers", f"the message's headers are none of a batch: {error!r}") from error
-        numbers = (head.seq, head.lines, head.before, *head.acknowledged, head.time_ns, head.missed, head.previous or 0)
-        if min(numbers) < 0 or not 1 <= head.part <= head.parts <= _PARTS_MAX or len(head.epoch) != 16:
+        numbers = (
+            *(head.seq, head.lines, head.before, head.previous or 0, head.time_ns, head.generation, head.missed),
+            *head.acknowledged,
+        )
+        if (
+            min(numbers) < 0
+            or max(numbers) > _NUMBER_MAX
+            or not 1 <= head.part <= head.parts <= _PARTS_MAX
+            or len(head.epoch) != 16
+        ):
             raise WireError("headers", "the message's headers name what no batch has")
         return head
 

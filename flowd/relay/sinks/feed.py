@@ -26,12 +26,12 @@ class JournalFeed(threading.Thread):
     """Reads ahead, bounded, and moves the cursor behind what the sink has committed.
 
     `next` and `commit` belong to the loop, which must run when the thread is started; `end` may be called by anybody.
-    `failure` is why no more can come: the daemon refused the consumer.
+    `failure` is why no more can come: as a rule the daemon refused the consumer.
     """
 
     def __init__(self, consumer: Consumer, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(name=f"flowd-feed-{consumer.name}", daemon=True)
-        self.failure: FlowdError | None = None
+        self.failure: Exception | None = None
         self._consumer = consumer
         self._loop = loop
         self._arrived = asyncio.Event()
@@ -48,7 +48,7 @@ class JournalFeed(threading.Thread):
         return self._consumer.view
 
     async def next(self) -> Outgoing | None:
-        """The next batch; None at the end. Raises what refused the consumer."""
+        """The next batch; None at the end. Raises what ended the thread."""
         while True:
             with self._lock:
                 batch = self._ahead.popleft() if self._ahead and not self._is_ending else None
@@ -84,7 +84,7 @@ class JournalFeed(threading.Thread):
                 batch = self._consumer.poll(POLL_S)
                 if batch is not None:
                     self._add(batch)
-        except FlowdError as error:
+        except Exception as error:  # whatever it is, the sink must hear of it
             self.failure = error
             self._tell()
 
