@@ -118,7 +118,7 @@ async def measure(subjects: int, message_bytes: int, rounds: int) -> Measured:
     import nats
     from nats.js.api import StreamConfig
 
-    from flowd.sinks.nats_look import find_last
+    from flowd.sinks.nats.look import find_last
 
     with tempfile.TemporaryDirectory(prefix="flowd-scale-") as directory, server_process(Path(directory)) as (url, pid):
         before = read_memory(pid)["RssAnon"]

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from flowd.relay.config.defaults import node_name
 from flowd.relay.config.model import NatsSink
-from flowd.sinks import nats
-from flowd.sinks.nats_lane import Window
+from flowd.sinks.nats import sink
+from flowd.sinks.nats.lane import Window
+from flowd.sinks.nats.link import Login
 from flowd.wire.jetstream import SubjectTemplate
 
 
-def make_nats(section: NatsSink) -> nats.NatsSink:
+def make_nats(section: NatsSink) -> sink.NatsSink:
     """The sink that a section describes."""
-    plan = nats.StreamPlan(
+    plan = sink.StreamPlan(
         section.jetstream,
         section.provision,
         section.replicas,
@@ -21,7 +22,7 @@ def make_nats(section: NatsSink) -> nats.NatsSink:
         section.storage,
         section.discard,
     )
-    login = nats.Login(
+    login = Login(
         section.creds_file,
         section.nkey_file,
         section.token_file,
@@ -33,4 +34,4 @@ def make_nats(section: NatsSink) -> nats.NatsSink:
     )
     window = Window(section.window, section.window_bytes, section.ack_timeout_s)
     template = SubjectTemplate.parse(section.subject)
-    return nats.NatsSink(section.servers, template, section.node or node_name(), plan, window, login)
+    return sink.NatsSink(section.servers, template, section.node or node_name(), plan, window, login)

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from flowd.errors import FlowdError, WireError
-from flowd.sinks.nats_look import find_last, find_since
+from flowd.sinks.nats.look import find_last, find_since
 from flowd.sinks.sink import Feed, Outgoing, Report
 from flowd.wire.jetstream import Acknowledged, Head, SubjectTemplate, cut_payload
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from nats.aio.msg import Msg
     from nats.js import JetStreamContext
 
-    from flowd.sinks.nats import Link
+    from flowd.sinks.nats.link import Link
 
 HEADERS_BYTES = 1024
 """What the headers of a message take of the server's bound, at most."""

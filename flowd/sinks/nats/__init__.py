@@ -1,0 +1,1 @@
+"""Kept lines into NATS JetStream: each batch a message, stored once."""
