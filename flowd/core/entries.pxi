@@ -1,5 +1,5 @@
-# Lines → entries of the Forward protocol: [time, record] in msgpack. The other direction of records.pxi; no Python object
-# is made for a line.
+# Lines → entries of the Forward protocol: [time, record] in msgpack. The other direction of records.pxi; no Python
+# object is made for a line.
 
 # Lines of one call: what an entry's texts can have is 2^32 bytes, and a line may become three times as large.
 cdef uint64_t MOST_PACKED_LINES_BYTES = 1 << 30
@@ -11,8 +11,8 @@ cdef size_t KEPT_ENTRIES_BYTES = 16 << 20
 cdef class EntryPacker:
     """`EntryPacker(time_key, columns24, columns27)`: packs lines, one call at a time.
 
-    `time_key` is empty where entries have their lines' time. The columns are what records of a text form have, in order:
-    (name, column's index, index of the endpoint's type or -1, mapping), the numbers as in flowd.filters.columns.
+    `time_key` is empty where entries have their lines' time. The columns are what records of a text form have, in
+    order: (name, column's index, index of the endpoint's type or -1, mapping), numbers as in flowd.filters.columns.
     """
     cdef EntryWriter writer
     cdef Bytes entries
