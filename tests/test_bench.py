@@ -35,7 +35,7 @@ ROWS = {
     "relay": 4,
     "relay-grid": 8,
     "durable": 5,
-    "forward-sink": 3,
+    "forward-sink": 5,
     "compile": 6,
     "startup": 3,
     "latency": 3,
