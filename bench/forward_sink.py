@@ -14,24 +14,47 @@ from pathlib import Path
 
 import durable_roles
 import forward_sink_roles as roles
+from core_filter import over
 from daemon_process import DaemonProcess
-from measure import Row, rates, run_in_turns, speed_ratios, spread
+from measure import Row, Target, one_core, rates, run_in_turns, speed_ratios, spread, timed
 from playing import playing
 from relay_live import read_cpu_s
 from settings import Settings
 
 from flowd.errors import FlowdError
+from flowd.sinks.forward.entries import EntryPacker
 from flowd.wire.limits import BATCH_BYTES
 
 FORMS = (("json", "none"), ("json", "gzip"), ("text24", "none"))
 CORPUS_BYTES = 32 << 20
 MB = 1e6
+PACKED = {"json": Target(figure=500), "text24": Target(figure=300)}
 SETTLE_S = 60.0
 
 
 def run(settings: Settings) -> list[Row]:
-    """A row for each form of lines."""
-    return [_measure(settings, form, compress) for form, compress in FORMS]
+    """A row for each form of lines, and for the packer alone."""
+    rows = [_measure(settings, form, compress) for form, compress in FORMS]
+    return [*rows, *(_measure_packer(settings, form) for form in PACKED)]
+
+
+def _measure_packer(settings: Settings, form: str) -> Row:
+    corpus = settings.corpus_of(form, min(CORPUS_BYTES, settings.scale.relay_batches * BATCH_BYTES))
+    batches = durable_roles.load_batches(corpus.path, CORPUS_BYTES)
+    packer = EntryPacker()
+    work = over(batches, lambda lines: packer.pack(lines, 0))
+    with one_core():
+        times = run_in_turns({"packer": timed(work)}, settings.scale.rounds)
+    size = sum(map(len, batches))
+    packed = sum(len(packer.pack(lines, 0).entries) for lines in batches)
+    return Row(
+        part="forward-sink",
+        what=f"{form} as entries, the packer alone",
+        unit="MB/s",
+        figure=rates(size / MB, times["packer"]),
+        target=PACKED[form],
+        note=f"one core, {packed / size:.2f} bytes of entries a byte; {size / MB:.0f} MB a run",
+    )
 
 
 def _measure(settings: Settings, form: str, compress: str) -> Row:

@@ -16,7 +16,7 @@ import msgpack
 from durable_roles import load_batches
 
 from flowd.sinks.forward.chunks import pack_message
-from flowd.sinks.forward.entries import EntryWriter
+from flowd.sinks.forward.entries import EntryPacker
 from flowd.wire.forward import ACK, CHUNK
 
 WINDOW = 8
@@ -47,12 +47,11 @@ def acknowledge(path: str, control: Connection) -> None:
 def send_bare(path: str, corpus: Path, size_bytes: int, is_compressed: bool, control: Connection) -> None:
     """A sender with a window whose chunks are packed already: is asked for a number of them, answers with the bytes of
     their lines."""
-    writer = EntryWriter()
+    packer = EntryPacker()
     chunks: list[tuple[int, bytes]] = []
     for number, lines in enumerate(load_batches(corpus, size_bytes)):
-        entries = bytearray()
-        writer.write(lines, 0, entries)
-        chunks.append((len(lines), pack_message("flows", entries, lines.count(b"\n"), b"%d" % number, is_compressed)))
+        packed = packer.pack(lines, 0)
+        chunks.append((len(lines), pack_message("flows", packed, b"%d" % number, is_compressed)))
     server = socket.socket(socket.AF_UNIX)
     server.connect(path)
     unpacker = msgpack.Unpacker()

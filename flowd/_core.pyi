@@ -1,12 +1,13 @@
 """Types of the native core. What the names mean stands in flowd/core/*.pxi; use flowd.filterset instead."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Self
 
 from typing_extensions import Buffer, disjoint_base
 
 _EntryFigures = tuple[int, tuple[int, ...], int, int, int, int]
 _Place = tuple[int, int]
+_PackedColumns = Iterable[tuple[bytes, int, int, int]]
 _MessageParts = tuple[str, int, _Place, _Place, _Place, int]
 
 HAS_VECTORSCAN: bool
@@ -96,6 +97,11 @@ class MessageWalker:
 @disjoint_base
 class EntryRun:
     def __new__(cls, time_key: bytes | None, is_bare: bool, most_bytes: int) -> Self: ...
+
+@disjoint_base
+class EntryPacker:
+    def __new__(cls, time_key: bytes, columns24: _PackedColumns, columns27: _PackedColumns) -> Self: ...
+    def pack(self, lines: Buffer, time_ns: int) -> tuple[bytes, int, int]: ...
 
 @disjoint_base
 class FileRun:

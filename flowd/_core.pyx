@@ -61,6 +61,7 @@ include "core/batch.pxi"      # lines in, runs of kept lines out
 include "core/messages.pxi"   # Forward messages: where their parts lie
 include "core/evaluator.pxi"  # batches in, kept lines and verdicts out
 include "core/records.pxi"    # records in msgpack → JSON lines, and the kept ones of them
+include "core/entries.pxi"    # lines → records in msgpack, as entries of the Forward protocol
 include "core/file_run.pxi"   # a file in, kept lines to a descriptor, by any number of threads
 include "core/compare.pxi"    # two filter sets over the same lines
 include "core/outcomes.pxi"   # what many filter sets say together

@@ -75,17 +75,17 @@ def _decode_text_line(line: bytes) -> Record | None:
     text = line.decode(errors="replace").removesuffix("\r")
     columns = text.split(" ")
     if len(columns) not in (24, 27):
-        columns = split_outside_brackets(text)
+        columns = _split_outside_brackets(text)
         if len(columns) != 27:
             return None
     raw = dict(zip(COLUMNS_24 if len(columns) == 24 else COLUMNS_27, columns, strict=True))
-    record = {name: map_column(name, column) for name, column in raw.items()}
+    record = {name: _map_column(name, column) for name, column in raw.items()}
     for end in ("source", "dest"):
-        record.update(map_end(end, raw))
+        record.update(_map_end(end, raw))
     return record
 
 
-def split_outside_brackets(text: str) -> list[str]:
+def _split_outside_brackets(text: str) -> list[str]:
     """Columns of the later layouts, whose lists have spaces inside their brackets."""
     columns = []
     place = 0
@@ -98,8 +98,8 @@ def split_outside_brackets(text: str) -> list[str]:
     return columns
 
 
-def map_column(name: str, column: str) -> Any:
-    """A column's value under the JSON names; types and names of the two ends are `map_end`'s."""
+def _map_column(name: str, column: str) -> Any:
+    """A column's value under the JSON names; types and names of the two ends are `_map_end`'s."""
     if column == "-" and name in _NULLABLE:
         return None
     if name in _LISTS:
@@ -121,7 +121,7 @@ def _map_list(key: str, column: str) -> Any:
     return {key: re.split("[, ]", column[1:-1]) if column[1:-1] else []}
 
 
-def map_end(end: str, raw: dict[str, str]) -> dict[str, str]:
+def _map_end(end: str, raw: dict[str, str]) -> dict[str, str]:
     """Type, name and aggregated name of one end: text says in one word what JSON says in two."""
     kind, name = raw[f"{end}_type"], raw[f"{end}_name"]
     aggregated = raw.get(f"{end}_name_aggr")

@@ -36,7 +36,7 @@ ROWS = {
     "relay-grid": 8,
     "forward": 3,
     "durable": 5,
-    "forward-sink": 3,
+    "forward-sink": 5,
     "compile": 6,
     "startup": 3,
     "latency": 3,

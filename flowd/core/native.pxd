@@ -273,6 +273,17 @@ cdef extern from "line_writer.hpp" namespace "flowd" nogil:
 cdef extern from "json_text.hpp" namespace "flowd" nogil:
     void append_json_string(const uint8_t* p, size_t n, Bytes& out)
 
+cdef extern from "entry_writer.hpp" namespace "flowd" nogil:
+    struct PackedLines:
+        uint64_t entries
+        uint64_t messages
+    cdef cppclass EntryWriter:
+        EntryWriter() except +
+        bint add_column(uint32_t form, const uint8_t* name, size_t n, const WantedColumn& column, uint32_t mapping)
+        bint set_time_key(const uint8_t* key, size_t n)
+        bint write(const uint8_t* lines, size_t n, int64_t time_ns, Bytes& entries, PackedLines* packed)
+        void give_back()
+
 cdef extern from "forward_message.hpp" namespace "flowd" nogil:
     enum class MessageKind:
         other

@@ -115,6 +115,28 @@ const uint8_t *find_blank(const uint8_t *p, const uint8_t *end) {
     return p;
 }
 
+// Where the blanks are, eight bytes at a time. More than there may be of separators end the count.
+uint32_t find_blanks(const uint8_t *p, const uint8_t *end, const uint8_t **places) {
+    constexpr uint64_t ones = 0x0101010101010101u, highs = ones << 7, blanks = ones * ' ';
+    uint32_t count = 0;
+    for (; end - p >= 8; p += 8) {
+        uint64_t word;
+        std::memcpy(&word, p, 8);
+        word ^= blanks;
+        // Exact in every byte: nothing is carried from one into the next.
+        for (uint64_t found = ~(((word & ~highs) + ~highs) | word | ~highs); found; found &= found - 1) {
+            if (count == MOST_SEPARATORS) return MOST_SEPARATORS + 1;
+            places[count++] = p + __builtin_ctzll(found) / 8;
+        }
+    }
+    for (; p < end; p++) {
+        if (*p != ' ') continue;
+        if (count == MOST_SEPARATORS) return MOST_SEPARATORS + 1;
+        places[count++] = p;
+    }
+    return count;
+}
+
 // The end of the list that begins at p: its bracket, before a blank or the line's end. Null where it is not closed.
 const uint8_t *find_list_end(const uint8_t *p, const uint8_t *end) {
     while (p < end) {
@@ -128,8 +150,9 @@ const uint8_t *find_list_end(const uint8_t *p, const uint8_t *end) {
 // Where the separators are; one inside brackets is none when `lists` is set. More than there may be end the count.
 uint32_t find_separators(const uint8_t *p, const uint8_t *end, bool lists, const uint8_t **places) {
     if (end > p && end[-1] == '\r') end--;  // no part of the last column
+    if (!lists) return find_blanks(p, end, places);
     for (uint32_t count = 0;; p++) {
-        if (lists && p < end && *p == '[') {
+        if (p < end && *p == '[') {
             const uint8_t *close = find_list_end(p, end);
             if (close != nullptr) p = close;
         }

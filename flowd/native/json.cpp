@@ -13,21 +13,6 @@ int hex_digit(uint8_t c) {
     return -1;
 }
 
-// The four hex digits at p as a number, or -1.
-int32_t read_hex4(const uint8_t *p, const uint8_t *end) {
-    if (end - p < 4) return -1;
-    int32_t value = 0;
-    for (int i = 0; i < 4; i++) {
-        int digit = hex_digit(p[i]);
-        if (digit < 0) return -1;
-        value = value * 16 + digit;
-    }
-    return value;
-}
-
-bool is_high_surrogate(int32_t unit) { return unit >= 0xD800 && unit <= 0xDBFF; }
-bool is_low_surrogate(int32_t unit) { return unit >= 0xDC00 && unit <= 0xDFFF; }
-
 // Behind the closing quote of the valid string at p (which points at its opening quote), or null.
 const uint8_t *check_string(const uint8_t *p, const uint8_t *end, Strictness strictness) {
     bool strict = strictness == Strictness::ruby;
@@ -151,6 +136,17 @@ int find_wanted(const Plan &plan, const uint8_t *key, size_t n) {
 
 }  // namespace
 
+int32_t read_hex4(const uint8_t *p, const uint8_t *end) {
+    if (end - p < 4) return -1;
+    int32_t value = 0;
+    for (int i = 0; i < 4; i++) {
+        int digit = hex_digit(p[i]);
+        if (digit < 0) return -1;
+        value = value * 16 + digit;
+    }
+    return value;
+}
+
 const uint8_t *skip_string(const uint8_t *p, const uint8_t *end) {
     for (p++; p < end; p++) {
         if (*p == '"') return p + 1;
@@ -210,7 +206,7 @@ bool unescape(const uint8_t *p, const uint8_t *end, Bytes &out) {
             if (is_high_surrogate(unit) && end - p >= 6 && p[0] == '\\' && p[1] == 'u') {
                 int32_t low = read_hex4(p + 2, end);
                 if (is_low_surrogate(low)) {
-                    point = 0x10000 + ((point - 0xD800) << 10) + static_cast<uint32_t>(low - 0xDC00);
+                    point = join_surrogates(unit, low);
                     p += 6;
                 }
             }

@@ -30,6 +30,15 @@ const uint8_t *skip_value(const uint8_t *p, const uint8_t *end);
 // Appends the decoded text of a string's inside (without quotes). False at an invalid escape.
 bool unescape(const uint8_t *p, const uint8_t *end, Bytes &out);
 
+// The four hex digits at p as a number, or -1.
+int32_t read_hex4(const uint8_t *p, const uint8_t *end);
+
+inline bool is_high_surrogate(int32_t unit) { return unit >= 0xD800 && unit <= 0xDBFF; }
+inline bool is_low_surrogate(int32_t unit) { return unit >= 0xDC00 && unit <= 0xDFFF; }
+inline uint32_t join_surrogates(int32_t high, int32_t low) {
+    return 0x10000 + (static_cast<uint32_t>(high - 0xD800) << 10) + static_cast<uint32_t>(low - 0xDC00);
+}
+
 inline const uint8_t *skip_blanks(const uint8_t *p, const uint8_t *end) {
     while (p < end && (*p == ' ' || *p == '\t' || *p == '\r' || *p == '\n')) p++;
     return p;

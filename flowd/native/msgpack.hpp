@@ -1,5 +1,5 @@
-// msgpack's headers: what an object is, how long its header is and what follows it; and how to get past objects without
-// looking into them. Never recurses, never copies, never believes a length that the bytes at hand do not bear out.
+// msgpack's headers: what an object is, how long its header is and what follows it; how one is written; and how to get past
+// objects without looking into them. Never recurses, never copies, never believes a length that the bytes at hand do not bear out.
 #pragma once
 
 #include <cstddef>
@@ -89,6 +89,60 @@ constexpr int8_t EVENT_TIME = 0;
 constexpr uint64_t EVENT_TIME_BYTES = 8;
 inline bool is_event_time(const PackHeader &header) {
     return header.kind == Pack::ext && header.ext_type == EVENT_TIME && header.value == EVENT_TIME_BYTES;
+}
+
+// Headers and numbers as msgpack's libraries write them, in the smallest form; there is room. Each returns the end.
+inline uint8_t *pack_big(uint8_t *w, unsigned first, uint64_t value, unsigned n) {
+    *w++ = static_cast<uint8_t>(first);
+    const uint64_t big = __builtin_bswap64(value << (64 - 8 * n));
+    std::memcpy(w, &big, 8);
+    return w + n;
+}
+constexpr size_t LONGEST_NUMBER = 9;  // of which a shorter one may be overwritten behind its end
+constexpr size_t LONGEST_PACK_HEADER = 5;
+
+inline uint8_t *pack_unsigned(uint8_t *w, uint64_t value) {
+    if (value < 0x80) {
+        *w = static_cast<uint8_t>(value);
+        return w + 1;
+    }
+    if (value <= 0xFF) return pack_big(w, 0xCC, value, 1);
+    if (value <= 0xFFFF) return pack_big(w, 0xCD, value, 2);
+    return value <= 0xFFFFFFFF ? pack_big(w, 0xCE, value, 4) : pack_big(w, 0xCF, value, 8);
+}
+
+inline uint8_t *pack_signed(uint8_t *w, int64_t value) {
+    if (value >= 0) return pack_unsigned(w, static_cast<uint64_t>(value));
+    const uint64_t bits = static_cast<uint64_t>(value);
+    if (value >= -0x20) {
+        *w = static_cast<uint8_t>(bits);
+        return w + 1;
+    }
+    if (value >= -0x80) return pack_big(w, 0xD0, bits, 1);
+    if (value >= -0x8000) return pack_big(w, 0xD1, bits, 2);
+    return value >= -0x80000000LL ? pack_big(w, 0xD2, bits, 4) : pack_big(w, 0xD3, bits, 8);
+}
+
+inline uint8_t *pack_float(uint8_t *w, double value) {
+    uint64_t bits;
+    std::memcpy(&bits, &value, 8);
+    return pack_big(w, 0xCB, bits, 8);
+}
+
+inline uint8_t *pack_text_header(uint8_t *w, size_t n) {
+    if (n < 32) {
+        *w = static_cast<uint8_t>(0xA0 | n);
+        return w + 1;
+    }
+    return n <= 0xFF ? pack_big(w, 0xD9, n, 1) : n <= 0xFFFF ? pack_big(w, 0xDA, n, 2) : pack_big(w, 0xDB, n, 4);
+}
+
+// Of a map or an array with so many pairs or objects.
+inline unsigned container_header_bytes(size_t n) { return n < 16 ? 1 : n <= 0xFFFF ? 3 : 5; }
+inline void put_container_header(uint8_t *w, bool is_map, size_t n) {
+    const unsigned bytes = container_header_bytes(n);
+    w[0] = static_cast<uint8_t>(bytes == 1 ? (is_map ? 0x80 : 0x90) | n : (is_map ? 0xDE : 0xDC) + (bytes == 5));
+    for (unsigned i = 1; i < bytes; i++) w[i] = static_cast<uint8_t>(n >> 8 * (bytes - 1 - i));
 }
 
 enum class Skipped : uint8_t { done, truncated, invalid, too_large };

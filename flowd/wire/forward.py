@@ -31,9 +31,6 @@ ZSTD: Final = "zstd"
 TEXT: Final = "text"
 """What `compressed` may say; `text` is the same as nothing."""
 
-EVENT_TIME_EXT: Final = 0
-"""The msgpack extension type of a time in seconds and nanoseconds: eight bytes, both big-endian and unsigned."""
-
 DEFAULT_PORT: Final = 24224
 SALT_BYTES: Final = 16
 """Length of a nonce and of a salt: what fluentd uses."""

@@ -15,6 +15,7 @@ from typing import Any
 import msgpack
 from zlib_ng import zlib_ng
 
+from flowd.sinks.forward.entries import PackedLines
 from flowd.sinks.sink import Feed, Outgoing
 from flowd.wire.forward import CHUNK, COMPRESSED, GZIP, SIZE
 
@@ -101,12 +102,12 @@ def name_chunk(sink: str, stream: str, batch: Outgoing, begin: int, lines: bytes
     return base64.b64encode(digest.digest())
 
 
-def pack_message(tag: str, entries: bytearray, number: int, id: bytes, is_compressed: bool) -> bytes:
+def pack_message(tag: str, lines: PackedLines, id: bytes, is_compressed: bool) -> bytes:
     """A message in PackedForward mode: tag, entries, option with the chunk's id."""
-    option: dict[str, Any] = {CHUNK: id.decode(), SIZE: number}
-    body: bytes | bytearray = entries
+    option: dict[str, Any] = {CHUNK: id.decode(), SIZE: lines.number}
+    body = lines.entries
     if is_compressed:
         option[COMPRESSED] = GZIP
-        body = zlib_ng.compress(entries, GZIP_LEVEL, GZIP_WBITS)
-    packed: bytes = msgpack.packb([tag, bytes(body), option], use_bin_type=True)
+        body = zlib_ng.compress(body, GZIP_LEVEL, GZIP_WBITS)
+    packed: bytes = msgpack.packb([tag, body, option], use_bin_type=True)
     return packed

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections import deque
 from collections.abc import Sequence
 from typing import Any
 
 from flowd.sinks.forward.chunks import Chunk, Pending, Track, cut_lines, name_chunk, pack_message
-from flowd.sinks.forward.entries import EntryWriter
+from flowd.sinks.forward.entries import EntryPacker
 from flowd.sinks.forward.link import Link
 from flowd.sinks.forward.servers import next_turn
 from flowd.sinks.forward.settings import ForwardSettings
@@ -24,12 +23,6 @@ AHEAD_CHUNKS = 2
 """Chunks that are made before a server has room for them."""
 PENDING_WINDOWS = 4
 """How many windows of batches may wait behind one that is not acknowledged."""
-PIECE_BYTES = 8 << 10
-"""Lines that are encoded at a time."""
-WORK_S, BREATH_S = 0.5e-3, 20e-6
-"""After so much work there is a pause, in which others of the daemon's threads get the interpreter. Without it they
-wait for Python's own switch, 5 ms, once for each of their calls: text lines were then 16 ms on their way to live
-subscribers where 6 ms are usual beside a busy sink (medians)."""
 
 log = logging.getLogger(__name__)
 
@@ -42,7 +35,7 @@ class Delivery:
         self._report = report
         self._tracks = [Track(feed) for feed in feeds]
         self._ready: deque[Chunk] = deque()
-        self._entries = EntryWriter(settings.time_key)
+        self._packer = EntryPacker(settings.time_key)
         self._changes = asyncio.Event()
         self._links = [
             Link(server, settings.security, settings.node, settings.window, settings.ack_timeout_s, self)
@@ -134,26 +127,18 @@ class Delivery:
             for begin, end in pieces:
                 while len(self._ready) >= AHEAD_CHUNKS or track.batches > self._pending_most:
                     await self._wait()
-                self._ready.append(await self._make_chunk(tag, stream, pending, begin, end))
+                self._ready.append(self._make_chunk(tag, stream, pending, begin, end))
                 self._changes.set()
+                await asyncio.sleep(0)  # acknowledgements do not wait for the whole of a large batch
 
-    async def _make_chunk(self, tag: str, stream: str, pending: Pending, begin: int, end: int) -> Chunk:
+    def _make_chunk(self, tag: str, stream: str, pending: Pending, begin: int, end: int) -> Chunk:
         batch = pending.batch
         lines = batch.lines[begin:end]
         id = name_chunk(self._settings.name, stream, batch, begin, lines)
-        entries = bytearray()
-        began_s = time.perf_counter()
-        for first, last in cut_lines(lines, PIECE_BYTES):
-            self._entries.write(lines[first:last], batch.time_ns, entries)
-            if time.perf_counter() - began_s >= WORK_S:
-                time.sleep(BREATH_S)
-                await asyncio.sleep(0)  # acknowledgements do not wait for a large batch either
-                began_s = time.perf_counter()
-        if self._entries.plain:
-            self._report.count("flowd_sink_plain_lines_total", self._entries.plain)
-            self._entries.plain = 0
-        number = lines.count(b"\n") + (not lines.endswith(b"\n"))
-        return Chunk(pending, id, pack_message(tag, entries, number, id, self._settings.is_compressed))
+        packed = self._packer.pack(lines, batch.time_ns)
+        if packed.plain:
+            self._report.count("flowd_sink_plain_lines_total", packed.plain)
+        return Chunk(pending, id, pack_message(tag, packed, id, self._settings.is_compressed))
 
     def _tell_missed(self, stream: str, batch: Outgoing) -> None:
         if batch.gap is not None or batch.missed:
