@@ -43,7 +43,7 @@ import json
 import sys
 from flowd.errors import FlowdError
 from flowd.relay.config import load_config
-from flowd.relay.daemon import run
+from flowd.relay.running import run
 try:
     sys.exit(run(load_config(None, json.loads(sys.argv[1]))))
 except FlowdError as error:

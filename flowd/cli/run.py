@@ -77,6 +77,6 @@ def command(
         write_text(f"the configuration is valid: {rules}\n")
         return EXIT_DONE
     logging.basicConfig(level=log_level.upper(), format=LOG_FORMAT, stream=sys.stderr)
-    from flowd.relay.daemon import run
+    from flowd.relay.running import run
 
     return run(config)

@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 import logging
-import os
-import signal
-import sys
 from collections.abc import Mapping
 from itertools import filterfalse
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 import zmq
 
-from flowd.errors import EXIT_DONE, EXIT_INTERRUPTED, EXIT_NO, FlowdError
-from flowd.memory import keep_freed_memory
+from flowd.errors import EXIT_DONE, EXIT_NO, FlowdError
 from flowd.relay.admin import AdminLane, Operation, read_switch
 from flowd.relay.carrier import Carrier
 from flowd.relay.config import Config
@@ -30,7 +25,7 @@ from flowd.relay.deciding.reload import Reloader
 from flowd.relay.deciding.streams import FIRST_STREAM
 from flowd.relay.deciding.tapping import Tapping
 from flowd.relay.deciding.workers import Workers
-from flowd.relay.descriptors import DescriptorWatch, raise_limit
+from flowd.relay.descriptors import DescriptorWatch
 from flowd.relay.directories import RUNTIME_MODE, STATE_MODE, DirectoryLock, file_mode
 from flowd.relay.forward.lane import ForwardLane
 from flowd.relay.forward.source import ForwardSource
@@ -396,49 +391,3 @@ class Daemon:
 
     def _bypass(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
         return self._reloader.bypass(read_switch(arguments, "on", is_required=True))
-
-
-def run(config: Config) -> int:
-    """Runs a daemon until SIGTERM or SIGINT, drains it, and returns the exit code. To be called from the main thread.
-
-    A second signal ends the process at once with exit code 130: what is under way is not finished. SIGHUP reads the
-    filters again. What is asked while the daemon is made, whose lanes answer before all is, is done when it is.
-    """
-    keep_freed_memory()
-    raise_limit()
-    daemon: Daemon | None = None
-    signals = 0
-    is_reload_due = False
-
-    def end(_: int, __: FrameType | None) -> None:
-        nonlocal signals
-        signals += 1
-        if signals > 1:
-            sys.stderr.write("flowd: ended by a second signal, without draining\n")
-            sys.stderr.flush()
-            os._exit(EXIT_INTERRUPTED)
-        if daemon is not None:
-            daemon.drain()
-
-    def read_again(_: int, __: FrameType | None) -> None:
-        nonlocal is_reload_due
-        if daemon is not None:
-            daemon.reload()
-        else:
-            is_reload_due = True
-
-    logging.basicConfig(level=logging.INFO, format="flowd: %(levelname)s: %(message)s")
-    before = {number: signal.signal(number, end) for number in (signal.SIGTERM, signal.SIGINT)}
-    before[signal.SIGHUP] = signal.signal(signal.SIGHUP, read_again)
-    try:
-        daemon = Daemon(config, Notifier.from_environment())
-        if is_reload_due:
-            daemon.reload()
-        if signals:
-            daemon.drain()
-        else:
-            daemon.announce()
-        return daemon.join()
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
