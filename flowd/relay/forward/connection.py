@@ -372,7 +372,7 @@ class Connection(asyncio.BufferedProtocol):
     def _refuse(self, reason: str) -> None:
         """What came is no message, and nobody knows where the next one begins."""
         self._desk.counters.add("flowd_forward_malformed_messages_total", reason=reason)
-        log.warning("forward: %s: not the Forward protocol (%s): closed", self._sender.decode(), reason)
+        log.warning("forward: %s: not the Forward protocol (%s): closed", self._sender.decode(errors="replace"), reason)
         self.give_up("malformed")
 
     # The handshake
@@ -397,7 +397,7 @@ class Connection(asyncio.BufferedProtocol):
 
     def _turn_away(self, reason: str, last_word: bytes = b"") -> None:
         self._desk.counters.add("flowd_forward_refused_handshakes_total", reason=reason)
-        log.warning("forward: %s was not let in: %s", self._sender.decode(), reason)
+        log.warning("forward: %s was not let in: %s", self._sender.decode(errors="replace"), reason)
         self._is_over = True
         self._transport.write(last_word)
         self._transport.close()
