@@ -21,7 +21,9 @@ from cli_bed import DEADLINE_S, ROOT, environment
 from docs_bed import BLOCKS, DOCUMENTS, NAMES, inline_code_of, read_commands
 
 # "": texts in a language of filters, output, pictures, which hold no commands.
-LANGUAGES = {"", "console", "json", "python", "sh", "toml", "yaml"}
+LANGUAGES = {"", "console", "ini", "json", "python", "sh", "toml", "xml", "yaml"}
+WRITTEN = {block.file for document in DOCUMENTS for block in BLOCKS[document] if block.file}
+"""Files that pages tell their readers to write."""
 
 NO_COMMANDS = {"flowd cannot evaluate"}  # how errors of patterns begin
 
@@ -127,6 +129,8 @@ def find_fault_of_python(arguments: Sequence[str]) -> str:
             return f"pytest is given what is not there: {missing}" if missing else ""
         return ""
     script, *options = rest
+    if script in WRITTEN:
+        return ""
     if not (ROOT / script).is_file():
         return f"{script} is not there"
     named = [match["name"] for word in options if (match := _OPTION.match(word))]

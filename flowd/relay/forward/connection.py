@@ -83,13 +83,23 @@ class Connection(asyncio.BufferedProtocol):
     3. Nothing is read while `_is_short`, `_is_stuffed`, or after `stop`.
     """
 
-    def __init__(self, desk: Desk, sender: bytes, on_end: Callable[[Connection], None], *, is_asked: bool) -> None:
-        """`is_asked`: the sender must prove who it is."""
+    def __init__(
+        self,
+        desk: Desk,
+        sender: bytes,
+        on_begin: Callable[[Connection], None],
+        on_end: Callable[[Connection], None],
+        *,
+        is_asked: bool,
+    ) -> None:
+        """`is_asked`: the sender must prove who it is. With TLS it begins when the two have agreed, or never."""
+        self.has_begun = False
         self.partial_bytes = 0
         self.heard_s = 0.0
         self.waiting_bytes = 0
         self._desk = desk
         self._sender = sender
+        self._on_begin = on_begin
         self._on_end = on_end
         self._handshake = Handshake(desk.secrets) if is_asked and desk.secrets is not None else None
         self._timer: asyncio.TimerHandle | None = None
@@ -116,6 +126,8 @@ class Connection(asyncio.BufferedProtocol):
         if self._handshake is not None:
             self._timer = loop.call_later(HANDSHAKE_S, self._run_out)
             self._transport.write(self._handshake.helo)
+        self.has_begun = True
+        self._on_begin(self)
 
     def get_buffer(self, _: int) -> memoryview:
         """Where the next bytes are to go."""

@@ -200,9 +200,10 @@ class ForwardSource(threading.Thread):
         if is_tcp:
             accepted.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         is_secure = is_tcp and self._tls is not None
+        connection = Connection(self._desk, sender.encode(), self._enter, self._forget, is_asked=is_tcp)
         try:
             await asyncio.get_running_loop().connect_accepted_socket(
-                lambda: self._make_connection(sender, is_asked=is_tcp),
+                lambda: connection,
                 accepted,
                 ssl=self._tls if is_secure else None,
                 ssl_handshake_timeout=HANDSHAKE_S if is_secure else None,
@@ -214,12 +215,15 @@ class ForwardSource(threading.Thread):
             log.warning("forward: %s was not let in: TLS: %s", sender, error)
             accepted.close()
         finally:
-            self._greeted -= 1
+            if not connection.has_begun:
+                self._greeted -= 1
 
-    def _make_connection(self, sender: str, *, is_asked: bool) -> Connection:
-        connection = Connection(self._desk, sender.encode(), self._forget, is_asked=is_asked)
+    def _enter(self, connection: Connection) -> None:
+        """A connection that was greeted begins; one that does so too late ends."""
+        self._greeted -= 1
         self._connections[connection] = None
-        return connection
+        if self._is_silent:
+            connection.abort()
 
     def _forget(self, connection: Connection) -> None:
         self._connections.pop(connection, None)
