@@ -342,6 +342,7 @@ class Pull:
                 time_ns=header.t,
                 generation=header.g,
                 record_times_ns=header.ft,
+                line_count=header.n,
             )
         )
 

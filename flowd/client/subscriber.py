@@ -237,6 +237,7 @@ class Subscriber:
             time_ns=header.t,
             generation=header.g,
             record_times_ns=header.ft,
+            line_count=header.n,
         )
 
     def _recover(self, gap: Gap | None) -> None:

@@ -36,7 +36,7 @@ class Pending:
         self.track = track
         self.batch = batch
         self.left = left
-        self.lines = batch.lines.count(b"\n")
+        self.lines = batch.line_count
 
 
 class Track:

@@ -165,7 +165,7 @@ class Lane:
             self._acknowledged = self._acknowledged._replace(seq=0, lines=0)
             self._passed.clear()
         self._pass_stored(batch.seq)
-        lines = batch.lines.count(b"\n")
+        lines = batch.line_count
         payloads = cut_payload(batch.lines, self._payload_bytes())
         if batch.missed or batch.gap:
             reason = batch.gap or "unknown"
