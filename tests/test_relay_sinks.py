@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 import threading
 from collections.abc import Sequence
@@ -10,11 +11,12 @@ from pathlib import Path
 import pytest
 from relay_bed import DEADLINE_S, KEPT, running, wait_until
 
-from flowd.client import Consumer, Producer
+from flowd.client import Batch, Consumer, Producer
 from flowd.errors import ConfigError, FlowdError
 from flowd.relay.config import Config, load_config
 from flowd.relay.config.model import NatsSink
 from flowd.relay.health import Health
+from flowd.relay.sinks.feed import AHEAD_BYTES, JournalFeed
 from flowd.relay.sinks.making import make_sink
 from flowd.relay.sinks.runner import SinkRunner
 from flowd.sinks.sink import Feed, Report
@@ -123,6 +125,23 @@ def test_a_sink_goes_on_over_a_restart_of_the_daemon(tmp_path: Path) -> None:
         wait_until(lambda: len(shelf.taken) >= 2, "the next batch")
         end(runner)
     assert shelf.taken == [(1, KEPT), (2, 2 * KEPT)]
+
+
+def test_a_feed_has_room_again_only_when_enough_was_taken(tmp_path: Path) -> None:
+    """A small batch taken from before a large one leaves too much: the thread must go on waiting, and not spin."""
+
+    async def take() -> list[bool]:
+        consumer = Consumer(f"ipc://{tmp_path}/consume.sock", "sink.shelf", "flows")
+        feed = JournalFeed(consumer, asyncio.get_running_loop())
+        for seq, size_bytes in enumerate((1 << 18, AHEAD_BYTES, 1 << 18), start=1):
+            feed._add(Batch("flows", b"e" * 16, seq, b"x" * size_bytes))
+        told = []
+        for _ in range(3):
+            assert await feed.next() is not None
+            told.append(feed._has_room.is_set())
+        return told
+
+    assert asyncio.run(take()) == [False, True, True]
 
 
 def test_sections_of_sinks_are_checked(tmp_path: Path) -> None:

@@ -54,7 +54,8 @@ class JournalFeed(threading.Thread):
                 batch = self._ahead.popleft() if self._ahead and not self._is_ending else None
                 if batch is not None:
                     self._ahead_bytes -= len(batch.lines)
-                    self._has_room.set()
+                    if self._ahead_bytes < AHEAD_BYTES:  # else the thread would look for room without a pause
+                        self._has_room.set()
                     return batch
                 self._arrived.clear()
             if self.failure is not None:
