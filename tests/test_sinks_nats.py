@@ -173,7 +173,7 @@ def test_a_server_that_is_not_there_yet_degrades_and_is_waited_for(tmp_path: Pat
     with DaemonProcess(tmp_path, **sink(server.url)) as daemon:
         feed(daemon, KEPT)
         reasons = wait_until(lambda: daemon.status().get("reasons"), "a degraded daemon")
-        assert reasons[0].startswith("sink cluster: ")
+        assert reasons[0].startswith(f"sink cluster: {server.url}: ")
         with server:
             wait_until(lambda: is_drained(daemon), "the batch")
             wait_until(lambda: daemon.status()["state"] == "ok", "a daemon that is well")

@@ -120,10 +120,13 @@ class Link:
         from nats.aio.client import Client
 
         self._client = Client()
+        names = ", ".join(servers)  # they hold no secrets: the configuration refuses those
 
         async def on_error(error: Exception) -> None:
             self.trouble = describe_error(error)
-            if not self.client.is_connected or DENIED in self.trouble.lower():
+            if not self.client.is_connected:
+                self._report.down(f"{names}: {self.trouble}")
+            elif DENIED in self.trouble.lower():
                 self._report.down(self.trouble)
             log.info("nats: %s", self.trouble)
 
