@@ -11,6 +11,8 @@ def keep_freed_memory() -> None:
 
     glibc gives blocks of a batch's size back to the system when they are freed, and the next batch faults every page
     in again: a fifth of a whole run. It stops doing so up to the size of the largest block it has seen freed; this one
-    is never touched, so it costs nothing. Other C libraries take no notice.
+    is never touched, so it costs nothing. Other C libraries take no notice. Nor does glibc where the environment sets
+    its bounds (``MALLOC_TRIM_THRESHOLD_``, ``MALLOC_MMAP_THRESHOLD_``): who sets them has decided. Dask does, for its
+    workers and for the process that starts them.
     """
     bytes(LEARNT_BYTES)

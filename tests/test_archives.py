@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 import pickle
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import dask.bag
 import pyarrow as pa
@@ -35,8 +37,13 @@ WORKERS = 2
 
 @pytest.fixture(scope="module")
 def client() -> Iterator[Client]:
-    """A cluster of processes, started once: what goes to them and comes back is pickled."""
+    """A cluster of processes, started once: what goes to them and comes back is pickled.
+
+    Dask leaves what it sets for its workers (the allocator's bounds, threads of libraries) in this process'
+    environment, where the processes of every later test would find it.
+    """
     with (
+        patch.dict(os.environ),
         LocalCluster(n_workers=WORKERS, threads_per_worker=1, processes=True, dashboard_address=":0") as cluster,
         Client(cluster) as client,
     ):
