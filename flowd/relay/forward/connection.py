@@ -1,7 +1,6 @@
 """One sender's connection: what it sends becomes messages, these become deliveries, and their acknowledgements go back.
 
-Bytes are received where they stay: the entries of a large message are a part of the buffer they came into, which is
-given up to whoever carries them. Small ones are copied, so that their buffer can be used again.
+Entries of a large message stay where they came, those of small ones are copied: see `buffer`.
 """
 
 from __future__ import annotations
@@ -11,27 +10,18 @@ import logging
 from typing import TYPE_CHECKING, cast
 
 from flowd.messages import MalformedMessage, Message, MessageWalk
+from flowd.relay.forward.buffer import COPIED_BYTES, READ_BYTES, Buffer
 from flowd.relay.forward.compression import CannotOpen, open_entries
-from flowd.relay.forward.handover import Delivery, Handover
-from flowd.relay.forward.handshake import BadPing, Handshake, Secrets
+from flowd.relay.forward.desk import Desk
+from flowd.relay.forward.handover import Delivery
+from flowd.relay.forward.handshake import BadPing, Handshake
 from flowd.relay.forward.options import BadOption, pack_ack, read_option
-from flowd.relay.forward.repeats import Repeats, make_key
-from flowd.relay.forward.room import SENDER_BYTES, Room
-from flowd.relay.forward.routes import Routes
-from flowd.relay.metrics import Counters
+from flowd.relay.forward.repeats import make_key
+from flowd.relay.forward.room import SENDER_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-READ_BYTES = 64 << 10
-"""A connection's buffer, while no message asks for more."""
-LEAST_BYTES = 4 << 10
-"""What is free for a read, at least, where nobody knows how much is to come."""
-EAGER_BYTES = 4 << 20
-"""A message has its whole buffer at once up to this size, where there is room; of larger ones it grows as they come, so
-that a length alone takes no memory."""
-COPIED_BYTES = 4 << 10
-"""Entries up to this size are copied out of the buffer."""
 SMALL_BYTES = 256
 """What a message takes beside its entries."""
 HANDSHAKE_S = 10.0
@@ -44,43 +34,10 @@ NIL = b"\xc0"
 log = logging.getLogger(__name__)
 
 
-class Desk:
-    """What all connections share."""
-
-    def __init__(
-        self,
-        routes: Routes,
-        repeats: Repeats,
-        room: Room,
-        handover: Handover,
-        counters: Counters,
-        most_bytes: int,
-        secrets: Secrets | None,
-    ) -> None:
-        self.routes = routes
-        self.repeats = repeats
-        self.room = room
-        self.handover = handover
-        self.counters = counters
-        self.most_bytes = most_bytes
-        self.secrets = secrets
-        self.complained: set[bytes] = set()
-        """Tags that were told of in the log."""
-
-    def complain(self, tag: bytes) -> None:
-        """Tells of a tag that has no stream, once."""
-        if tag not in self.complained and len(self.complained) < 100:
-            self.complained.add(tag)
-            log.error("forward: tag %r has no stream: map it under [sources.forward.streams]", tag[:200])
-
-
 class Connection(asyncio.BufferedProtocol):
     """See the module. Belongs to the source's thread.
 
-    Invariants:
-    1. What lies in the buffer from `_begin` to `_end` was received and is no whole message that was handed over.
-    2. A buffer that is `_is_lent` is never written below `_end`, nor resized.
-    3. Nothing is read while `_is_short`, `_is_stuffed`, or after `stop`.
+    Invariant: nothing is read while `_is_short`, `_is_stuffed`, or after `stop`.
     """
 
     def __init__(
@@ -94,7 +51,6 @@ class Connection(asyncio.BufferedProtocol):
     ) -> None:
         """`is_asked`: the sender must prove who it is. With TLS it begins when the two have agreed, or never."""
         self.has_begun = False
-        self.partial_bytes = 0
         self.heard_s = 0.0
         self.waiting_bytes = 0
         self._desk = desk
@@ -105,16 +61,16 @@ class Connection(asyncio.BufferedProtocol):
         self._timer: asyncio.TimerHandle | None = None
         self._walk = MessageWalk(desk.most_bytes)
         self._transport: asyncio.Transport
-        self._buffer = bytearray()
-        self._view = memoryview(self._buffer)
-        self._begin = self._end = 0
-        self._missing = 1
-        self._usual = READ_BYTES
-        self._is_lent = False
+        self._buffer = Buffer(desk.room)
         self._is_short = self._is_stuffed = self._is_stopped = False
         self._is_discarding = self._is_half_closed = self._is_over = False
         self._acks: list[bytes] = []
         self._batch: list[Delivery] = []
+
+    @property
+    def partial_bytes(self) -> int:
+        """What the buffer of an unfinished message takes of the room."""
+        return self._buffer.partial_bytes
 
     # What asyncio calls
 
@@ -131,14 +87,7 @@ class Connection(asyncio.BufferedProtocol):
 
     def get_buffer(self, _: int) -> memoryview:
         """Where the next bytes are to go."""
-        if self._is_discarding:
-            return memoryview(bytearray(READ_BYTES))
-        # Little is moved together with what is free behind it; much stays where it is while the rest of it has room.
-        is_little = self._end - self._begin <= COPIED_BYTES
-        wanted = max(self._missing, LEAST_BYTES) if is_little else self._missing
-        if len(self._buffer) - self._end < min(wanted, READ_BYTES):
-            self._make_room()
-        return self._view[self._end :]
+        return memoryview(bytearray(READ_BYTES)) if self._is_discarding else self._buffer.find_free()
 
     def buffer_updated(self, n: int) -> None:
         """So many bytes have come."""
@@ -146,7 +95,7 @@ class Connection(asyncio.BufferedProtocol):
             return
         self.heard_s = asyncio.get_running_loop().time()
         self._desk.counters.add("flowd_forward_received_bytes_total", n)
-        self._end += n
+        self._buffer.end += n
         try:
             if self._handshake is not None:
                 self._shake_hands(self._handshake)
@@ -171,7 +120,7 @@ class Connection(asyncio.BufferedProtocol):
         self._is_over = True
         self._drop_timer()
         self._desk.room.forget(self)
-        self._release()
+        self._buffer.release()
         self._on_end(self)
 
     def pause_writing(self) -> None:
@@ -247,35 +196,6 @@ class Connection(asyncio.BufferedProtocol):
         """Ends at once."""
         self._transport.abort()
 
-    # The buffer
-
-    def _make_room(self) -> None:
-        """Makes room for what the message needs: in this buffer, where nobody else has a part of it, or in another."""
-        partial = self._end - self._begin
-        wanted = max(partial + max(self._missing, LEAST_BYTES, partial), self._usual)
-        if not self._is_lent and wanted <= len(self._buffer):
-            self._buffer[:partial] = self._buffer[self._begin : self._end]
-        else:
-            most = EAGER_BYTES if self._desk.room.is_ample else READ_BYTES
-            size = min(wanted, max(most, 2 * partial))
-            buffer = bytearray(size)
-            buffer[:partial] = self._view[self._begin : self._end]
-            self._use(buffer)
-        self._begin, self._end = 0, partial
-
-    def _use(self, buffer: bytearray) -> None:
-        partial_bytes = max(0, len(buffer) - READ_BYTES)
-        self._desk.room.partial_bytes += partial_bytes - self.partial_bytes
-        self.partial_bytes = partial_bytes
-        self._buffer = buffer
-        self._view = memoryview(buffer)
-        self._is_lent = False
-
-    def _release(self) -> None:
-        """Gives the buffer up: there is nothing in it that is still to be read."""
-        self._use(bytearray())
-        self._begin = self._end = 0
-
     # Messages
 
     def _read_messages(self, *, is_last: bool = False) -> None:
@@ -291,27 +211,21 @@ class Connection(asyncio.BufferedProtocol):
             self._must_wait()
 
     def _find_messages(self, *, is_last: bool) -> None:
-        while self._begin < self._end and not self._is_over:
+        buffer = self._buffer
+        while buffer.begin < buffer.end and not self._is_over:
             if not is_last and self._must_wait():
                 break
             try:
-                found = self._walk.find(self._view[: self._end], self._begin)
+                found = self._walk.find(buffer.view[: buffer.end], buffer.begin)
             except MalformedMessage as error:
                 self._refuse(str(error.args[0]))
                 break
             if isinstance(found, int):
-                self._missing = found
+                buffer.missing = found
                 break
-            self._missing = 1
             self._take(found)
-            size = found.end - self._begin
-            # The next one is about as large: were the buffer short of it by a few bytes, all of it would be copied.
-            self._usual = max(READ_BYTES, min(size + size // 32 + LEAST_BYTES, EAGER_BYTES))
-            self._begin = found.end
-        if self._begin == self._end and (self._is_lent or len(self._buffer) > READ_BYTES):
-            self._release()
-        elif self._begin == self._end:
-            self._begin = self._end = 0
+            buffer.pass_message(found.end)
+        buffer.reuse()
 
     def _must_wait(self) -> bool:
         """Whether nothing more is taken for now; it is told when there is room."""
@@ -325,9 +239,9 @@ class Connection(asyncio.BufferedProtocol):
     def _take(self, message: Message) -> None:
         """One whole message."""
         counters = self._desk.counters
-        view = self._view
+        view = self._buffer.view
         if message.kind == "other":
-            if bytes(view[self._begin : message.end]) == NIL:
+            if bytes(view[self._buffer.begin : message.end]) == NIL:
                 counters.add("flowd_forward_heartbeats_total")
             else:
                 self._refuse("shape")
@@ -350,14 +264,14 @@ class Connection(asyncio.BufferedProtocol):
         if option.chunk is not None and not self._is_new(tag, option.chunk, delivery):
             return
         if isinstance(entries, memoryview):
-            self._is_lent = True
+            self._buffer.is_lent = True
         delivery.size_bytes = len(entries) + SMALL_BYTES
         self.waiting_bytes += delivery.size_bytes
         self._desk.room.waiting_bytes += delivery.size_bytes
         self._batch.append(delivery)
 
     def _find_entries(self, message: Message, compressed: str) -> bytes | memoryview:
-        found = self._view[slice(*message.entries)]
+        found = self._buffer.view[slice(*message.entries)]
         if message.kind == "compressed":
             return open_entries(compressed, found, self._desk.most_bytes)
         if message.is_bare:
@@ -390,8 +304,9 @@ class Connection(asyncio.BufferedProtocol):
     # The handshake
 
     def _shake_hands(self, handshake: Handshake) -> None:
+        buffer = self._buffer
         try:
-            found = handshake.read(bytes(self._view[self._begin : self._end]))
+            found = handshake.read(bytes(buffer.view[buffer.begin : buffer.end]))
         except BadPing:
             self._turn_away("malformed")
             return
@@ -402,7 +317,7 @@ class Connection(asyncio.BufferedProtocol):
             self._turn_away(verdict.refusal, verdict.pong)
             return
         self._transport.write(verdict.pong)
-        self._begin += length
+        buffer.begin += length
         self._sender += b" " + verdict.hostname
         self._handshake = None
         self._drop_timer()

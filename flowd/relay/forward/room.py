@@ -18,8 +18,11 @@ STALLED_S = 5.0
 class Tenant(Protocol):
     """Who has something in memory."""
 
-    partial_bytes: int
     heard_s: float
+
+    @property
+    def partial_bytes(self) -> int:
+        """In how much of a buffer its unfinished message is."""
 
     def go_on(self) -> None:
         """There may be room again."""

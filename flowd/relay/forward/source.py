@@ -13,7 +13,8 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from flowd.relay.forward.addresses import bind_address, describe_bound, parse_address
-from flowd.relay.forward.connection import HANDSHAKE_S, Connection, Desk
+from flowd.relay.forward.connection import HANDSHAKE_S, Connection
+from flowd.relay.forward.desk import Desk
 from flowd.relay.forward.handover import Handover
 from flowd.relay.forward.repeats import Repeats
 from flowd.relay.forward.room import Room
