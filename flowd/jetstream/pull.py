@@ -13,17 +13,17 @@ import secrets
 import threading
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from flowd.client.batch import Batch
 from flowd.client.pull import Wanted
 from flowd.errors import FlowdError
-from flowd.jetstream.cursor import MARKS_MAX, Cursor, merge_marks
-from flowd.jetstream.order import Mark, Ready
+from flowd.jetstream.cursor import Cursor
+from flowd.jetstream.order import Ready
 from flowd.jetstream.place import parse_place
 from flowd.jetstream.reading import Reading
+from flowd.jetstream.uncommitted import Named, Uncommitted
 
 if TYPE_CHECKING:
     from flowd.filterset import FilterSet
@@ -32,8 +32,6 @@ CLOSE_S = 2.0
 """How long the end of a connection may take."""
 
 log = logging.getLogger(__name__)
-
-Named = tuple[bytes, int]
 
 
 class JetStreamPull:
@@ -60,9 +58,7 @@ class JetStreamPull:
         self._reading = Reading(place, wanted, creds_file, self._incarnation, self)
         self._thread: threading.Thread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._yielded: dict[Named, Cursor] = {}
-        self._marks: dict[bytes, Mark] = {}
-        self._asked: Named | None = None
+        self._uncommitted = Uncommitted()
 
     @property
     def is_attached(self) -> bool:
@@ -105,9 +101,8 @@ class JetStreamPull:
             self._reading.make_room()
             if not ready.is_passed_over:
                 return self._yield(ready, cursor)
-            if self.position in self._yielded:
-                known = self._yielded[self.position]
-                self._yielded[self.position] = cursor._replace(marks=known.marks)
+            if self.position is not None:
+                self._uncommitted.pass_over(self.position, cursor)
 
     def _yield(self, ready: Ready, cursor: Cursor) -> Batch:
         head = ready.head
@@ -115,7 +110,7 @@ class JetStreamPull:
         self.taken_batches += 1
         self.missed_lines += ready.missed
         if self._wanted.name:
-            self._yielded[self.position] = cursor
+            self._uncommitted.add(self.position, cursor)
         lines = ready.lines if self._filter is None else bytes(self._filter.filter(ready.lines))
         return Batch(
             self._wanted.view or self._wanted.stream,
@@ -143,24 +138,20 @@ class JetStreamPull:
         return deadline_s is None or time.monotonic() < deadline_s
 
     def ask_commit(self, place: Named) -> None:
-        """Has the cursor stored that stands behind this batch, soon; where a later one is asked for, that."""
-        cursor = self._yielded.get(place)
-        if cursor is None or self._is_asked(place) or self._loop is None:
+        """Has the cursor stored that stands behind this batch, or behind the last one before it of which that is known,
+        soon; where a later one is asked for, that."""
+        end = self._uncommitted.end_of(place)
+        if end is None or self._uncommitted.is_asked(end) or self._loop is None:
             return
-        self._asked = place
-        cursor = cursor._replace(marks=self._marks_up_to(place), incarnation=self._incarnation)
-        self._reading.commit(place, cursor)
+        self._uncommitted.asked = end
+        self._reading.commit(end, self._uncommitted.cursor_behind(end)._replace(incarnation=self._incarnation))
 
     def is_committed(self, place: Named) -> bool:
-        """Whether the cursor stands behind this batch."""
+        """Whether the cursor stands behind this batch, or as far as it can be moved for it."""
         stored = self._reading.committed
-        if stored is not None and stored in self._yielded:
-            self._marks = self._marks_up_to(stored)
-            for passed_place in list(self._yielded):
-                del self._yielded[passed_place]
-                if passed_place == stored:
-                    break
-        return place not in self._yielded
+        if stored is not None:
+            self._uncommitted.forget(stored)
+        return self._uncommitted.end_of(place) is None
 
     def close(self) -> None:
         """Ends the connection."""
@@ -188,19 +179,6 @@ class JetStreamPull:
         """Whether more may be read ahead."""
         return self._arrived_bytes < self._wanted.credit_bytes and len(self._arrived) < self._wanted.credit_batches
 
-    def _is_asked(self, place: Named) -> bool:
-        """Whether this batch, or a later one, is asked for and not stored yet."""
-        if self._asked not in self._yielded:
-            return False
-        return any(yielded == place for yielded in _until(self._yielded, self._asked))
-
-    def _marks_up_to(self, place: Named) -> dict[bytes, Mark]:
-        """How far each epoch is behind this batch: the latest at the end; the oldest go."""
-        marks = dict(self._marks)
-        for yielded in _until(self._yielded, place):
-            merge_marks(marks, self._yielded[yielded].marks)
-        return dict(list(marks.items())[-MARKS_MAX:])
-
     def _run(self) -> None:
         try:
             asyncio.run(self._serve())
@@ -215,14 +193,6 @@ class JetStreamPull:
         self._loop = asyncio.get_running_loop()
         with suppress(asyncio.CancelledError):
             await self._reading.run()
-
-
-def _until(places: Iterable[Named], last: Named) -> Iterator[Named]:
-    """Those up to this one."""
-    for place in places:
-        yield place
-        if place == last:
-            return
 
 
 def _compile(wanted: Wanted) -> FilterSet | None:
