@@ -87,6 +87,26 @@ def test_starts_and_ends(config: Config) -> None:
         assert next(consumer).seq in (4, 5)
 
 
+def test_an_end_that_is_not_there_ends_the_iteration_even_so(config: Config) -> None:
+    """What is to come is not waited for, and of an epoch that is gone nothing comes."""
+    endpoint = config.endpoint("consume")
+    feed(config.endpoint("ingest"), *(numbered(n, n + 1) for n in range(4)))
+    with Consumer(endpoint, "siem", timeout_s=DEADLINE_S) as consumer:
+        batches = [next(consumer) for _ in range(3)]
+        consumer.commit()
+    epoch = batches[0].epoch
+    for start, until, seqs in (
+        ("oldest", (epoch, 9), [1, 2, 3, 4]),
+        ("oldest", (b"x" * 16, 2), []),
+        ((epoch, 3), (epoch, 2), []),
+        ("cursor", (epoch, 3), []),
+        ("cursor", (epoch, 4), [4]),
+    ):
+        with Consumer(endpoint, "siem", start=start, until=until) as consumer:
+            assert [batch.seq for batch in consumer] == seqs
+            assert consumer.is_done
+
+
 def test_iteration_ends_when_nothing_comes(config: Config) -> None:
     feed(config.endpoint("ingest"), KEPT, DROPPED, KEPT)
     with Consumer(config.endpoint("consume"), "siem", timeout_s=0.2) as consumer:

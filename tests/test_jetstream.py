@@ -138,6 +138,39 @@ def test_until_ends_the_iteration(server: NatsServer) -> None:
         assert [batch.seq for batch in consumer] == []
 
 
+def test_an_end_that_is_not_there_ends_the_iteration_even_so(server: NatsServer) -> None:
+    """As with a daemon: what is to come is not waited for, and of an epoch that is gone nothing comes."""
+    put(server, head(1), head(2), head(3), head(4))
+    with open_consumer(server) as consumer:
+        take(consumer, 3)
+        consumer.commit()
+    for start, until, seqs in (
+        ("oldest", (ONE, 9), [1, 2, 3, 4]),
+        ("oldest", (TWO, 2), []),
+        ((ONE, 3), (ONE, 2), []),
+        ("cursor", (ONE, 3), []),
+        ("cursor", (ONE, 4), [4]),
+    ):
+        with flowd.Consumer(server.url, "siem", start=start, until=until) as consumer:  # it waits for ever
+            assert [batch.seq for batch in consumer] == seqs
+            assert consumer.is_done
+            assert seqs == [] or consumer.position == (ONE, 4)
+
+
+def test_an_end_that_retention_took_ends_before_what_follows_it(server: NatsServer) -> None:
+    put(server, head(1), head(1, epoch=TWO, node="b"), head(4, before=1, previous=None), head(2, epoch=TWO, node="b"))
+    with flowd.Consumer(server.url, until=(ONE, 3)) as consumer:
+        assert [(batch.epoch, batch.seq) for batch in consumer] == [(ONE, 1), (TWO, 1)]
+    with flowd.Consumer(server.url, start=(ONE, 4), until=(ONE, 3)) as consumer:
+        assert list(consumer) == []
+
+
+def test_an_end_that_comes_twice_or_late_is_met_once(server: NatsServer) -> None:
+    put(server, head(1), head(3), head(3, parts=2), head(2), head(4))
+    with flowd.Consumer(server.url, until=(ONE, 2)) as consumer:
+        assert [batch.seq for batch in consumer] == [1, 2]
+
+
 def test_lines_that_are_lost_are_told(server: NatsServer) -> None:
     put(
         server,

@@ -49,8 +49,9 @@ class Consumer:
 
     `start` says where to begin: `cursor` (where there is none: the oldest batch, or the first one decided at `since_ns`
     or later, or the one with the n-th line from the end for `last_lines`), `oldest`, `newest`, or the (epoch, seq) of
-    the first batch wanted. `until` is the last one wanted, or `newest`: what is stored when it attaches. `view` names a
-    view of the stream, `filter` is a filter of its own in `dialect` (None: recognised by its text).
+    the first batch wanted. `until` is the last one wanted, or `newest`: what is stored when it attaches. Earlier it
+    ends where nothing more is stored, and at once where `until` is of an epoch that is gone, or before the start.
+    `view` names a view of the stream, `filter` is a filter of its own in `dialect` (None: recognised by its text).
 
     The connection is made at the first batch and made again for ever; a batch is never yielded twice by one Consumer.
     With `timeout_s`, iteration ends when no batch came for so long, and raises Unreachable where no daemon was there.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncGenerator
+from contextlib import aclosing, suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -54,8 +56,33 @@ async def find_batch(
     """The place of a batch, or of the next one of its epoch; `first` where nothing of its epoch is there. Raises
     TimeoutError where something is lost on the way."""
     epoch, seq = start
-    passing = await open_passing(jetstream, stream, subject, first, is_heads_only=True)
     has_epoch = False
+    async with aclosing(_read_heads(jetstream, stream, subject, first)) as heads:
+        async for sequence, head in heads:
+            if head.epoch == epoch and head.seq >= seq:
+                return sequence
+            has_epoch |= head.epoch == epoch
+    return last + 1 if has_epoch else first
+
+
+async def has_batches(
+    jetstream: JetStreamContext, stream: str, subject: str, until: tuple[bytes, int], first: int
+) -> bool:
+    """Whether a batch of this epoch, up to this one, stands at `first` or behind it. Raises TimeoutError where
+    something is lost on the way."""
+    epoch, seq = until
+    async with aclosing(_read_heads(jetstream, stream, subject, first)) as heads:
+        async for _, head in heads:
+            if head.epoch == epoch and head.seq <= seq:
+                return True
+    return False
+
+
+async def _read_heads(
+    jetstream: JetStreamContext, stream: str, subject: str, first: int
+) -> AsyncGenerator[tuple[int, Head], None]:
+    """The heads of the batches that are stored now, from the sequence `first` on, each with its place."""
+    passing = await open_passing(jetstream, stream, subject, first, is_heads_only=True)
     heard = 0
     try:
         while heard < passing.waiting:
@@ -63,16 +90,10 @@ async def find_batch(
                 heard += 1
                 if message.metadata.sequence.consumer != heard:
                     raise TimeoutError("messages were lost with a connection")
-                try:
-                    head = Head.parse(message.headers)
-                except WireError:
-                    continue  # none of ours
-                if head.epoch == epoch and head.seq >= seq:
-                    return int(message.metadata.sequence.stream)
-                has_epoch |= head.epoch == epoch
+                with suppress(WireError):  # none of ours
+                    yield message.metadata.sequence.stream, Head.parse(message.headers)
     finally:
         await passing.pull.unsubscribe()
-    return last + 1 if has_epoch else first
 
 
 async def find_moment(jetstream: JetStreamContext, stream: str, subject: str, since_ns: int, last: int) -> int:

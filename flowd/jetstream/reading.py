@@ -12,7 +12,7 @@ from flowd.errors import Fenced, FlowdError, WireError
 from flowd.jetstream.bucket import CursorBucket
 from flowd.jetstream.cursor import Cursor, Yielded
 from flowd.jetstream.order import RETENTION, Mark, Order, Ready
-from flowd.jetstream.passing import Passing, find_batch, find_moment, open_passing
+from flowd.jetstream.passing import Passing, find_batch, find_moment, has_batches, open_passing
 from flowd.jetstream.place import Place
 from flowd.wire.jetstream import Head
 
@@ -188,8 +188,6 @@ class Reading:
         self._heard = 0
         self.is_attached, self.trouble = True, ""
         self.is_caught_up = not passing.waiting
-        if self._wanted.until == "newest" and self._last is None:
-            self._last = info.state.last_seq
         self._note_end(0 if passing.waiting else info.state.last_seq)
         self._sink.tell()
         try:
@@ -266,6 +264,7 @@ class Reading:
         else:
             cursor = Cursor(first - 1)
         cursor = cursor._replace(incarnation=self._incarnation, created=_creation(info))
+        await self._find_end(jetstream, cursor.next, last)
         if self._bucket is not None and start == "cursor":
             await self._bucket.store(cursor)  # who is killed before its first commit begins here again
         self.began_at_oldest = cursor.next <= first
@@ -273,6 +272,16 @@ class Reading:
         self._yielded = Yielded(cursor)
         self._order = Order(dict(cursor.marks), is_cut=bool(gap), begin=None if cursor.missing else cursor.next)
         self._next = cursor.next
+
+    async def _find_end(self, jetstream: JetStreamContext, first: int, last: int) -> None:
+        """Where the reading ends that begins at `first`: with what is stored now, or before, at the batch wanted last;
+        at once, where nothing of that one's epoch up to it is there."""
+        until = self._wanted.until
+        if isinstance(until, tuple):
+            has_any = await has_batches(jetstream, self._place.jetstream, self._subject, until, first)
+            self._last = last if has_any else 0
+        elif until is not None:
+            self._last = last
 
     def _is_another(self, info: StreamInfo, created: str) -> bool:
         """Whether this is not the stream that was read before."""
@@ -326,12 +335,16 @@ class Reading:
             reached, missing = self._yielded.take(ready.sequences)
             if self.has_ended:
                 return
+            until = self._wanted.until if isinstance(self._wanted.until, tuple) else (b"", 0)
+            is_last = head.epoch == until[0] and not ready.is_passed_over
+            if is_last and head.seq > until[1]:  # the one wanted last is not there any more
+                self._finish()
+                return
             mark = {} if ready.is_passed_over else {head.epoch: Mark(head.seq, head.before + head.lines)}
             if self._gap and ready.lines:
                 ready, self._gap = ready._replace(gap=ready.gap or self._gap), ""
             self._sink.put(ready, Cursor(reached, missing, self._incarnation, mark, self._created))
-            until = self._wanted.until
-            if isinstance(until, tuple) and head.epoch == until[0] and head.seq >= until[1]:
+            if is_last and head.seq == until[1]:
                 self._finish()
 
     def _note_end(self, sequence: int) -> None:
