@@ -144,7 +144,7 @@ def _has_places(rig: Rig) -> bool:
 def test_a_stream_that_cannot_be_carried_keeps_its_lines_and_no_other_waiting(
     state_dir: Path, log: LogFile, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("flowd.relay.tail.lane.STREAM_RETRY_S", 0.01)
+    monkeypatch.setattr("flowd.relay.deciding.finding.STREAM_RETRY_S", 0.01)
     other = LogFile(log.path.with_name("other.log"))
     rig = Rig(state_dir, {"flows": [str(log.path)], "other": [str(other.path)]})
     answers: list[str] = ["full", "broken", "file", "fine"]

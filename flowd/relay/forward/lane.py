@@ -6,11 +6,9 @@ Small messages of a stream that wait together share a batch. Each stream's order
 
 from __future__ import annotations
 
-import logging
-
-from flowd.errors import FlowdError
 from flowd.relay.carrier import Carrier, Entry, retry_refused
-from flowd.relay.deciding.streams import Stream, Streams
+from flowd.relay.deciding.finding import Finding
+from flowd.relay.deciding.streams import Streams
 from flowd.relay.forward.handover import Delivery
 from flowd.relay.forward.load import RecordsEntry, RecordsLoad
 from flowd.relay.forward.source import ForwardSource
@@ -23,10 +21,6 @@ TURN_MESSAGES = 4096
 """And messages: small ones cost by their number."""
 RETRY_S = 0.1
 """How soon it is looked again whether the journal has room."""
-STREAM_RETRY_S = 5.0
-"""How often a stream is tried that cannot be carried: that may mean to compile its filters."""
-
-log = logging.getLogger(__name__)
 
 
 class ForwardLane:
@@ -37,13 +31,12 @@ class ForwardLane:
     ) -> None:
         self._source = source
         self._handover = source.handover
-        self._streams = streams
+        self._finding = Finding(streams, "forward", "its messages are dropped")
         self._carrier = carrier
         self._counters = counters
         self._time_key = time_key or None
         self._refused: list[Entry] = []
         self._under_way = 0
-        self._failed_s: dict[str, float] = {}
 
     @property
     def is_listening(self) -> bool:
@@ -105,31 +98,10 @@ class ForwardLane:
         self._refused.append(entry)
 
     def _carry(self, name: str, deliveries: list[Delivery], now_s: float) -> None:
-        stream = self._find_stream(name, now_s)
+        stream = self._finding.find(name, now_s)
         if stream is None:
             self._counters.add("flowd_forward_dropped_messages_total", len(deliveries), reason="stream")
             self._handover.give_back(deliveries, is_stored=False)
             return
         self._under_way += 1
         self._carrier.carry_load(RecordsLoad(self, stream, deliveries, self._time_key))
-
-    def _find_stream(self, name: str, now_s: float) -> Stream | None:
-        """The stream; None where it cannot be carried now: it is tried again later."""
-        if now_s < self._failed_s.get(name, 0.0):
-            return None
-        is_known = name in self._failed_s
-        try:
-            stream = self._streams.get(name)
-            problem = "there are too many streams, or a view has its name"
-        except (FlowdError, OSError) as error:
-            stream, problem = None, str(error)
-        if stream is None:
-            if len(self._failed_s) > 1024:
-                self._failed_s.clear()
-            self._failed_s[name] = now_s + STREAM_RETRY_S
-            if not is_known:
-                log.error("forward: stream %s: its messages are dropped: %s", name, problem)
-        elif is_known:
-            del self._failed_s[name]
-            log.warning("forward: stream %s is carried again", name)
-        return stream

@@ -7,12 +7,11 @@ stored by themselves, when nothing of their stream is under way: they tell of wh
 
 from __future__ import annotations
 
-import logging
 from collections import Counter
 
-from flowd.errors import FlowdError
 from flowd.relay.carrier import Carrier, Entry, retry_refused
-from flowd.relay.deciding.streams import Stream, Streams
+from flowd.relay.deciding.finding import Finding
+from flowd.relay.deciding.streams import Streams
 from flowd.relay.journal.outbox import Bell, Outbox
 from flowd.relay.journal.transaction import Transaction
 from flowd.relay.journal.writer import Writer
@@ -24,10 +23,6 @@ TURN_BYTES = 16 * BATCH_BYTES
 """Bytes taken before others get their turn: what the other lanes' turns carry."""
 RETRY_S = 0.1
 """How soon it is looked again whether the journal has room."""
-STREAM_RETRY_S = 5.0
-"""How often a stream is tried that cannot be carried: that may mean to compile its filters."""
-
-log = logging.getLogger(__name__)
 
 
 class TailEntry(Entry):
@@ -80,14 +75,13 @@ class TailLane:
         counters: Counters,
     ) -> None:
         self._handover = handover
-        self._streams = streams
+        self._counters = counters
+        self._finding = Finding(streams, "tail", "nothing is carried, its files wait", self._count_failure)
         self._carrier = carrier
         self._writer = writer
         self._outbox = Outbox(bell)
-        self._counters = counters
         self._refused: list[Entry] = []
         self._under_way: Counter[str] = Counter()
-        self._failed_s: dict[str, float] = {}
 
     @property
     def is_listening(self) -> bool:
@@ -105,7 +99,7 @@ class TailLane:
         while (settled := self._outbox.take()) is not None:
             if not settled.refusal and isinstance(settled.job, PlacesJob):
                 _move(settled.job.advances)
-        streams = {name: self._find_stream(name, now_s) for name in self._handover.waiting()}
+        streams = {name: self._finding.find(name, now_s) for name in self._handover.waiting()}
         taken_bytes = 0
         while taken_bytes < TURN_BYTES and self.is_listening:
             chunk = self._handover.take(
@@ -126,7 +120,7 @@ class TailLane:
         """Seconds until there is something to do; for ever where nothing waits."""
         if self._refused:
             return RETRY_S
-        return max(0.0, min(self._failed_s.values(), default=float("inf")) - now_s)
+        return max(0.0, self._finding.again_s - now_s)
 
     def stored(self, entry: Entry) -> None:
         """The lines are in the journal, and so are the places."""
@@ -144,25 +138,8 @@ class TailLane:
     def _is_at_rest(self, stream: str) -> bool:
         return stream not in self._under_way
 
-    def _find_stream(self, name: str, now_s: float) -> Stream | None:
-        """The stream; None where it cannot be carried now: its chunks wait, and it is tried again later."""
-        if now_s < self._failed_s.get(name, 0.0):
-            return None
-        is_known = name in self._failed_s
-        try:
-            stream = self._streams.get(name)
-            problem = "there are too many streams, or a view has its name"
-        except (FlowdError, OSError) as error:
-            stream, problem = None, str(error)
-        if stream is None:
-            self._failed_s[name] = now_s + STREAM_RETRY_S
-            if not is_known:
-                self._counters.add("flowd_tail_errors_total", reason="stream")
-                log.error("tail: stream %s: nothing is carried, its files wait: %s", name, problem)
-        elif is_known:
-            del self._failed_s[name]
-            log.warning("tail: stream %s is carried again", name)
-        return stream
+    def _count_failure(self) -> None:
+        self._counters.add("flowd_tail_errors_total", reason="stream")
 
 
 def _move(advances: tuple[tuple[Advancing, int], ...]) -> None:
