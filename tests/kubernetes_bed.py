@@ -18,7 +18,7 @@ KUBERNETES = ROOT / "deploy" / "kubernetes"
 BASE = KUBERNETES / "base"
 OVERLAYS = {"fluentd-filters": "tigera-operator", "fluent-bit-filters": "tigera-operator"}
 """The overlays, each named as the ConfigMap that it mounts, and the namespace where that is."""
-COMPONENTS = ("root-reader", "pod-storage", "tcp", "metrics", "pod-monitor", "nats-sink")
+COMPONENTS = ("root-reader", "pod-storage", "tcp", "metrics", "pod-monitor", "nats-sink", "forward-sink")
 """In the order in which they are named together."""
 NEEDED = {"pod-monitor": "metrics"}
 """A component that is nothing without another one."""
@@ -49,8 +49,8 @@ def render(folder: Path) -> list[Resource]:
 
 
 def choices() -> list[tuple[str, ...]]:
-    """Every combination of components that makes sense."""
-    every = [chosen for n in range(len(COMPONENTS) + 1) for chosen in combinations(COMPONENTS, n)]
+    """Every combination of up to three components that makes sense, and all of them together."""
+    every = [chosen for n in (0, 1, 2, 3, len(COMPONENTS)) for chosen in combinations(COMPONENTS, n)]
     return [chosen for chosen in every if all(NEEDED.get(name, name) in chosen for name in chosen)]
 
 

@@ -36,7 +36,9 @@ VERSIONS = ("1.28", "1.33", kubernetes_validate.latest_version())
 """Releases of Kubernetes whose schemas must take what is shipped: an old one, one in use, the newest that is known."""
 OPERATORS = "monitoring.coreos.com/v1"
 """Resources that are no part of Kubernetes: they have no schema here."""
-READ_ONLY = ("config", "filters", "logs", "server-key", "allowed-keys", "nats")
+READ_ONLY = ("config", "filters", "logs", "server-key", "allowed-keys", "nats", "forward-secret")
+COPIED = ("keys", "forward")
+"""Filled by a step of the pod, and read-only for the daemon."""
 
 
 def shipped() -> list[tuple[str, Path, str]]:
@@ -108,7 +110,7 @@ def test_what_is_mounted_exists_and_whole_folders_only(resources: list[Resource]
             used.add(mount["name"])
             assert not mount.keys() & {"subPath", "subPathExpr"}, "an edit would never arrive"
             assert mount.get("readOnly", False) is (
-                mount["name"] in READ_ONLY or (mount["name"], container["name"]) == ("keys", "flowd")
+                mount["name"] in READ_ONLY or (mount["name"] in COPIED and container["name"] == "flowd")
             )
     assert used == set(volumes)
     assert all(len(volume) == 2 for volume in volumes.values()), "one source for each volume"
@@ -125,7 +127,7 @@ def test_nothing_goes_in_or_out_but_what_a_component_opens(resources: list[Resou
     assert {port["port"] for rule in into for port in rule["ports"]} == ports
     assert all(rule["from"] for rule in into)
     sinks = tomllib.loads(configuration_of(resources)).get("sinks", {})
-    servers = {urlsplit(server).port for sink in sinks.values() for server in sink["servers"]}
+    servers = {urlsplit(f"//{server.rpartition('/')[2]}").port for sink in sinks.values() for server in sink["servers"]}
     assert {port["port"] for rule in out for port in rule["ports"]} == (servers | {53} if servers else set())
     assert all(rule["to"] for rule in out)
     for policy in opened:
@@ -182,7 +184,7 @@ def test_a_component_adds_to_the_configuration_and_changes_nothing(resources: li
 
 
 def test_components_add_to_a_flowd_toml_of_ones_own(tmp_path: Path) -> None:
-    folder = write_kustomization(tmp_path, BASE, "flowd", ("tcp", "metrics", "nats-sink"))
+    folder = write_kustomization(tmp_path, BASE, "flowd", ("tcp", "metrics", "nats-sink", "forward-sink"))
     own = (BASE / "flowd.toml").read_text().replace("4GiB", "1GiB").rstrip("\n")
     (tmp_path / "flowd.toml").write_text(own)
     text = yaml.safe_load((folder / "kustomization.yaml").read_text()) | documented("configMapGenerator")
@@ -190,6 +192,7 @@ def test_components_add_to_a_flowd_toml_of_ones_own(tmp_path: Path) -> None:
     found = tomllib.loads(configuration_of(render(folder)))
     assert found["journal"]["max_bytes"] == "1GiB"
     assert {"live", "consume", "curve", "http", "sinks"} <= found.keys()
+    assert found["sinks"].keys() == {"cluster", "aggregator"}
 
 
 def test_prometheus_finds_the_port(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import signal
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from cli_bed import DEADLINE_S, DEV_FILTER, flowd, json_line, started, wait_until
+from forward_bed import Receiver, make_ca, make_certificate
 from http_bed import ask, scrape, value_of, wait_for
 from kubernetes_bed import COMPONENTS, KUBERNETES, OVERLAYS, render, write_kustomization
 from kubernetes_node import NAME, Node
@@ -107,7 +109,7 @@ def test_metrics_and_health_are_told_where_they_are_looked_for(tmp_path: Path) -
 def test_the_sink_delivers_what_is_kept_under_the_nodes_name(tmp_path: Path) -> None:
     accounts = make_accounts()
     with NatsServer(tmp_path / "nats", free_ports(1)[0], accounts.config, max_file="16G") as server:
-        changed = copied_sink(tmp_path, server.url)
+        changed = copied(tmp_path, "nats-sink", ("nats://nats.nats:4222", server.url), ("replicas = 3", "replicas = 1"))
         node = make_node(tmp_path, "metrics", changed)
         node.mount("/etc/flowd/nats", {"nats.creds": accounts.creds})
         creds = node.place("/etc/flowd/nats/nats.creds")
@@ -120,13 +122,48 @@ def test_the_sink_delivers_what_is_kept_under_the_nodes_name(tmp_path: Path) -> 
             assert value_of(scrape(node.url()), "flowd_sink_up", sink="cluster", type="nats") == 1
 
 
-def copied_sink(tmp_path: Path, url: str) -> Path:
-    """components/nats-sink as a user copies it, for a single server elsewhere."""
+def copied(tmp_path: Path, component: str, *changes: tuple[str, str]) -> Path:
+    """A sink's component as a user copies it, with changes of its sink.toml."""
     copy = tmp_path / "my-sink"
-    shutil.copytree(KUBERNETES / "components" / "nats-sink", copy)
+    shutil.copytree(KUBERNETES / "components" / component, copy)
     text = (copy / "sink.toml").read_text()
-    (copy / "sink.toml").write_text(text.replace("nats://nats.nats:4222", url).replace("replicas = 3", "replicas = 1"))
+    for before, after in changes:
+        assert before in text
+        text = text.replace(before, after)
+    (copy / "sink.toml").write_text(text)
     return copy
+
+
+def test_the_forward_sink_delivers_what_is_kept_over_tls(tmp_path: Path) -> None:
+    ca = make_ca(tmp_path)
+    certificate, key = make_certificate(tmp_path, "aggregator", "IP:127.0.0.1", ca)
+    told = {"shared_key": "a key of all", "certificate": str(certificate), "key": str(key)}
+    with Receiver(tmp_path, **told) as receiver:
+        changed = copied(tmp_path, "forward-sink", ("aggregator.logging:24224", receiver.address))
+        node = make_node(tmp_path, "metrics", changed)
+        prepare_forward(node, told["shared_key"], ca[0].read_text())
+        with serving(node):
+            wait_for(node.url(), "flowd_sink_lines_total", 1, sink="aggregator")
+            assert value_of(scrape(node.url()), "flowd_sink_up", sink="aggregator", type="forward") == 1
+        assert [chunk["tag"] for chunk in receiver.chunks()] == ["calico.flows"]
+        assert receiver.records() == [json.loads(json_line("shop"))]
+
+
+def prepare_forward(node: Node, shared_key: str, ca: str = "") -> None:
+    """The Secret that components/forward-sink names, as the pod's step copies it."""
+    copies = node.place("/etc/flowd/forward")
+    copies.mkdir(parents=True)
+    for name, text in (("shared.key", f"{shared_key}\n"), ("ca.pem", ca)):
+        (copies / name).write_text(text)
+        (copies / name).chmod(0o400)
+
+
+def test_a_forward_sink_without_its_secret_is_refused_with_its_place(tmp_path: Path) -> None:
+    node = make_node(tmp_path, "forward-sink")
+    done = flowd(*node.arguments(), "--check", extra=node.variables())
+    assert done.returncode == 78
+    assert b"forward/ca.pem: no CA certificates: No such file" in done.stderr
+    assert b"forward/shared.key: No such file" in done.stderr
 
 
 def test_a_sink_without_its_secret_is_refused_with_its_place(tmp_path: Path) -> None:
@@ -142,6 +179,7 @@ def test_all_components_together_are_valid(tmp_path: Path) -> None:
     node = make_node(tmp_path, *COMPONENTS)
     prepare_keys(node)
     node.mount("/etc/flowd/nats", {"nats.creds": make_accounts().creds})
+    prepare_forward(node, "a key", make_ca(tmp_path)[0].read_text())
     with serving(node):
         health = ask(node.url(), "/readyz")
         assert health.status == 200

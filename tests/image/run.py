@@ -20,6 +20,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from cli_bed import DEV_FILTER, ROOT, json_line
+from forward_bed import make_ca
 from image.pods import NODE_NAME, Failed, Pod, require, wait_until
 from kubernetes_bed import KUBERNETES, OVERLAYS, render, write_kustomization
 from nats_accounts import make_accounts
@@ -39,7 +40,8 @@ VARIANTS = (
     ("root-reader", "tcp"),
     ("pod-storage", "tcp"),
     ("metrics", "nats-sink"),
-    ("root-reader", "pod-storage", "tcp", "metrics", "nats-sink"),
+    ("forward-sink",),
+    ("root-reader", "pod-storage", "tcp", "metrics", "nats-sink", "forward-sink"),
 )
 ASK = "import urllib.request as web; print(web.urlopen('http://127.0.0.1:9468/readyz', timeout=5).status)"
 READABLE, ROOTS_ALONE = 0o644, 0o600
@@ -119,8 +121,8 @@ def try_variant(chosen: tuple[str, ...], root: Path, image: dict[str, Any]) -> s
         log.parent.mkdir(parents=True)
         log.write_bytes(json_line("dev") + json_line("shop"))
         log.chmod(ROOTS_ALONE)
-        secret = {"nats.creds": make_accounts().creds}
-        texts = {overlay: {"flow": DEV_FILTER}, "flowd-nats": secret, **make_keys()}
+        secrets = {"flowd-nats": {"nats.creds": make_accounts().creds}, "flowd-forward": make_forward_secret()}
+        texts = {overlay: {"flow": DEV_FILTER}, **secrets, **make_keys()}
         pod = Pod(resources, root, image, node, texts)
         with pod.running() as child:
             pod.wait_until_started(child)
@@ -132,7 +134,9 @@ def try_variant(chosen: tuple[str, ...], root: Path, image: dict[str, Any]) -> s
             if "metrics" in chosen:
                 require(pod.execute("python3", "-c", ASK).stdout == b"200\n", "nobody answers over HTTP")
             if "nats-sink" in chosen:
-                try_sink(pod)
+                try_nats(pod)
+            if "forward-sink" in chosen:
+                try_forward(pod)
             pod.edit("filters", {"flow": DEV_FILTER.replace("dev", "shop")})
             wait_until(lambda: pod.status()["generation"] == 2, "the new filters")
             with log.open("ab") as more:
@@ -150,12 +154,32 @@ def try_variant(chosen: tuple[str, ...], root: Path, image: dict[str, Any]) -> s
     return f"{owned}, {anonymous_bytes / 1e6:.0f} MB of its own"
 
 
-def try_sink(pod: Pod) -> None:
-    """The image has what a sink needs, and the pod can read its Secret; no server is in reach, which ends nothing."""
+def make_forward_secret() -> dict[str, str]:
+    """The Secret that components/forward-sink names."""
+    with tempfile.TemporaryDirectory() as folder:
+        return {"shared.key": "a key of all\n", "ca.pem": make_ca(Path(folder))[0].read_text()}
+
+
+def try_nats(pod: Pod) -> None:
+    """The image has what the sink needs, and the pod can read its Secret; no server is in reach, which ends nothing."""
     found = pod.execute("python3", "-c", "import os, nats, nkeys; print(os.environ['NODE_NAME'])").stdout
     require(found == f"{NODE_NAME}\n".encode(), f"the sink's libraries and the node's name: {found!r}")
-    wait_until(lambda: pod.status()["sinks"]["cluster"]["state"] == "down", "a sink without a server")
-    reason = pod.status()["sinks"]["cluster"]["reason"]
+    require_unresolved(pod, "cluster")
+
+
+def try_forward(pod: Pod) -> None:
+    """The daemon alone can read the copies of the Secret, which are no file of a disk."""
+    found = pod.execute("sh", "-c", "id -u; stat -c '%n %u %a' /etc/flowd/forward/*").stdout.decode()
+    user, *copies = found.splitlines()
+    wanted = [f"/etc/flowd/forward/{name} {user} 400" for name in ("ca.pem", "shared.key")]
+    require(copies == wanted, f"the Secret's copies: {found!r}")
+    require_unresolved(pod, "aggregator")
+
+
+def require_unresolved(pod: Pod, sink: str) -> None:
+    """The sink has got as far as to look for its server's address."""
+    wait_until(lambda: pod.status()["sinks"][sink]["state"] == "down", "a sink without a server")
+    reason = pod.status()["sinks"][sink]["reason"]
     require("name resolution" in reason, f"the sink's reason: {reason}")
 
 
