@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import signal
 import socket
 import subprocess
+import urllib.request
 from collections.abc import Coroutine, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
@@ -15,6 +17,8 @@ from typing import Any, TypeVar
 from relay_bed import wait_until
 
 R = TypeVar("R")
+LAME_DUCK = 'lame_duck_duration: "30s"\nlame_duck_grace_period: "1s"'
+"""The shortest that a server takes: the first client is sent away after the second, and all within half a minute."""
 
 
 def free_ports(count: int) -> list[int]:
@@ -36,13 +40,23 @@ def make_certificate(directory: Path) -> tuple[Path, Path]:
 
 
 class NatsServer:
-    """A nats-server with JetStream, its files under `directory`. `more` is added to its configuration."""
+    """A nats-server with JetStream, its files under `directory`. `more` is added to its configuration; `monitor` is the
+    port at which that has it tell of itself."""
 
-    def __init__(self, directory: Path, port: int, more: str = "", name: str = "one", max_file: str = "4G") -> None:
+    def __init__(
+        self,
+        directory: Path,
+        port: int,
+        more: str = "",
+        name: str = "one",
+        max_file: str = "4G",
+        monitor: int = 0,
+    ) -> None:
         directory.mkdir(parents=True, exist_ok=True)
         self.directory = directory
         self.port = port
         self.name = name
+        self.monitor = monitor
         self.config = directory / "nats.conf"
         self.config.write_text(
             f'port: {port}\nhost: "127.0.0.1"\nserver_name: "{name}"\n'
@@ -67,6 +81,29 @@ class NatsServer:
 
     def stop(self) -> None:
         self._end(signal.SIGTERM)
+
+    def lame_duck(self) -> None:
+        """Has it hand over what it leads, send its clients away, and end: `has_ended` says when it has. Returns when it
+        has begun to."""
+        assert self.process is not None
+        command = ["nats-server", "--signal", f"ldm={self.process.pid}"]
+        subprocess.run(command, check=True, capture_output=True)
+        wait_until(lambda: "lame duck mode" in (self.directory / "log").read_text(), f"a lame duck of {self.name}")
+
+    def has_ended(self) -> bool:
+        """Whether there is no process of it any more."""
+        if self.process is not None and self.process.poll() is not None:
+            self.process = None
+        return self.process is None
+
+    def reached(self, stream: str) -> int:
+        """The last sequence that its own copy of a stream has; 0 where there is none."""
+        url = f"http://127.0.0.1:{self.monitor}/jsz?accounts=1&streams=1"
+        with suppress(OSError), urllib.request.urlopen(url, timeout=5) as page:
+            accounts = json.load(page).get("account_details") or []
+            found = [each for account in accounts for each in account.get("stream_detail") or []]
+            return sum(each["state"]["last_seq"] for each in found if each["name"] == stream)
+        return 0
 
     def pause(self) -> None:
         assert self.process is not None
@@ -104,16 +141,18 @@ class NatsServer:
 @contextmanager
 def cluster(directory: Path) -> Iterator[list[NatsServer]]:
     """Three servers that know each other, when JetStream has a leader."""
-    ports, routes = free_ports(3), free_ports(3)
+    ports, routes, monitors = free_ports(3), free_ports(3), free_ports(3)
     known = ", ".join(f'"nats://127.0.0.1:{route}"' for route in routes)
     servers = [
         NatsServer(
             directory / f"n{number}",
             port,
-            f'cluster {{ name: C, listen: "127.0.0.1:{route}", routes: [{known}] }}',
+            f'cluster {{ name: C, listen: "127.0.0.1:{route}", routes: [{known}] }}\n'
+            f'http: "127.0.0.1:{monitor}"\n{LAME_DUCK}',
             f"n{number}",
+            monitor=monitor,
         )
-        for number, (port, route) in enumerate(zip(ports, routes, strict=True))
+        for number, (port, route, monitor) in enumerate(zip(ports, routes, monitors, strict=True))
     ]
     try:
         for server in servers:

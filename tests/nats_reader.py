@@ -69,7 +69,7 @@ class Reader:
         self._look()
         return len(self._seen)
 
-    def judge(self, sent: int) -> Read:
+    def judge(self, sent: set[int]) -> Read:
         """When everything sent was read."""
         self._look()
         counted: Counter[int] = Counter()
@@ -88,7 +88,7 @@ class Reader:
                 latest[name[0]] = max(name[1], latest.get(name[0], 0))
                 here.add(name)
                 counted.update(said["numbers"])
-        return Read(len(self._files), len(counted), sum(1 for n in range(sent) if n not in counted), again, disordered)
+        return Read(len(self._files), len(counted), len(sent - counted.keys()), again, disordered)
 
     def _look(self) -> None:
         """Takes what the runs have said since, but for a last line that is cut."""
