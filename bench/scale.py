@@ -1,19 +1,25 @@
 """What many nodes need of a JetStream cluster: the arithmetic, and what one server here does with as many subjects.
 
     python bench/scale.py                          # the table for 10, 1,000 and 10,000 nodes
-    python bench/scale.py --measure 10000          # so many subjects and connections on one nats-server here
+    python bench/scale.py --measure                # the table of docs/scale.md: one nats-server here, and its clients
+    python bench/scale.py --measure 5000           # with so many subjects
 
 The table is arithmetic, from the assumptions that it prints. What is measured is one server on loopback, with messages
-of one batch each from simulated nodes; it is a bound for no network.
+of one batch each from simulated nodes; it is a bound for no network. Each figure is the median of some runs in turns,
+with the least and the most; a run of 10,000 subjects takes half a minute and needs 1 GB of disk.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import os
+import resource
+import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,6 +27,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # a checkout th
 
 from daemon_process import read_memory
 from jetstream import server_process
+from machine import describe_machine
+from measure import spread
 
 from flowd.cli.table import render_table
 from flowd.errors import EXIT_DONE, FlowdError
@@ -36,6 +44,7 @@ REPLICAS = 3
 KEEP_S = 24 * 3600
 SHARD_MB_S = 100.0
 """What one JetStream stream with three replicas is planned for: a quarter of what one server here stores."""
+MEASURED_SUBJECTS = (1_000, 10_000)
 CONNECTIONS = 1_000
 """Connections of the measurement: each node has one, and a file descriptor limit is soon reached in one process."""
 
@@ -101,16 +110,60 @@ def show_needs() -> str:
 class Measured(NamedTuple):
     """One server with so many subjects, each with `rounds` messages of `message_bytes`."""
 
-    subjects: int
-    connections: int
-    message_bytes: int
     publish_messages_s: float
-    publish_mb_s: float
     server_mib: float
-    subject_bytes: float
-    connection_bytes: float
+    connection_kb: float
     look_up_ms: float
     consume_messages_s: float
+
+
+WORDS = {
+    "publish_messages_s": ("messages taken, each waited for", "/s"),
+    "server_mib": ("the server's own memory", " MiB"),
+    "connection_kb": ("memory a connection", " KB"),
+    "look_up_ms": ("a sink's look-up at its start", " ms"),
+    "consume_messages_s": ("batches read by one `flowd.Consumer` of all nodes", "/s"),
+}
+"""What each figure is, and its unit."""
+
+
+def show_measured(runs: dict[int, list[Measured]], message_bytes: int, rounds: int, load: float) -> str:
+    """The machine, and a table with a column for each number of subjects: medians, the least and the most."""
+    machine = describe_machine()
+    said = [
+        f"{machine['cpu']}, {machine['cores']} cores, Linux {machine['kernel']}, Python {machine['python']}, "
+        f"flowd {machine['flowd']}, {_server_version()}, load before {load:.1f}, {machine['date']}; "
+        f"{len(next(iter(runs.values())))} runs in turns, {rounds} messages of {message_bytes >> 10} KiB a subject, "
+        f"{min(CONNECTIONS, max(runs)):,} connections at most",
+        "",
+        "| what | " + " | ".join(f"{subjects:,} subjects" for subjects in runs) + " |",
+        "|---" * (1 + len(runs)) + "|",
+    ]
+    for name, (words, unit) in WORDS.items():
+        found = [spread([getattr(run, name) for run in each]) for each in runs.values()]
+        cells = [f"{each.median:,.0f}{unit} ({each.least:,.0f} to {each.most:,.0f})" for each in found]
+        said.append(f"| {words} | " + " | ".join(cells) + " |")
+    return "\n".join(said)
+
+
+def measure_in_turns(counts: Sequence[int], message_bytes: int, rounds: int, repeats: int) -> dict[int, list[Measured]]:
+    """So many runs of each number of subjects, one after the other: what else the machine does meets all of them."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)  # the server, a child, has the same
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    if hard < 2 * CONNECTIONS:
+        hint = "`ulimit -Hn` shows the limit, which root may raise"
+        raise FlowdError(f"{2 * CONNECTIONS} file descriptors are needed, {hard} allowed (now {soft})", hint=hint)
+    runs: dict[int, list[Measured]] = {subjects: [] for subjects in counts}
+    for number in range(repeats):
+        for subjects, found in runs.items():
+            print(f"run {number + 1} of {repeats}, {subjects:,} subjects", file=sys.stderr)
+            found.append(asyncio.run(measure(subjects, message_bytes, rounds)))
+    return runs
+
+
+def _server_version() -> str:
+    said = subprocess.run(["nats-server", "--version"], capture_output=True, text=True, check=True).stdout
+    return said.strip().replace(": v", " ")
 
 
 async def measure(subjects: int, message_bytes: int, rounds: int) -> Measured:
@@ -149,16 +202,10 @@ async def measure(subjects: int, message_bytes: int, rounds: int) -> Measured:
         read_s = time.perf_counter() - began_s
         for client in connections:
             await client.close()
-    messages = subjects * rounds
     return Measured(
-        subjects,
-        len(connections),
-        message_bytes,
-        messages / published_s,
-        messages * message_bytes / published_s / 1e6,
+        subjects * rounds / published_s,
         stored / 2**20,
-        (stored - connected) / subjects,
-        (connected - before) / len(connections),
+        (connected - before) / len(connections) / 1e3,
         looked_s * 1000,
         read / read_s,
     )
@@ -177,16 +224,20 @@ def _read_all(url: str, messages: int) -> int:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description="What many nodes need of a JetStream cluster.")
-    parser.add_argument("--measure", type=int, metavar="SUBJECTS", help="measure one server here with so many subjects")
+    parser.add_argument(
+        "--measure", type=int, nargs="*", metavar="SUBJECTS", help="measure one server here (with 1,000, and 10,000)"
+    )
     parser.add_argument("--message-bytes", type=int, default=16384, metavar="BYTES", help="(%(default)s)")
     parser.add_argument("--rounds", type=int, default=2, metavar="N", help="messages of each subject (%(default)s)")
+    parser.add_argument("--repeats", type=int, default=3, metavar="N", help="runs of each number (%(default)s)")
     chosen = parser.parse_args()
     if chosen.measure is None:
         print(show_needs())
         return EXIT_DONE
-    found = asyncio.run(measure(chosen.measure, chosen.message_bytes, chosen.rounds))
-    for name, value in found._asdict().items():
-        print(f"{name.replace('_', ' '):22}{value:>14,.1f}" if isinstance(value, float) else f"{name:22}{value:>14,}")
+    load = os.getloadavg()[0]
+    counts = chosen.measure or MEASURED_SUBJECTS
+    runs = measure_in_turns(counts, chosen.message_bytes, chosen.rounds, chosen.repeats)
+    print(show_measured(runs, chosen.message_bytes, chosen.rounds, load))
     return EXIT_DONE
 
 

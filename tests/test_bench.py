@@ -55,6 +55,20 @@ def run_bench(directory: Path, *arguments: str) -> tuple[subprocess.CompletedPro
     return subprocess.run(command, capture_output=True, text=True, timeout=800), directory / "results.json"
 
 
+def test_scale_measures_a_server_in_one_command() -> None:
+    command = [sys.executable, str(BENCH / "scale.py"), "--measure", "20", "40", "--repeats", "2", "--rounds", "1"]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert ended.returncode == 0, ended.stderr
+    machine, _, head, _, *rows = ended.stdout.splitlines()
+    assert "nats-server 2" in machine
+    assert "2 runs in turns, 1 messages of 16 KiB a subject" in machine
+    assert head == "| what | 20 subjects | 40 subjects |"
+    shown = [row.strip("| ").split(" | ") for row in rows]
+    assert [len(cells) for cells in shown] == [3] * 5
+    documented = (BENCH.parent / "docs" / "scale.md").read_text()
+    assert all(f"| {what} |" in documented for what, *_ in shown)
+
+
 @pytest.mark.parametrize("part", ROWS)
 def test_each_part_writes_its_rows_and_what_they_rest_on(part: str, tmp_path: Path) -> None:
     ended, results = run_bench(tmp_path, "--only", part)
