@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "soak"))
 
+import cast
 from cli_bed import ROOT, environment
 
 ROUNDS = 20
@@ -25,6 +27,19 @@ def soak(folder: Path, *arguments: str) -> tuple[int, dict[str, Any]]:
     assert written.exists(), done.stderr.decode()
     assert done.stdout.decode() == (folder / "soak.md").read_text()
     return done.returncode, json.loads(written.read_text())
+
+
+def test_who_was_just_started_ends_in_order(tmp_path: Path) -> None:
+    """A soak ends its actors right after a round that has started one again."""
+    (tmp_path / "filters").write_text("")
+    daemon = cast.Daemon(tmp_path, f'[filters]\npath = "{tmp_path / "filters"}"\n')
+    try:
+        daemon.start()
+        for actor in (cast.producer(daemon, tmp_path, "p0", 0.02), cast.consumer(daemon, tmp_path, "siem")):
+            actor.start()
+            assert (actor.end(WITHIN_S), actor.read_said()) == (0, "")
+    finally:
+        daemon.drop()
 
 
 def test_kill_9_of_daemon_producers_and_consumers_loses_nothing(tmp_path: Path) -> None:

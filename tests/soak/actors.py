@@ -31,6 +31,14 @@ def read_state(path: Path) -> tuple[int, int, bool]:
     return int(begin), int(end), kind == b"I"
 
 
+def hear_end() -> threading.Event:
+    """What is set at SIGTERM, also at one that came before: it was held back since the process was started."""
+    ended = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: ended.set())
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
+    return ended
+
+
 def produce(endpoint: str, folder: str, source: str, pause_s: str) -> None:
     """Hands over chunk after chunk, until it is told to end; then everything is acknowledged."""
     state = Path(folder) / f"{source}.state"
@@ -39,8 +47,7 @@ def produce(endpoint: str, folder: str, source: str, pause_s: str) -> None:
         with (Path(folder) / f"{source}.doubtful").open("a") as doubtful:
             doubtful.write(f"{begin} {end}\n")
     n = end
-    ended = threading.Event()
-    signal.signal(signal.SIGTERM, lambda *_: ended.set())
+    ended = hear_end()
     chooser = random.Random(os.getpid())
     fd = os.open(state, os.O_RDWR | os.O_CREAT, 0o600)
     with Producer(endpoint, spool_dir=Path(folder) / f"{source}.spool") as producer:
@@ -63,8 +70,7 @@ def consume(endpoint: str, folder: str, name: str) -> None:
     """Notes each batch's sequence, and each commit; a life begins with a line of its own."""
     fd = os.open(Path(folder) / f"{name}.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     os.write(fd, b"begin\n")
-    ended = threading.Event()
-    signal.signal(signal.SIGTERM, lambda *_: ended.set())
+    ended = hear_end()
     with Consumer(endpoint, name) as consumer:
         done = 0
         while not ended.is_set():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -37,11 +38,13 @@ def environment() -> dict[str, str]:
 
 
 class Actor:
-    """A process that may be killed and started again."""
+    """A process that may be killed and started again. One that `takes_sigterm` gets SIGTERM when it is ready to: else
+    who was started a moment ago would die of it. `flowd run` hears it from its first moment on by itself."""
 
-    def __init__(self, name: str, command: list[str], said: Path) -> None:
+    def __init__(self, name: str, command: list[str], said: Path, *, takes_sigterm: bool = False) -> None:
         self.name = name
         self.kills = 0
+        self._held = {signal.SIGTERM} if takes_sigterm else set()
         self._command = command
         self._said = said
         self._process: subprocess.Popen[bytes] | None = None
@@ -60,9 +63,13 @@ class Actor:
     def start(self) -> None:
         """Starts it; what it says goes to a file."""
         with self._said.open("ab") as said:
-            self._process = subprocess.Popen(
-                self._command, env=environment(), stdin=subprocess.DEVNULL, stdout=said, stderr=said
-            )
+            before = signal.pthread_sigmask(signal.SIG_BLOCK, self._held)  # a process has it of who starts it
+            try:
+                self._process = subprocess.Popen(
+                    self._command, env=environment(), stdin=subprocess.DEVNULL, stdout=said, stderr=said
+                )
+            finally:
+                signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
     def kill(self) -> None:
         """kill -9. Raises FlowdError where it had ended by itself, which nobody does."""
@@ -145,10 +152,14 @@ class Daemon(Actor):
 def producer(daemon: Daemon, folder: Path, source: str, pause_s: float) -> Actor:
     """A producer with a spool."""
     arguments = ["producer", daemon.endpoint("ingest"), str(folder), source, str(pause_s)]
-    return Actor(source, [sys.executable, str(HERE / "actors.py"), *arguments], folder / f"{source}.said")
+    return Actor(
+        source, [sys.executable, str(HERE / "actors.py"), *arguments], folder / f"{source}.said", takes_sigterm=True
+    )
 
 
 def consumer(daemon: Daemon, folder: Path, name: str) -> Actor:
     """A durable consumer that commits every few batches."""
     arguments = ["consumer", daemon.endpoint("consume"), str(folder), name]
-    return Actor(name, [sys.executable, str(HERE / "actors.py"), *arguments], folder / f"{name}.said")
+    return Actor(
+        name, [sys.executable, str(HERE / "actors.py"), *arguments], folder / f"{name}.said", takes_sigterm=True
+    )
