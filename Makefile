@@ -50,9 +50,10 @@ instructions: build ## the core's instructions for a line, counted by valgrind, 
 	@tools/system-packages valgrind
 	@$(RUN) bench/instructions.py
 
-soak-jetstream: build ## one of three JetStream servers killed 20 times under load: three minutes
+soak-jetstream: build ## three JetStream servers under load, killed 20 times, then with three daemons and lame ducks: 10 minutes
 	@tools/system-packages nats-server
-	@cd tests && PYTHONPATH=.. ../$(RUN) nats_kills.py --kills 20
+	@cd tests && PYTHONPATH=.. ../$(RUN) nats_kills.py --rounds 20
+	@cd tests && PYTHONPATH=.. ../$(RUN) nats_kills.py --rounds 20 --daemons 3 --how kill,lame
 
 soak: build ## 1,000 rounds of kill -9, and consumers that stand still: 20 minutes; the report is build/soak/soak.md
 	@$(RUN) tests/soak/run.py

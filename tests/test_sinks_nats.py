@@ -12,7 +12,7 @@ import pytest
 from nats.js.api import StreamConfig
 from nats.js.errors import NotFoundError
 from nats_bed import NatsServer, free_ports, make_certificate
-from nats_kills import kill_servers
+from nats_kills import attack
 from relay_bed import DEADLINE_S, DROPPED, KEPT, DaemonProcess, counters, settings, wait_until
 
 from flowd.client import Consumer, Producer, request
@@ -93,10 +93,17 @@ def test_batches_are_messages_with_their_names_in_the_headers(tmp_path: Path, se
     assert (two[1].seq, two[1].lines, two[1].before, two[1].previous) == (3, 1, 2, 1)
 
 
-def test_one_of_three_servers_killed_under_load_loses_nothing_and_doubles_nothing(tmp_path: Path) -> None:
-    outcome = kill_servers(tmp_path, kills=2, seed=1)
+@pytest.mark.parametrize(
+    ("hows", "daemons"), [(["kill"], 1), (["lame"], 1), (["kill", "lame"], 2)], ids=["killed", "lame", "with daemons"]
+)
+def test_one_of_three_servers_ends_under_load_and_nothing_is_lost_or_doubled(
+    tmp_path: Path, hows: list[str], daemons: int
+) -> None:
+    """By kill -9, as a lame duck, and while one of two daemons and the consumer are killed, too."""
+    outcome = attack(tmp_path, 2, seed=1, daemons=daemons, hows=hows, is_short=True)
     assert (outcome.lost, outcome.duplicates) == (0, 0)
     assert outcome.stored == outcome.sent > 0
+    assert (outcome.read.lost, outcome.read.again) == (0, 0)
 
 
 def test_a_killed_daemon_goes_on_where_the_stream_ends(tmp_path: Path, server: NatsServer) -> None:
