@@ -39,6 +39,8 @@ _VARYING = (
     (re.compile(r"\bin [0-9.]+ (ms|s)\b"), "in <time>"),
     (re.compile(r"\bup [0-9.]+ (ms|s)\b"), "up <time>"),
     (re.compile(r"\b[0-9.]+ (ms|s) ago\b"), "<time> ago"),
+    # A cursor's sequence: a machine that is busy cuts lines into more batches.
+    (re.compile(r"^(\S+ +\S+ +\S+ +)\d+((?: +\d+){3} +<time> ago)"), r"\1<next>\2"),
     (re.compile(r"\bjournal: \d+ batch(es)?, [0-9.]+ [kM]?B\b"), "journal: <size>"),
     (re.compile(r"\bprocess \d+"), "process <number>"),
     (re.compile(r"^SIMD: \w+$"), "SIMD: <level>"),
