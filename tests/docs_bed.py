@@ -22,6 +22,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from cli_bed import DEADLINE_S, ROOT, environment
+from kubernetes_bed import kubectl
 
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("bench/*.md"), *ROOT.glob("tests/**/*.md")])
 
@@ -36,9 +37,12 @@ _PATIENCE = re.compile(r"^(producer|consumer): no daemon answers at \S+, trying 
 # What differs from run to run and says nothing: each is compared as if it were the same.
 _VARYING = (
     (re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3}"), "<clock>"),
+    (re.compile(r"^\d\d:\d\d:\d\d\.\d{3}(?= )"), "<clock>"),
     (re.compile(r"\bin [0-9.]+ (ms|s)\b"), "in <time>"),
     (re.compile(r"\bup [0-9.]+ (ms|s)\b"), "up <time>"),
     (re.compile(r"\b[0-9.]+ (ms|s) ago\b"), "<time> ago"),
+    # A cursor's sequence: a machine that is busy cuts lines into more batches.
+    (re.compile(r"^(\S+ +\S+ +\S+ +)\d+((?: +\d+){3} +<time> ago)"), r"\1<next>\2"),
     (re.compile(r"\bjournal: \d+ batch(es)?, [0-9.]+ [kM]?B\b"), "journal: <size>"),
     (re.compile(r"\bprocess \d+"), "process <number>"),
     (re.compile(r"^SIMD: \w+$"), "SIMD: <level>"),
@@ -168,7 +172,8 @@ class Shell:
             (folder / name).symlink_to(ROOT / name)
         tools = folder / ".tools"
         tools.mkdir()
-        for name, command in (("flowd", f'"{sys.executable}" -m flowd'), ("python", f'"{sys.executable}"')):
+        commands = {"flowd": f'"{sys.executable}" -m flowd', "python": f'"{sys.executable}"', "kubectl": f'"{kubectl()}"'}
+        for name, command in commands.items():
             (tools / name).write_text(f'#!/bin/sh\nexec {command} "$@"\n')
             (tools / name).chmod(0o755)
         path = f"{tools}{os.pathsep}{os.environ.get('PATH', '')}"

@@ -5,12 +5,14 @@ from __future__ import annotations
 import base64
 import json
 import os
+import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
+from cli_bed import FLOWD, environment
 
-from flowd.errors import FilterError, Problem
+from flowd.errors import EXIT_IO, FilterError, Problem
 from flowd.filters.load import read_path, read_text
 from flowd.filters.model import FilterText
 from flowd.filters.recognise import recognise_dialect
@@ -221,6 +223,17 @@ def test_problems_of_a_folder_name_the_key_and_are_told_at_once(tmp_path: Path) 
 def test_a_folder_without_keys_is_refused(tmp_path: Path) -> None:
     (problem,) = find_problems(tmp_path)
     assert "holds neither flow nor dns" in problem.message
+
+
+def test_a_folder_that_may_not_be_entered_is_not_said_to_be_empty(tmp_path: Path) -> None:
+    folder = tmp_path / "filters"
+    folder.mkdir()
+    (folder / "flow").write_text(FLOW)
+    folder.chmod(0o600)
+    drop = () if os.geteuid() else ("setpriv", "--bounding-set=-all", "--inh-caps=-all")  # else modes hold for nobody
+    ended = subprocess.run([*drop, *FLOWD, "check", str(folder)], capture_output=True, text=True, env=environment())
+    folder.chmod(0o700)
+    assert (ended.returncode, ended.stderr) == (EXIT_IO, f"flowd: {folder}/flow: Permission denied\n")
 
 
 def test_a_mount_is_read_through_its_data_link(tmp_path: Path) -> None:

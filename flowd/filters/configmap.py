@@ -79,13 +79,22 @@ def read_folder(path: str) -> list[KeyText]:
     texts = [
         KeyText(key, Source(os.path.join(path, key), read_text_file(os.path.join(folder, key))))
         for key in KEYS
-        if os.path.lexists(os.path.join(folder, key))
+        if _is_there(os.path.join(folder, key))
     ]
     if not texts:
         raise UnreadableText(
             Place(path, 1, 1), f"the folder {path} holds neither flow nor dns", "name the filter files flow and dns"
         )
     return texts
+
+
+def _is_there(path: str) -> bool:
+    """Whether there is such a name, a link that leads nowhere among them. Raises OSError where nobody may look."""
+    try:
+        os.lstat(path)
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def _place_of_mark(mark: Any, text: str, file: str) -> Place:

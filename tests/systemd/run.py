@@ -1,8 +1,8 @@
 """`make systemd`: boots a systemd of its own in a container and has it run flowd by the unit that is shipped.
 
 The root is made of Debian's packages, flowd and its Python are those of this checkout, and systemd-nspawn boots it.
-What the unit promises is then tried (steps.sh): ready, sandbox, reload, watchdog, restarts, the end. As root. A minute
-or two, and nothing is left.
+There docs/operations.md's own commands install the unit. What it promises is then tried (steps.sh): ready, sandbox,
+reload, watchdog, restarts, the end. As root. A minute or two, and nothing is left.
 """
 
 from __future__ import annotations
@@ -15,7 +15,11 @@ import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-DEPLOY = ROOT / "deploy"
+sys.path.insert(0, str(ROOT / "tests"))
+
+from docs_bed import BLOCKS, read_commands  # noqa: E402
+
+PAGE = ROOT / "docs" / "operations.md"
 PACKAGES = "systemd,systemd-sysv,dbus,libonig5,libvectorscan5,libexpat1,libffi8,libssl3,zlib1g,libbz2-1.0,liblzma5"
 WATCHDOG_S = 10
 """Instead of the unit's, so that nobody has to wait for a minute."""
@@ -38,6 +42,8 @@ WantedBy=multi-user.target
 """
 STEPS = Path(__file__).with_name("steps.sh")
 """What is tried, in the container."""
+AS_ROOT = 'sudo() { "$@"; }\n'
+"""Who types there is root."""
 
 
 def make_root(root: Path) -> None:
@@ -48,15 +54,17 @@ def make_root(root: Path) -> None:
     subprocess.run(["mmdebstrap", "-q", *options, codename, str(root)], check=True)
 
 
-def install(root: Path, given: Path) -> None:
-    """What docs/operations.md has one copy, in its places, and the steps."""
-    unit = (DEPLOY / "systemd" / "flowd.service").read_text().replace("WatchdogSec=60", f"WatchdogSec={WATCHDOG_S}")
+def read_installation() -> str:
+    """The commands by which docs/operations.md makes the service, as a script."""
+    (block,) = (block for block in BLOCKS[PAGE] if "`make systemd`" in block.not_run)
+    return AS_ROOT + "".join(command.text + "\n" for command in read_commands(block))
+
+
+def prepare(root: Path, given: Path) -> None:
+    """What is there before: the command, a shorter watchdog, the commands that install the unit, and the steps."""
     places = {
-        "etc/systemd/system/flowd.service": unit,
+        "etc/systemd/system/flowd.service.d/watchdog.conf": f"[Service]\nWatchdogSec={WATCHDOG_S}\n",
         "etc/systemd/system/steps.service": STARTER,
-        "etc/sysusers.d/flowd.conf": (DEPLOY / "systemd" / "flowd.sysusers.conf").read_text(),
-        "etc/flowd/flowd.toml": (DEPLOY / "flowd.toml").read_text(),
-        "etc/flowd/filters/flow": (ROOT / "examples" / "filters" / "flow").read_text(),
         "usr/local/bin/flowd": COMMAND.format(python=f"python3.{sys.version_info.minor}"),
         "etc/hostname": "flowd-try\n",
     }
@@ -69,6 +77,7 @@ def install(root: Path, given: Path) -> None:
     wanted = root / "etc/systemd/system/multi-user.target.wants"
     wanted.mkdir(parents=True, exist_ok=True)
     (wanted / "steps.service").symlink_to("/etc/systemd/system/steps.service")
+    (given / "install").write_text(read_installation())
     (given / "steps").write_text(STEPS.read_text())
     (given / "steps").chmod(0o755)
 
@@ -100,7 +109,7 @@ def main() -> int:
         given.mkdir()
         out.mkdir()
         make_root(root)
-        install(root, given)
+        prepare(root, given)
         text = boot(root, given, out / "said")
     finally:
         shutil.rmtree(folder, ignore_errors=True)

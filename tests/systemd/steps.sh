@@ -8,11 +8,17 @@ until_true() { for _ in $(seq 600); do eval "$2" && return; sleep 0.1; done; fai
 show() { systemctl show flowd -P "$1"; }
 well() { echo "well: $1"; }
 
+cd /opt/checkout || fails "the checkout"
+bash -e /opt/in/install || fails "what docs/operations.md says"
+[ "$(show ActiveState) $(show UnitFileState)" = "active enabled" ] || fails "it runs, and is started at the next boot"
+systemctl stop flowd
+well "installed as documented"
+
 # /etc/flowd as systemd makes it where it is missing: the user must be able to read what is put there.
 mv /etc/flowd /etc/flowd.given
 systemctl start flowd 2> /dev/null && fails "a start without a configuration"
 [ "$(stat -c '%U %a' /etc/flowd)" = "flowd 750" ] || fails "/etc/flowd: $(stat -c "%U %a" /etc/flowd)"
-cp -r /etc/flowd.given/. /etc/flowd
+cp -a /etc/flowd.given/. /etc/flowd
 systemctl stop flowd
 systemctl start flowd || fails "the start"
 [ "$(show ActiveState) $(show SubState)" = "active running" ] || fails "ready"
