@@ -47,6 +47,7 @@ from flowd.relay.sinks.making import make_runners
 from flowd.relay.status import describe_version
 from flowd.relay.tail.lane import TailLane
 from flowd.relay.tail.source import TailSource
+from flowd.relay.taken import NotToBeHad, hint_of_path
 from flowd.relay.tcp.remote import Remote
 from flowd.wire.sockets import Wake, is_tcp, open_socket, shape_consume_socket
 
@@ -378,8 +379,8 @@ class Daemon:
             try:
                 socket.bind(endpoint)
             except zmq.ZMQError as error:
-                hint = "its folder must be there, and be writable"
-                raise FlowdError(f"{endpoint} cannot be bound: {error}", hint=hint) from error
+                hint = hint_of_path(error.errno)
+                raise NotToBeHad(f"{endpoint} cannot be bound: {error}", error.errno, hint=hint) from error
             self._bound.append(Path(endpoint.removeprefix("ipc://")))
 
     def _drain(self, _: Mapping[str, Any]) -> None:
