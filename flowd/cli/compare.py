@@ -26,6 +26,7 @@ from flowd.cli.filter_loading import load_filters
 from flowd.cli.output import write_text
 from flowd.cli.talk import say
 from flowd.errors import EXIT_DONE, EXIT_IO, EXIT_NO
+from flowd.readable import make_all_readable
 
 if TYPE_CHECKING:
     from flowd.filterset import FilterSet, Format
@@ -142,7 +143,7 @@ def _compare_with_daemon(
 
 def _show(described: dict[str, Any], output: str) -> str:
     if output == "json":
-        return json.dumps(described) + "\n"
+        return json.dumps(make_all_readable(described)) + "\n"
     if "estimate" in described:
         from flowd.cli.compare_journal import render_journal
 

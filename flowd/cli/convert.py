@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -10,7 +9,7 @@ import click
 
 from flowd.archives.lines import Input, read_batches
 from flowd.cli.command import Command, compose, filter_options, format_option, option, output_option, stream_option
-from flowd.cli.output import write_text
+from flowd.cli.output import write_json, write_text
 from flowd.cli.table import show_number
 from flowd.cli.talk import say, say_error
 from flowd.errors import EXIT_DONE, EXIT_NO
@@ -66,7 +65,7 @@ def command(
         now_ns=time_ns(),
     )
     if output == "json":
-        write_text(json.dumps(describe_conversion(conversion, approximate)) + "\n")
+        write_json(describe_conversion(conversion, approximate))
         if out is not None and (conversion.is_exact or approximate):
             write_out(conversion.text, out)
     else:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import click
 
 from flowd.cli.outcome import run_to_exit_code
-from flowd.cli.talk import say_error
+from flowd.cli.talk import say_error, spell_names
 from flowd.errors import EXIT_USAGE
 
 COMMANDS = {
@@ -100,6 +100,7 @@ def root() -> None:
 
 def run_command(arguments: Sequence[str]) -> int:
     """Runs `flowd ARGUMENTS` and returns the exit code."""
+    spell_names()
     return run_to_exit_code(lambda: _run(list(arguments)))
 
 

@@ -24,7 +24,7 @@ from flowd.memory import keep_freed_memory
 from flowd.wire import Ack, Buffer, Bye, Data, Err, Header, Hello, Nak, Welcome, checksum, encode, parse
 from flowd.wire.keys import ClientKeys
 from flowd.wire.limits import VERSION
-from flowd.wire.sockets import Wake, open_socket, secure_client
+from flowd.wire.sockets import Wake, connect, open_socket, secure_client
 
 WELCOME_WAIT_S = 1.0
 """How long a HELLO may stay unanswered before it is said again on a new socket; doubled up to the next one."""
@@ -120,7 +120,7 @@ class Conversation(threading.Thread):
         secure_client(socket, self._keys, self._endpoint)
         monitor = socket.get_monitor_socket(zmq.EVENT_DISCONNECTED | zmq.EVENT_HANDSHAKE_FAILED_AUTH)
         try:
-            socket.connect(self._endpoint)
+            connect(socket, self._endpoint)
             self._say_hello(socket)
             self._exchange(socket, monitor)
             if self._is_ending and self.is_welcome:

@@ -49,7 +49,7 @@ from flowd.relay.tail.lane import TailLane
 from flowd.relay.tail.source import TailSource
 from flowd.relay.taken import NotToBeHad, hint_of_path
 from flowd.relay.tcp.remote import Remote
-from flowd.wire.sockets import Wake, is_tcp, open_socket, shape_consume_socket
+from flowd.wire.sockets import Wake, bind, is_tcp, open_socket, shape_consume_socket
 
 if TYPE_CHECKING:
     from flowd.relay.http.server import HttpServer
@@ -377,7 +377,7 @@ class Daemon:
     def _bind(self, socket: zmq.Socket[bytes], *endpoints: str) -> None:
         for endpoint in endpoints:
             try:
-                socket.bind(endpoint)
+                bind(socket, endpoint)
             except zmq.ZMQError as error:
                 hint = hint_of_path(error.errno)
                 raise NotToBeHad(f"{endpoint} cannot be bound: {error}", error.errno, hint=hint) from error

@@ -13,6 +13,8 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 
+from flowd.readable import make_readable
+
 TURN_S = 2.5
 """A loop that has turned this lately is alive: it turns once a second where nothing comes."""
 STATUS_S = 10.0
@@ -68,7 +70,7 @@ class Notifier:
             return
         with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as channel:
             channel.setblocking(False)
-            channel.sendto("\n".join(assignments).encode(), self._address)
+            channel.sendto(make_readable("\n".join(assignments)).encode(), self._address)
 
 
 class Watchdog(threading.Thread):

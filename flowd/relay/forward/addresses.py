@@ -43,7 +43,7 @@ def parse_address(text: str) -> Address:
         path = text.removeprefix(UNIX)
         if not path or path.endswith("/"):
             raise FlowdError(f"{text}: not an address", hint=ADDRESS_HINT)
-        size = len(path.encode())
+        size = len(os.fsencode(path))
         if size > IPC_PATH_MAX_BYTES:
             raise FlowdError(
                 f"{text}: the socket's path has {size} bytes, the system's limit is {IPC_PATH_MAX_BYTES}",
