@@ -133,7 +133,7 @@ class Daemon:
         log.info("ready in %s", self._config.runtime.dir)
         self._notifier.ready(self._overview.line())
         if self._notifier.is_heard and self._watchdog is None:
-            self._watchdog = Watchdog(self._notifier, lambda: self._lanes.turned_s, self._overview.line)
+            self._watchdog = Watchdog(self._notifier, self._overview)
             self._watchdog.start()
 
     def drain(self) -> None:
