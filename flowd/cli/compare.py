@@ -47,7 +47,10 @@ SINCE = "1h"
 @option("--rules", is_flag=True, help="Tell other rules, too, where the verdict stays.")
 @option("--journal", is_flag=True, help="Compare on what a running daemon has kept; PATH is NEW alone.")
 @option(
-    "--since", metavar="TIME", help=f"With --journal: what was kept since then: 5m, 2h, or a date.  [default: {SINCE}]"
+    "--since",
+    is_shared=False,
+    metavar="TIME",
+    help=f"With --journal: what was kept since then: 5m, 2h, or a date.  [default: {SINCE}]",
 )
 @compose(runtime_option(), timeout_option(10.0))
 @option("--threads", type=click.IntRange(0, 256), default=0, help="Threads that compare. 0: chosen by the files' size.")

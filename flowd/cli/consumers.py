@@ -51,7 +51,9 @@ def command(context: click.Context, runtime_dir: str | None, timeout_s: float, o
 @command.command(cls=Command, name="reset", examples=RESET_EXAMPLES)
 @click.argument("name")
 @option("--stream", default="flows", metavar="NAME", help="The stream whose cursor it is.")
-@option("--to", required=True, metavar="PLACE", help="oldest, newest, or the sequence to be read next.")
+@option(
+    "--to", is_shared=False, required=True, metavar="PLACE", help="oldest, newest, or the sequence to be read next."
+)
 @click.pass_obj
 def reset(obj: tuple[str | None, float], name: str, stream: str, to: str) -> int:
     """Move a consumer's cursor. Who is attached under this name is fenced, and begins anew at the new place."""

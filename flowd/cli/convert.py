@@ -26,7 +26,7 @@ TARGETS = ("fluentd", "fluentbit-yaml", "fluentbit-classic", "fluentbit-configma
 
 @click.command(cls=Command, name="convert", examples=EXAMPLES)
 @compose(filter_options())
-@option("--to", "target", type=click.Choice(TARGETS), required=True, help="The language to write.")
+@option("--to", "target", is_shared=False, type=click.Choice(TARGETS), required=True, help="The language to write.")
 @option("--sample", metavar="FILE", help="Compare both on the lines of FILE, too.")
 @option("--approximate", is_flag=True, help="Write also what means something else there, with a comment.")
 @option("-O", "--out", "out", metavar="FILE", help="Where to write; standard output if not given.")

@@ -47,7 +47,14 @@ def command() -> None:
 @click.argument("name")
 @option("--server", "is_server", is_flag=True, help="A daemon's own key, which has no roles.")
 @option("--role", "roles", type=click.Choice(ROLES), multiple=True, help="What the key is good for; may be repeated.")
-@option("--stream", "streams", metavar="STREAM", multiple=True, help="A stream it is good for; all if not given.")
+@option(
+    "--stream",
+    "streams",
+    is_shared=False,
+    metavar="STREAM",
+    multiple=True,
+    help="A stream it is good for; all if not given.",
+)
 @option("--keys-dir", metavar="DIR", default=".", help="Where the secret key goes.")
 @option("--allowed-keys-dir", metavar="DIR", help="Where the public key goes; --keys-dir if not given.")
 def new(

@@ -83,7 +83,8 @@ def _print_version(context: click.Context, _: click.Parameter, is_asked: bool) -
 @click.group(
     cls=Root,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-    epilog="Every option can also be set by a variable: FLOWD_RUNTIME_DIR for --runtime-dir, and so on.",
+    epilog="Every option can also be set by a variable: FLOWD_RUNTIME_DIR for --runtime-dir of all commands, "
+    "FLOWD_FILTER_THREADS for --threads of `flowd filter`, and so on.",
 )
 @click.option(
     "-V",

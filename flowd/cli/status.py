@@ -20,6 +20,7 @@ EXAMPLES = (
 @compose(
     option(
         "--check",
+        is_shared=False,
         type=click.Choice(["live", "ready"]),
         help="Print health alone; exit with 1 where a restart would help (live), or no lines are carried (ready).",
     ),
