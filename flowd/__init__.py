@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from flowd.client import Consumer, Producer, Subscriber
     from flowd.errors import (
+        ClientFailed,
         ConfigError,
         Fenced,
         FilterError,
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "Applied": "flowd.filterset",
+    "ClientFailed": "flowd.errors",
     "ConfigError": "flowd.errors",
     "Consumer": "flowd.client",
     "Explanation": "flowd.explanation",
@@ -52,6 +54,7 @@ _HOMES = {
 
 __all__ = [
     "Applied",
+    "ClientFailed",
     "ConfigError",
     "Consumer",
     "Explanation",

@@ -106,6 +106,13 @@ class NotAcknowledged(FlowdError):
         self.count = count
 
 
+class ClientFailed(FlowdError):
+    """A client's own thread could not begin, or has ended by what nobody expected: `__cause__`, where it left word. The
+    client is of no use any more; another one may be."""
+
+    exit_code = EXIT_IO
+
+
 class WireError(FlowdError):
     """Bytes that are no message of FLW/1; `reason` is a short word that counters are keyed by."""
 

@@ -14,7 +14,15 @@ ROOT = Path(__file__).resolve().parent.parent
 
 # Lower floors first. A module may import its own floor and those below.
 FLOORS = (
-    ("flowd.errors", "flowd.memory", "flowd._core", "flowd._version", "flowd.corpus", "flowd.messages"),
+    (
+        "flowd.errors",
+        "flowd.readable",
+        "flowd.memory",
+        "flowd._core",
+        "flowd._version",
+        "flowd.corpus",
+        "flowd.messages",
+    ),
     ("flowd.patterns",),
     ("flowd.filters",),
     ("flowd.program", "flowd.gentle", "flowd.explanation", "flowd.filterset", "flowd.tables"),
@@ -33,6 +41,7 @@ CLIENT_MAY_IMPORT = (
     "flowd.wire",
     "flowd.records",
     "flowd.errors",
+    "flowd.readable",
     "flowd.memory",
     "flowd._version",
 )

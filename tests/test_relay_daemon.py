@@ -28,7 +28,7 @@ from relay_bed import (
 )
 
 from flowd.client import Consumer, Producer, Subscriber, request
-from flowd.errors import EXIT_CONFIG, EXIT_DONE, EXIT_INTERRUPTED, FilterError, FlowdError
+from flowd.errors import EXIT_CONFIG, EXIT_DONE, EXIT_INTERRUPTED, EXIT_IO, FilterError, FlowdError
 from flowd.relay.admin import AdminLane
 from flowd.relay.config import load_config
 from flowd.relay.daemon import Daemon
@@ -213,7 +213,7 @@ def test_second_daemon_on_a_directory_is_refused(daemon: DaemonProcess, tmp_path
     second.settings[shared] = daemon.settings[shared]
     process = second.spawn()
     _, said = process.communicate(timeout=DEADLINE_S)
-    assert process.returncode == 1
+    assert process.returncode == EXIT_IO
     assert "another flowd is running here" in said
     assert str(daemon.process.pid) in said  # type: ignore[union-attr]
     assert daemon.status()["state"] == "ok"

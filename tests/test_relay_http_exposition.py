@@ -18,8 +18,9 @@ from relay_bed import DEADLINE_S, DROPPED, KEPT, feed, running
 
 import flowd
 from flowd.client import request
+from flowd.readable import make_readable
 from flowd.relay.deciding.deciders import BYPASS_KEY, RETIRED_KEY, Deciders, RuleKey, Tally
-from flowd.relay.http.exposition import PAUSE_SAMPLES, UNKNOWN, Exposition, clean
+from flowd.relay.http.exposition import PAUSE_SAMPLES, UNKNOWN, Exposition
 from flowd.relay.http.rules import RuleSeries
 from flowd.relay.measurements import Value
 from flowd.relay.metrics import Labels, Series
@@ -87,7 +88,7 @@ def test_any_value_of_a_label_comes_back(is_open: bool, counts: dict[str, int]) 
         for sample in family.samples
         if sample.name == "flowd_oversized_answers_total"
     }
-    assert found == {clean(op): n for op, n in counts.items()}
+    assert found == {make_readable(op): n for op, n in counts.items()}
 
 
 def test_what_the_catalogue_lacks_is_written_all_the_same() -> None:
@@ -111,7 +112,7 @@ def test_a_filter_file_of_any_name_is_told(tmp_path: Path, caplog: pytest.LogCap
         said = " ".join(record.getMessage() for record in caplog.records)
         values = scrape(re.findall(r"metrics and health: (\S+)", said)[0])
         files = {dict(labels)["file"] for labels in values[RULES]}
-    assert files == {"", f'{tmp_path}/fl"ow\n\\\\udcffé'}
+    assert files == {"", f'{tmp_path}/fl"ow\n\\\\xffé'}
 
 
 def test_a_rule_keeps_its_count_and_no_other_gets_it(tmp_path: Path) -> None:

@@ -14,12 +14,15 @@ from pathlib import Path
 
 import pytest
 import zmq
+from cli_bed import flowd
+from curve_bed import ANY_PORT, Keys
 from relay_bed import DEADLINE_S, DROPPED, KEPT, DaemonProcess, Listener, Peer, batch, settings, wait_until
 
 from flowd.client import request
+from flowd.errors import EXIT_DONE, EXIT_NO
 from flowd.relay.config import load_config
 from flowd.relay.daemon import Daemon
-from flowd.relay.health import STANDSTILL_S, Health, is_live, is_ready
+from flowd.relay.health import RESTART_AFTER_S, STANDSTILL_S, Health, is_live, is_ready
 from flowd.relay.notify import TURN_S, Notifier
 
 
@@ -193,6 +196,60 @@ def test_health_says_whether_a_restart_helps_and_whether_lines_are_carried(
 ) -> None:
     health = {"state": state, "turned_ago_s": turned_ago_s}
     assert (is_live(health), is_ready(health)) == (live, ready)
+
+
+@pytest.mark.parametrize(
+    ("up_s", "live"), [(0.0, True), (RESTART_AFTER_S - 1, True), (RESTART_AFTER_S, False), (1e6, False)]
+)
+def test_a_failed_thread_is_worth_a_restart_every_ten_minutes(up_s: float, live: bool) -> None:
+    health = {"state": "degraded", "turned_ago_s": 0.5, "needs_restart": ["tail"], "up_s": up_s}
+    assert (is_live(health), is_ready(health)) == (live, True)
+
+
+def test_a_failed_thread_is_told_until_the_end_begins() -> None:
+    health = Health()
+    health.fail("tail", "no file is followed any more")
+    told = health.describe(is_alive=True, is_draining=False)
+    assert 0 <= told.pop("up_s") < DEADLINE_S
+    assert told == {
+        "state": "degraded",
+        "reasons": ["tail: no file is followed any more; restart the daemon"],
+        "needs_restart": ["tail"],
+    }
+    assert health.describe(is_alive=True, is_draining=True) == {"state": "draining"}
+    assert health.describe(is_alive=False, is_draining=False) == {"state": "ended"}
+
+
+def test_where_only_a_restart_helps_probes_and_the_watchdog_ask_for_it(tmp_path: Path, manager: Manager) -> None:
+    keys = Keys(tmp_path)
+    given = settings(tmp_path) | {
+        "live.bind": [ANY_PORT],
+        "curve.server_secret_file": str(keys.server_file),
+        "curve.allowed_keys_dir": str(keys.allowed),
+    }
+    config = load_config(None, given, {})
+    daemon = Daemon(config, Notifier(manager.address, 0.2))
+
+    def probe(check: str) -> int:
+        return flowd("status", "--check", check, "--runtime-dir", config.runtime.dir).returncode
+
+    try:
+        daemon.announce()
+        manager.hear_with("WATCHDOG")
+        assert daemon._remote is not None
+        daemon._remote._gate.end()
+        reasons = ["tcp: the gate is dead: nothing goes in or out over TCP; restart the daemon"]
+        health = request(config.endpoint("admin"), "health")
+        assert (health["reasons"], health["needs_restart"]) == (reasons, ["tcp"])
+        assert (probe("live"), probe("ready")) == (EXIT_DONE, EXIT_DONE)  # it is young
+        daemon._condition._began_s -= RESTART_AFTER_S
+        assert (probe("live"), probe("ready")) == (EXIT_NO, EXIT_DONE)
+        while not manager.is_silent():
+            pass
+        assert [list(manager.hear()) for _ in range(5)] == [["STATUS"]] * 5
+    finally:
+        daemon.drain()
+        assert daemon.join() == 0
 
 
 class Asking(threading.Thread):

@@ -106,7 +106,7 @@ class ParquetSink:
     def __enter__(self) -> ParquetSink:
         try:
             with self._failures():
-                self._file = pa.OSFile(self._part, "wb")
+                self._file = pa.OSFile(os.fsencode(self._part), "wb")
                 self._writer = parquet.ParquetWriter(self._file, self._schema, compression=COMPRESSION)
         except BaseException:
             self._abandon()

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING
 
 import click
 
 from flowd.cli.bench_figures import describe_machine, render_figures
 from flowd.cli.command import Command, option, output_option
-from flowd.cli.output import write_text
+from flowd.cli.output import write_json, write_text
 from flowd.cli.talk import say
 from flowd.errors import EXIT_DONE
 
@@ -68,7 +67,7 @@ def command(parts: tuple[str, ...], seconds: float, seed: int, output: str) -> i
             "figures": [figure.describe() for figure in figures],
             "latency": [latency.describe() for latency in latencies],
         }
-        write_text(json.dumps(described) + "\n")
+        write_json(described)
     else:
         tables = [render_figures(figures)] if figures else []
         if latencies:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -21,7 +20,7 @@ from flowd.cli.command import (
     stream_option,
 )
 from flowd.cli.outcome import describe_os_error
-from flowd.cli.output import write_text
+from flowd.cli.output import write_json, write_text
 from flowd.cli.table import show_number
 from flowd.cli.talk import paint, say_error
 from flowd.errors import EXIT_CONFIG, EXIT_DONE, EXIT_IO, EXIT_USAGE, FilterError, Problem
@@ -100,7 +99,10 @@ def command(
             exit_code = exit_code or EXIT_IO
             continue
         report.warnings = silence_warnings(report)
-        write_text(json.dumps(_as_json(report)) + "\n" if output == "json" else _as_text(report))
+        if output == "json":
+            write_json(_as_json(report))
+        else:
+            write_text(_as_text(report))
         if report.problems or (deny_warnings and report.warnings):
             exit_code = EXIT_CONFIG
     return exit_code

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
@@ -41,10 +42,49 @@ def _write_examples(formatter: click.HelpFormatter, examples: Sequence[str]) -> 
                 formatter.write(f"  {example}\n")
 
 
+class Option(click.Option):
+    """An option that the environment sets where the flag is not given: FLOWD_<COMMAND>_<FLAG> for one command, and
+    FLOWD_<FLAG>, unless `is_shared` is false, for all commands that have it. `is_configured`: neither of them does, since
+    the configuration, which has the flag's key, reads its variable."""
+
+    def __init__(self, *args: Any, is_shared: bool = True, is_configured: bool = False, **settings: Any) -> None:
+        super().__init__(*args, **settings)
+        self.is_shared = is_shared
+        self.is_configured = is_configured
+
+    def variables(self, ctx: click.Context) -> list[str]:
+        """Those that set it, the first that has a value before the others."""
+        if self.is_configured:
+            return []
+        words = [next(name for name in self.opts if name.startswith("--")).removeprefix("--")]
+        shared = [_name_variable(words)] if self.is_shared else []
+        above: click.Context | None = ctx
+        while above is not None and above.parent is not None:  # the topmost is flowd itself
+            words.insert(0, above.info_name or "")
+            above = above.parent
+        return [_name_variable(words), *shared]
+
+    def resolve_envvar_value(self, ctx: click.Context) -> str | None:
+        """As click's, by these variables."""
+        return next((value for name in self.variables(ctx) if (value := os.environ.get(name))), None)
+
+    def get_error_hint(self, ctx: click.Context | None) -> str:
+        """As click's; where the value is none of the command line's it is said where it came from."""
+        hint = super().get_error_hint(ctx)  # type: ignore[arg-type]
+        if ctx is None or self.name is None:
+            return hint
+        if ctx.get_parameter_source(self.name) is not click.core.ParameterSource.ENVIRONMENT:
+            return hint
+        return f"{hint} (by {next(name for name in self.variables(ctx) if os.environ.get(name))})"
+
+
+def _name_variable(words: Sequence[str]) -> str:
+    return "_".join(("FLOWD", *words)).replace("-", "_").upper()
+
+
 def option(*names: str, **settings: Any) -> Callable[[F], F]:
-    """A click option that the variable FLOWD_<FLAG> sets where the flag is not given."""
-    long = next(name for name in names if name.startswith("--")).partition("/")[0]
-    settings.setdefault("envvar", "FLOWD_" + long.removeprefix("--").replace("-", "_").upper())
+    """An Option."""
+    settings.setdefault("cls", Option)
     if not settings.get("is_flag") and settings.get("default") is not None:
         settings.setdefault("show_default", True)
     return click.option(*names, **settings)

@@ -26,6 +26,7 @@ from flowd.cli.filter_loading import load_filters
 from flowd.cli.output import write_text
 from flowd.cli.talk import say
 from flowd.errors import EXIT_DONE, EXIT_IO, EXIT_NO
+from flowd.readable import make_all_readable
 
 if TYPE_CHECKING:
     from flowd.filterset import FilterSet, Format
@@ -46,7 +47,10 @@ SINCE = "1h"
 @option("--rules", is_flag=True, help="Tell other rules, too, where the verdict stays.")
 @option("--journal", is_flag=True, help="Compare on what a running daemon has kept; PATH is NEW alone.")
 @option(
-    "--since", metavar="TIME", help=f"With --journal: what was kept since then: 5m, 2h, or a date.  [default: {SINCE}]"
+    "--since",
+    is_shared=False,
+    metavar="TIME",
+    help=f"With --journal: what was kept since then: 5m, 2h, or a date.  [default: {SINCE}]",
 )
 @compose(runtime_option(), timeout_option(10.0))
 @option("--threads", type=click.IntRange(0, 256), default=0, help="Threads that compare. 0: chosen by the files' size.")
@@ -142,7 +146,7 @@ def _compare_with_daemon(
 
 def _show(described: dict[str, Any], output: str) -> str:
     if output == "json":
-        return json.dumps(described) + "\n"
+        return json.dumps(make_all_readable(described)) + "\n"
     if "estimate" in described:
         from flowd.cli.compare_journal import render_journal
 

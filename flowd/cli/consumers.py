@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import time
 from typing import Any
 
 import click
 
 from flowd.cli.command import Command, Group, compose, option, output_option, runtime_option, timeout_option
-from flowd.cli.output import write_text
+from flowd.cli.output import write_json, write_text
 from flowd.cli.runtime import find_endpoint, require_socket
 from flowd.cli.table import render_table, show_count, show_duration
 from flowd.errors import EXIT_DONE
@@ -42,14 +41,19 @@ def command(context: click.Context, runtime_dir: str | None, timeout_s: float, o
     from flowd.client.pages import request_consumers
 
     found = request_consumers(endpoint, timeout_s)
-    write_text(json.dumps(found) + "\n" if output == "json" else render_consumers(found, time.time_ns()))
+    if output == "json":
+        write_json(found)
+    else:
+        write_text(render_consumers(found, time.time_ns()))
     return EXIT_DONE
 
 
 @command.command(cls=Command, name="reset", examples=RESET_EXAMPLES)
 @click.argument("name")
 @option("--stream", default="flows", metavar="NAME", help="The stream whose cursor it is.")
-@option("--to", required=True, metavar="PLACE", help="oldest, newest, or the sequence to be read next.")
+@option(
+    "--to", is_shared=False, required=True, metavar="PLACE", help="oldest, newest, or the sequence to be read next."
+)
 @click.pass_obj
 def reset(obj: tuple[str | None, float], name: str, stream: str, to: str) -> int:
     """Move a consumer's cursor. Who is attached under this name is fenced, and begins anew at the new place."""

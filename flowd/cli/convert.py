@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -10,7 +9,7 @@ import click
 
 from flowd.archives.lines import Input, read_batches
 from flowd.cli.command import Command, compose, filter_options, format_option, option, output_option, stream_option
-from flowd.cli.output import write_text
+from flowd.cli.output import write_json, write_text
 from flowd.cli.table import show_number
 from flowd.cli.talk import say, say_error
 from flowd.errors import EXIT_DONE, EXIT_NO
@@ -27,7 +26,7 @@ TARGETS = ("fluentd", "fluentbit-yaml", "fluentbit-classic", "fluentbit-configma
 
 @click.command(cls=Command, name="convert", examples=EXAMPLES)
 @compose(filter_options())
-@option("--to", "target", type=click.Choice(TARGETS), required=True, help="The language to write.")
+@option("--to", "target", is_shared=False, type=click.Choice(TARGETS), required=True, help="The language to write.")
 @option("--sample", metavar="FILE", help="Compare both on the lines of FILE, too.")
 @option("--approximate", is_flag=True, help="Write also what means something else there, with a comment.")
 @option("-O", "--out", "out", metavar="FILE", help="Where to write; standard output if not given.")
@@ -66,7 +65,7 @@ def command(
         now_ns=time_ns(),
     )
     if output == "json":
-        write_text(json.dumps(describe_conversion(conversion, approximate)) + "\n")
+        write_json(describe_conversion(conversion, approximate))
         if out is not None and (conversion.is_exact or approximate):
             write_out(conversion.text, out)
     else:

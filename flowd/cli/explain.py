@@ -28,6 +28,7 @@ from flowd.cli.output import write_text
 from flowd.cli.table import render_row, render_table, shorten
 from flowd.cli.talk import say_error, say_failure
 from flowd.errors import EXIT_DONE, EXIT_IO
+from flowd.readable import make_all_readable
 
 if TYPE_CHECKING:
     from flowd.explanation import Explanation
@@ -109,7 +110,7 @@ def write_rules(filters: FilterSet, as_json: bool, is_plain: bool = False) -> No
     if as_json:
         english = {sentence.rule: sentence.text for sentence in write_sentences(filters.text)}
         described = ({**rule._asdict(), "english": english.get(rule.group or rule.name, "")} for rule in filters.rules)
-        write_text("".join(json.dumps(rule) + "\n" for rule in described))
+        write_text("".join(json.dumps(make_all_readable(rule)) + "\n" for rule in described))
         return
     if not filters.rules:
         write_text(f"no rules for the stream {filters.stream}: every line is kept\n")
@@ -151,7 +152,8 @@ class _Explaining:
         for at, line in enumerate(lines, start=number + 1):
             explanation = self._filters.explain(line)
             if self._as_json:
-                yield json.dumps({"file": name, "line": at, **describe_explanation(explanation)}) + "\n"
+                described = {"file": name, "line": at, **describe_explanation(explanation)}
+                yield json.dumps(make_all_readable(described)) + "\n"
                 continue
             if self._is_traced:
                 from flowd.cli.trace_table import render_trace

@@ -42,7 +42,12 @@ EXAMPLES = (
     default="keep",
     help="What becomes of malformed lines; fail stops at the first with exit code 74.",
 )
-@option("--to", metavar="FILE", help="Write what is kept into this Parquet file: its name ends in .parquet.")
+@option(
+    "--to",
+    is_shared=False,
+    metavar="FILE",
+    help="Write what is kept into this Parquet file: its name ends in .parquet.",
+)
 @line_column_option()
 @option("-e", "--exit-status", is_flag=True, help="Exit with 1 when nothing is kept.")
 @option("-q", "--quiet", is_flag=True, help="Say no warnings and show no progress.")

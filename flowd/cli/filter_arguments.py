@@ -50,7 +50,10 @@ DEFAULTS: dict[str, object] = {
 }
 THREADS_MOST = 256
 _VARIABLES = frozenset(
-    "FLOWD_" + name[2:].replace("-", "_").upper() for name in (*FLAGS, *OPTIONS) if name.startswith("--")
+    prefix + name[2:].replace("-", "_").upper()
+    for name in (*FLAGS, *OPTIONS)
+    if name.startswith("--")
+    for prefix in ("FLOWD_", "FLOWD_FILTER_")
 )
 
 

@@ -14,7 +14,7 @@ from flowd.archives.compressed import BadArchive
 from flowd.archives.lines import Batch, Input, known_size, read_batches
 from flowd.archives.pipes import widen_pipe
 from flowd.cli.outcome import describe_os_error
-from flowd.cli.output import STDOUT, write_bytes, write_text
+from flowd.cli.output import STDOUT, write_bytes, write_json, write_text
 from flowd.cli.progress import Progress
 from flowd.cli.talk import say_error, say_failure
 from flowd.cli.whole_files import do_run, raise_errors
@@ -277,9 +277,7 @@ class Filtering:
 
     def _write_count(self, name: str, kept_lines: int) -> None:
         if self._wishes.as_json:
-            import json
-
-            write_text(json.dumps({"file": name, "kept_lines": kept_lines}) + "\n")
+            write_json({"file": name, "kept_lines": kept_lines})
         elif len(self._files) > 1:
             write_text(f"{name}:{kept_lines}\n")
         else:

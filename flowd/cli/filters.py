@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import time
 from typing import Any
 
 import click
 
 from flowd.cli.command import Command, compose, option, output_option, runtime_option, timeout_option
-from flowd.cli.output import write_text
+from flowd.cli.output import write_json, write_text
 from flowd.cli.runtime import find_endpoint, require_socket
 from flowd.cli.status_tables import describe_way
 from flowd.cli.table import render_table, show_number
@@ -33,7 +32,10 @@ def command(runtime_dir: str | None, timeout_s: float, output: str, stream: str 
     endpoint = find_endpoint(runtime_dir, "admin")
     require_socket(endpoint)
     told = request_filters(endpoint, stream, timeout_s)
-    write_text(json.dumps(told) + "\n" if output == "json" else render_filters(told, time.time_ns()))
+    if output == "json":
+        write_json(told)
+    else:
+        write_text(render_filters(told, time.time_ns()))
     return EXIT_DONE
 
 

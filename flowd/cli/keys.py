@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +9,7 @@ from pathlib import Path
 import click
 
 from flowd.cli.command import Command, F, Group, compose, option, output_option
-from flowd.cli.output import write_text
+from flowd.cli.output import write_json, write_text
 from flowd.cli.table import render_table
 from flowd.cli.talk import say, say_error
 from flowd.errors import EXIT_CONFIG, EXIT_DONE, FlowdError
@@ -48,7 +47,14 @@ def command() -> None:
 @click.argument("name")
 @option("--server", "is_server", is_flag=True, help="A daemon's own key, which has no roles.")
 @option("--role", "roles", type=click.Choice(ROLES), multiple=True, help="What the key is good for; may be repeated.")
-@option("--stream", "streams", metavar="STREAM", multiple=True, help="A stream it is good for; all if not given.")
+@option(
+    "--stream",
+    "streams",
+    is_shared=False,
+    metavar="STREAM",
+    multiple=True,
+    help="A stream it is good for; all if not given.",
+)
 @option("--keys-dir", metavar="DIR", default=".", help="Where the secret key goes.")
 @option("--allowed-keys-dir", metavar="DIR", help="Where the public key goes; --keys-dir if not given.")
 def new(
@@ -70,7 +76,7 @@ def new(
     from flowd.relay.tcp.allowed import ANY_STREAM, parse_grant
     from flowd.wire.keys import PUBLIC_SUFFIX, SECRET_SUFFIX, Certificate, make_key_pair, write_certificate
 
-    if not name or os.sep in name or name.startswith("."):
+    if not name.isprintable() or not name or os.sep in name or '"' in name or name.startswith("."):
         raise click.UsageError(f"{name!r} is no name for a key: it becomes the name of a file")
     public_path = Path(allowed_keys_dir or keys_dir) / (name + PUBLIC_SUFFIX)
     secret_path = Path(keys_dir) / (name + SECRET_SUFFIX)
@@ -111,7 +117,7 @@ def list_keys(allowed_keys_dir: str, output: str) -> int:
     if output == "json":
         for name, roles, streams, key in rows:
             row = {"name": name, "roles": roles.split(), "streams": streams.split(), "key": key}
-            write_text(json.dumps(row) + "\n")
+            write_json(row)
     else:
         write_text(render_table(("NAME", "ROLES", "STREAMS", "KEY"), rows))
     return EXIT_CONFIG if has_failed else EXIT_DONE

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import select
+from typing import Any
 
 from flowd.errors import EXIT_IO, FlowdError
 
@@ -31,6 +32,15 @@ def write_bytes(lines: bytes | memoryview) -> None:
             raise
         except OSError as error:
             raise OutputFailed(f"standard output: {error.strerror}") from error
+
+
+def write_json(value: Any) -> None:
+    """Writes plain data as one line of JSON; bytes of files' names that are no UTF-8 are spelled `\\xNN`."""
+    import json
+
+    from flowd.readable import make_all_readable
+
+    write_bytes(json.dumps(make_all_readable(value)).encode() + b"\n")
 
 
 def write_text(text: str) -> None:

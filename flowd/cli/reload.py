@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import click
 
 from flowd.cli.command import Command, compose, option, output_option, runtime_option, timeout_option
-from flowd.cli.output import write_text
+from flowd.cli.output import write_json, write_text
 from flowd.cli.runtime import find_endpoint, require_socket
 from flowd.cli.table import shorten, show_count, show_number, show_share
 from flowd.cli.talk import say_error
@@ -43,7 +42,7 @@ def command(dry_run: bool, force: bool, runtime_dir: str | None, timeout_s: floa
 
     answer = request(endpoint, "reload", timeout_s, dry=dry_run, force=force)
     if output == "json":
-        write_text(json.dumps(answer) + "\n")
+        write_json(answer)
     else:
         _say_problems(answer, dry_run)
         write_text(render_reload(answer, dry_run))

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import click
 
 from flowd.cli.outcome import run_to_exit_code
-from flowd.cli.talk import say_error
+from flowd.cli.talk import say_error, spell_names
 from flowd.errors import EXIT_USAGE
 
 COMMANDS = {
@@ -83,7 +83,8 @@ def _print_version(context: click.Context, _: click.Parameter, is_asked: bool) -
 @click.group(
     cls=Root,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-    epilog="Every option can also be set by a variable: FLOWD_RUNTIME_DIR for --runtime-dir, and so on.",
+    epilog="Every option can also be set by a variable: FLOWD_RUNTIME_DIR for --runtime-dir of all commands, "
+    "FLOWD_FILTER_THREADS for --threads of `flowd filter`, and so on.",
 )
 @click.option(
     "-V",
@@ -100,6 +101,7 @@ def root() -> None:
 
 def run_command(arguments: Sequence[str]) -> int:
     """Runs `flowd ARGUMENTS` and returns the exit code."""
+    spell_names()
     return run_to_exit_code(lambda: _run(list(arguments)))
 
 

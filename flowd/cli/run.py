@@ -18,19 +18,17 @@ EXAMPLES = (
     "flowd run -f filters/ --check",
 )
 LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
-BY_CONFIGURATION = None
-"""These options' variables are read with the configuration, which knows their names in its problems."""
 
 
 @click.command(cls=Command, name="run", examples=EXAMPLES)
 @option("-c", "--config", "config_path", metavar="FILE", help="The configuration; without it, defaults.")
-@option("-f", "--filters-path", "path", metavar="PATH", envvar=BY_CONFIGURATION, help=FILTERS_HELP)
+@option("-f", "--filters-path", "path", metavar="PATH", is_configured=True, help=FILTERS_HELP)
 @compose(*reading_options())
-@option("--runtime-dir", metavar="DIR", envvar=BY_CONFIGURATION, help="Where the sockets are made.")
-@option("--state-dir", metavar="DIR", envvar=BY_CONFIGURATION, help="Where lasting state is kept.")
-@option("--drain-s", metavar="TIME", envvar=BY_CONFIGURATION, help="How long an end may take, as 30 or 5m.")
-@option("--workers", metavar="N", envvar=BY_CONFIGURATION, help="Threads that decide; 0: the one that receives.")
-@option("--check", is_flag=True, help="Validate the configuration and the filters, and end.")
+@option("--runtime-dir", metavar="DIR", is_configured=True, help="Where the sockets are made.")
+@option("--state-dir", metavar="DIR", is_configured=True, help="Where lasting state is kept.")
+@option("--drain-s", metavar="TIME", is_configured=True, help="How long an end may take, as 30 or 5m.")
+@option("--workers", metavar="N", is_configured=True, help="Threads that decide; 0: the one that receives.")
+@option("--check", is_flag=True, is_shared=False, help="Validate the configuration and the filters, and end.")
 @option(
     "--log-level", type=click.Choice(("debug", "info", "warning", "error")), default="info", help="How much to say."
 )

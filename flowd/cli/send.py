@@ -34,7 +34,13 @@ PACES_A_SECOND = 20
 @click.command(cls=Command, name="send", examples=EXAMPLES)
 @compose(stream_option(), runtime_option(), endpoint_options(), timeout_option(10.0))
 @option("--spool-dir", metavar="DIR", help="Keep lines there until they are acknowledged: they outlive a kill.")
-@option("--rate", type=click.FloatRange(min=0, min_open=True), metavar="LINES/S", help="Send no faster than this.")
+@option(
+    "--rate",
+    is_shared=False,
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="LINES/S",
+    help="Send no faster than this.",
+)
 @option("-q", "--quiet", is_flag=True, help="Show no progress and no summary.")
 @click.argument("files", nargs=-1, metavar="[FILE]...")
 def command(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from flowd.cli.table import render_table, shorten, show_bytes, show_count, show_share
 from flowd.cli.talk import say
+from flowd.readable import make_all_readable
 
 if TYPE_CHECKING:
     from flowd.cli.filtering import Totals
@@ -18,7 +19,7 @@ PATTERN_WIDTH = 40
 def show_stats(filters: FilterSet, totals: Totals, *, as_json: bool) -> None:
     """Says the numbers on standard error."""
     described = describe_stats(filters, totals)
-    say(json.dumps(described) if as_json else render_stats(described).rstrip("\n"))
+    say(json.dumps(make_all_readable(described)) if as_json else render_stats(described).rstrip("\n"))
 
 
 def describe_stats(filters: FilterSet, totals: Totals) -> dict[str, Any]:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
-
 import click
 
 from flowd.cli.command import Command, compose, option, output_option, runtime_option, timeout_option
-from flowd.cli.output import write_text
+from flowd.cli.output import write_json, write_text
 from flowd.cli.runtime import find_endpoint, require_socket
 from flowd.cli.status_tables import render_status
 from flowd.errors import EXIT_DONE, EXIT_NO
@@ -22,6 +20,7 @@ EXAMPLES = (
 @compose(
     option(
         "--check",
+        is_shared=False,
         type=click.Choice(["live", "ready"]),
         help="Print health alone; exit with 1 where a restart would help (live), or no lines are carried (ready).",
     ),
@@ -41,7 +40,7 @@ def command(check: str | None, runtime_dir: str | None, timeout_s: float, output
     if output == "json":
         from flowd.cli.whole_status import request_whole_status
 
-        write_text(json.dumps(request_whole_status(endpoint, timeout_s)) + "\n")
+        write_json(request_whole_status(endpoint, timeout_s))
     else:
         from flowd.client import request
 
@@ -55,6 +54,8 @@ def _check_health(check: str, endpoint: str, timeout_s: float, output: str) -> i
     from flowd.relay.health import is_live, is_ready
 
     health = request(endpoint, "health", timeout_s)
-    text = json.dumps(health) if output == "json" else "; ".join([health["state"], *health.get("reasons", [])])
-    write_text(text.replace("\n", " ") + "\n")
+    if output == "json":
+        write_json(health)
+    else:
+        write_text("; ".join([health["state"], *health.get("reasons", [])]).replace("\n", " ") + "\n")
     return EXIT_DONE if {"live": is_live, "ready": is_ready}[check](health) else EXIT_NO

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import codecs
+import io
 import os
 import sys
 from collections.abc import Iterable
@@ -9,6 +11,7 @@ from contextlib import suppress
 from typing import TextIO
 
 from flowd.errors import ConfigError, FilterError, FlowdError, Problem
+from flowd.readable import make_readable
 
 _CODES = {"red": "31", "green": "32", "yellow": "33", "cyan": "36", "bold": "1", "dim": "2"}
 
@@ -30,12 +33,24 @@ def paint(text: str, colour: str, *, stream: TextIO | None = None) -> str:
     return f"\x1b[{_CODES[colour]}m{text}\x1b[0m"
 
 
+def spell_names() -> None:
+    """Has standard error spell the bytes of files' names that are no UTF-8, whoever writes there: the log does, too."""
+
+    def spell(error: UnicodeError) -> tuple[str, int]:
+        assert isinstance(error, UnicodeEncodeError)
+        return make_readable(error.object[error.start : error.end]), error.end
+
+    codecs.register_error("flowd.spell", spell)
+    if isinstance(sys.stderr, io.TextIOWrapper):
+        sys.stderr.reconfigure(errors="flowd.spell")
+
+
 def say(text: str) -> None:
     """One line of talk. A standard error that nobody reads is no reason to stop."""
     if sys.stderr is None:
         return
     with suppress(OSError, ValueError):
-        sys.stderr.write(f"{text}\n".encode("utf-8", "backslashreplace").decode())
+        sys.stderr.write(f"{make_readable(text)}\n")
         sys.stderr.flush()
 
 

@@ -19,7 +19,9 @@ EXAMPLES = (
 @compose(runtime_option(), timeout_option(10.0), output_option("table", "json", "raw"))
 @option("--dropped/--kept", "is_dropped", default=True, help="Which lines: dropped ones if not given.")
 @option("--rule", metavar="NAME", help="Only lines that this rule has decided.")
-@option("--rate", type=click.IntRange(1, 500), default=10, metavar="N", help="At most N lines a second.")
+@option(
+    "--rate", is_shared=False, type=click.IntRange(1, 500), default=10, metavar="N", help="At most N lines a second."
+)
 @option("-n", "--lines", "--count", "limit", type=click.IntRange(min=1), metavar="N", help="End after N lines.")
 @option("-q", "--quiet", is_flag=True, help="Say nothing but errors.")
 @click.argument("view", default="flows")

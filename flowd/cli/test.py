@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +11,7 @@ from flowd.archives.lines import Input, read_batches
 from flowd.cli.check import STREAMS
 from flowd.cli.command import Command, compose, filter_options, option, output_option
 from flowd.cli.filter_loading import load_filters
-from flowd.cli.output import write_text
+from flowd.cli.output import write_json, write_text
 from flowd.cli.table import show_number
 from flowd.cli.talk import say_failure, say_warnings
 from flowd.errors import EXIT_CONFIG, EXIT_DONE, EXIT_NO, ConfigError, FilterError
@@ -73,7 +72,10 @@ def command(
         run.unreached.clear()
     if junit is not None:
         _write_junit(junit, run.outcomes)
-    write_text(json.dumps(describe_run(run)) + "\n" if output == "json" else render_run(run))
+    if output == "json":
+        write_json(describe_run(run))
+    else:
+        write_text(render_run(run))
     return EXIT_NO if run.failed or (fail_unreached and run.unreached) else EXIT_DONE
 
 

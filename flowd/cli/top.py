@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 import time
@@ -10,7 +9,7 @@ import time
 import click
 
 from flowd.cli.command import Command, compose, option, output_option, runtime_option, timeout_option
-from flowd.cli.output import write_text
+from flowd.cli.output import write_json, write_text
 from flowd.cli.runtime import find_endpoint, require_socket
 from flowd.cli.talk import is_terminal
 from flowd.cli.top_tables import SORTS, render_once
@@ -60,7 +59,10 @@ def command(runtime_dir: str | None, timeout_s: float, output: str, once: bool, 
         time.sleep(interval_s)
         after = look(endpoint, timeout_s)
         rates = measure(before, after, time.time_ns())
-        write_text(json.dumps(rates) + "\n" if output == "json" else render_once(rates, sort))
+        if output == "json":
+            write_json(rates)
+        else:
+            write_text(render_once(rates, sort))
         return EXIT_DONE
     if not is_terminal(sys.stdout):
         raise NoScreen(

@@ -10,7 +10,7 @@ import zmq
 
 from flowd.errors import FlowdError, Refused, Unreachable
 from flowd.wire import Reply, Request, encode, parse
-from flowd.wire.sockets import check_endpoint, is_tcp, open_socket
+from flowd.wire.sockets import check_endpoint, connect, is_tcp, open_socket
 
 
 def request(endpoint: str, op: str, timeout_s: float = 10.0, **args: Any) -> dict[str, Any]:
@@ -25,7 +25,7 @@ def request(endpoint: str, op: str, timeout_s: float = 10.0, **args: Any) -> dic
     asked = secrets.randbits(63)
     deadline_s = time.monotonic() + timeout_s
     with open_socket(zmq.Context.instance(), zmq.DEALER) as socket:
-        socket.connect(endpoint)
+        connect(socket, endpoint)
         socket.send_multipart(encode(Request(asked, op, args)))
         while socket.poll(max(0, int((deadline_s - time.monotonic()) * 1000))):
             reply = parse(socket.recv_multipart()).header

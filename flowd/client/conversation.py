@@ -16,15 +16,16 @@ import zmq
 from zmq.utils.monitor import recv_monitor_message
 
 from flowd.client.cutting import Outgoing
+from flowd.client.failing import FORKED_HINT, failed
 from flowd.client.refusal import is_key_refused, key_refused
 from flowd.client.spool_folder import SpoolError, SpoolFull
 from flowd.client.window import Window
-from flowd.errors import FlowdError, Refused, WireError
+from flowd.errors import ClientFailed, FlowdError, Refused, WireError
 from flowd.memory import keep_freed_memory
 from flowd.wire import Ack, Buffer, Bye, Data, Err, Header, Hello, Nak, Welcome, checksum, encode, parse
 from flowd.wire.keys import ClientKeys
 from flowd.wire.limits import VERSION
-from flowd.wire.sockets import Wake, open_socket, secure_client
+from flowd.wire.sockets import Wake, connect, open_socket, secure_client
 
 WELCOME_WAIT_S = 1.0
 """How long a HELLO may stay unanswered before it is said again on a new socket; doubled up to the next one."""
@@ -100,9 +101,17 @@ class Conversation(threading.Thread):
             while not self._is_ending and self.failure is None:
                 if not self._talk():
                     self._pause(AGAIN_S)
-        except Exception as error:  # whatever it is, a caller that blocks must hear of it
+        except BaseException as error:  # whatever it is, a caller that blocks must hear of it, and before the log does
+            self._fail(failed(f"{self._endpoint}: the producer's thread failed", error))
             log.exception("producer: the thread that talks to %s failed", self._endpoint)
-            self._fail(FlowdError(f"{self._endpoint}: the producer failed: {error}"))
+
+    def check(self) -> None:
+        """Raises what made the conversation fail. A thread that is gone without a word counts, too: the process was
+        forked, which leaves all threads but one behind."""
+        if self.failure is None and not self._is_ending and not self.is_alive():
+            self.failure = ClientFailed(f"{self._endpoint}: the producer's thread is gone", hint=FORKED_HINT)
+        if self.failure is not None:
+            raise self.failure
 
     def _pause(self, pause_s: float) -> None:
         """Waits, unless the end comes first."""
@@ -120,7 +129,7 @@ class Conversation(threading.Thread):
         secure_client(socket, self._keys, self._endpoint)
         monitor = socket.get_monitor_socket(zmq.EVENT_DISCONNECTED | zmq.EVENT_HANDSHAKE_FAILED_AUTH)
         try:
-            socket.connect(self._endpoint)
+            connect(socket, self._endpoint)
             self._say_hello(socket)
             self._exchange(socket, monitor)
             if self._is_ending and self.is_welcome:

@@ -16,7 +16,7 @@ from flowd.errors import WireError
 from flowd.memory import keep_freed_memory
 from flowd.wire import Header, Message, encode, parse
 from flowd.wire.keys import ClientKeys
-from flowd.wire.sockets import open_socket, secure_client
+from flowd.wire.sockets import connect, open_socket, secure_client
 
 log = logging.getLogger(__name__)
 
@@ -53,7 +53,7 @@ class Link:
         self._poller = zmq.Poller()
         self._poller.register(socket, zmq.POLLIN)
         self._poller.register(self._monitor, zmq.POLLIN)
-        socket.connect(self.endpoint)
+        connect(socket, self.endpoint)
         self._socket = socket
 
     def close(self) -> None:

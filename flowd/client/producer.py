@@ -11,10 +11,11 @@ from types import TracebackType
 
 from flowd.client.conversation import Conversation
 from flowd.client.cutting import OpenBatch, Outgoing, cut_lines, whole_lines
+from flowd.client.failing import LOOK_S, start_thread
 from flowd.client.identity import Identity
 from flowd.client.spool import Spool
 from flowd.client.window import Window
-from flowd.errors import FlowdError, NotAcknowledged, Unreachable
+from flowd.errors import ClientFailed, FlowdError, NotAcknowledged, Unreachable
 from flowd.wire import Buffer, count_lines
 from flowd.wire.keys import load_client_keys
 from flowd.wire.limits import BATCH_BYTES, BATCH_DELAY_S, is_stream_name
@@ -44,6 +45,9 @@ class Producer:
     and keeps its id unless an `id_file` does. It holds what is not acknowledged (4 MiB of credit, 1 MiB and one call's
     lines that wait for it, 256 KiB for each stream) and what was acknowledged lately, 8 MiB as a rule. Raises
     FlowdError for a folder that cannot be used, or is in use.
+
+    Where the thread that speaks with the daemon ends by an error, `send` and `flush` raise ClientFailed, whose cause it
+    is.
 
     Methods may be called from several threads; the lines of one call stay together in order.
     """
@@ -178,10 +182,15 @@ class Producer:
             if self._is_closed:
                 raise FlowdError("the producer is closed")
             if self._conversation is None:
-                self._conversation = Conversation(
+                conversation = Conversation(
                     self.endpoint, self.id, self._window, self._lock, self._seal_due, self._keys
                 )
-                self._conversation.start()
+                try:
+                    start_thread(conversation, f"{self.endpoint}: the producer")
+                except ClientFailed:
+                    conversation.end()
+                    raise
+                self._conversation = conversation
             return self._conversation
 
     def _restore(self, spool: Spool, id_file: str | os.PathLike[str] | None) -> None:
@@ -251,10 +260,13 @@ class Producer:
 
     def _wait_for(self, conversation: Conversation, is_done: Callable[[], bool], timeout_s: float | None) -> bool:
         """Waits with the lock held; raises what made the conversation fail."""
-        done = self._lock.wait_for(lambda: is_done() or conversation.failure is not None, timeout_s)
-        if conversation.failure is not None:
-            raise conversation.failure
-        return done
+        until_s = None if timeout_s is None else time.monotonic() + timeout_s
+        while True:
+            left_s = LOOK_S if until_s is None else min(LOOK_S, until_s - time.monotonic())
+            done = self._lock.wait_for(lambda: is_done() or conversation.failure is not None, left_s)
+            conversation.check()
+            if done or (until_s is not None and time.monotonic() >= until_s):
+                return done
 
     def _count_lines(self) -> int:
         return self._window.lines + sum(opened.lines for opened in self._open.values())

@@ -21,7 +21,7 @@ from flowd.memory import keep_freed_memory
 from flowd.wire import Heartbeat, Live, open_payload, parse
 from flowd.wire.keys import load_client_keys
 from flowd.wire.limits import HEARTBEAT_MS, is_stream_name
-from flowd.wire.sockets import check_endpoint, open_socket, secure_client
+from flowd.wire.sockets import check_endpoint, connect, open_socket, secure_client
 
 SILENCE_S = 3.5
 """A view of one's own that was not heard of for so long is not known to the daemon any more: it was restarted."""
@@ -256,7 +256,7 @@ class Subscriber:
             if self._keys is not None:
                 self._monitor = self._socket.get_monitor_socket(zmq.EVENT_HANDSHAKE_FAILED_AUTH)
             self._socket.subscribe(self._topic.encode() + b"\0")
-            self._socket.connect(self.endpoint)
+            connect(self._socket, self.endpoint)
             self._heard_s = time.monotonic()
         return self._socket
 

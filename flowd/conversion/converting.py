@@ -23,6 +23,7 @@ from flowd.errors import FilterError
 from flowd.filters.load import open_path
 from flowd.filters.model import Condition, FilterText, Reading, Rule, Step
 from flowd.filterset import FilterSet, Format, compile
+from flowd.readable import make_readable
 
 TARGETS = ("fluentd", "fluentbit-yaml", "fluentbit-classic", "fluentbit-configmap", "flowd")
 _READINGS: dict[str, Reading] = {"fluentd": "ruby", "flowd": "ruby"}
@@ -78,7 +79,7 @@ def convert_path(
     conversion = Conversion(target)
     writer = _Writer(conversion, tuple(found.texts), approximate, now_ns)
     parts = [writer.write(section) for section in found.sections]
-    conversion.text = "\n".join(part for part in parts if part)
+    conversion.text = make_readable("\n".join(part for part in parts if part))  # comments name files
     if not conversion.text and target == "fluentbit-yaml":
         conversion.text = "[]\n"  # where nothing at all is an error
     for lost in found.lost:

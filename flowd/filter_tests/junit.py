@@ -9,6 +9,7 @@ from xml.etree import ElementTree
 
 from flowd.errors import Problem
 from flowd.filter_tests.model import Outcome
+from flowd.readable import make_readable
 
 NAME = "flowd test"
 _NO_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -72,4 +73,4 @@ def _set_totals(element: ElementTree.Element, tests: int, failures: int, errors:
 
 def _clean(text: str) -> str:
     """Without what XML cannot hold, in any spelling."""
-    return _NO_XML.sub("�", text)
+    return _NO_XML.sub("�", make_readable(text))

@@ -46,7 +46,7 @@ class _Part(NamedTuple):
 def open_path(path: str | os.PathLike[str], dialect: str | None = None, skip_unsupported: bool = False) -> OpenText:
     """What `read_path` reads, once for all streams: the files are not looked at again. Raises as `read_path` does."""
     _check_dialect(dialect)
-    shown = os.fspath(path)
+    shown = os.fsdecode(path)
     try:
         if os.path.isdir(shown):
             from flowd.filters.configmap import read_folder

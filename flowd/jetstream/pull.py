@@ -17,8 +17,9 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from flowd.client.batch import Batch
+from flowd.client.failing import FORKED_HINT, LOOK_S, failed, start_thread
 from flowd.client.pull import Wanted
-from flowd.errors import FlowdError
+from flowd.errors import ClientFailed, FlowdError
 from flowd.jetstream.cursor import Cursor
 from flowd.jetstream.order import Ready
 from flowd.jetstream.place import parse_place
@@ -126,12 +127,19 @@ class JetStreamPull:
     def step(self, deadline_s: float | None) -> bool:
         """Waits for news; False where the deadline passed. Raises what ended the reading."""
         if self._thread is None:
-            self._thread = threading.Thread(target=self._run, name="flowd-jetstream", daemon=True)
-            self._thread.start()
+            thread = threading.Thread(target=self._run, name="flowd-jetstream", daemon=True)
+            start_thread(thread, f"{self.title}: the consumer")
+            self._thread = thread
+        thread = self._thread
         with self._news:
-            if not self._arrived and self._failure is None and self._heard == self._told:
-                left_s = None if deadline_s is None else max(0.0, deadline_s - time.monotonic())
-                self._news.wait(left_s)
+            while not self._arrived and self._failure is None and self._heard == self._told:
+                left_s = LOOK_S if deadline_s is None else min(LOOK_S, deadline_s - time.monotonic())
+                if left_s <= 0:
+                    break
+                if not self._news.wait(left_s) and not thread.is_alive() and not self.is_done:
+                    self._failure = self._failure or ClientFailed(
+                        f"{self.title}: the consumer's thread is gone", hint=FORKED_HINT
+                    )
             self._heard = self._told
             if self._failure is not None and not self._arrived:
                 raise self._failure
@@ -184,9 +192,10 @@ class JetStreamPull:
             asyncio.run(self._serve())
         except FlowdError as error:
             self._failure = error
-        except Exception as error:
+        except BaseException as error:  # whatever it is, who waits must hear of it, and before the log does
+            self._failure = failed(f"{self.title}: the consumer's thread failed", error)
+            self.tell()
             log.exception("reading from JetStream failed")
-            self._failure = FlowdError(f"reading from JetStream failed: {error!r}", hint="the log has more")
         self.tell()
 
     async def _serve(self) -> None:

@@ -98,7 +98,7 @@ class AdminLane(threading.Thread):
         """The answer, or what is said instead where it cannot be sent: that is never silence."""
         try:
             size_bytes = packed_bytes({"id": reply.id, "ok": reply.ok} | reply.body)
-        except (TypeError, ValueError, OverflowError) as error:  # a path that is not UTF-8, say
+        except (TypeError, ValueError, OverflowError) as error:
             log.exception("admin: the answer to %s cannot be written", request.op[:80])
             return _refuse(
                 request, "failed", f"the answer cannot be written: {type(error).__name__}", "see the daemon's log"

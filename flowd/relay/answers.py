@@ -8,10 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-import msgspec
-
 from flowd.errors import FlowdError
 from flowd.wire.limits import LARGE_HEADER_MAX_BYTES
+from flowd.wire.packing import pack_value
 
 ID_MAX_BYTES = 4096
 """A request's id, packed: it comes back in every answer, and must leave room for one."""
@@ -24,8 +23,6 @@ TEXT_BYTES = 64 << 10
 """Each text of an item that is larger than ITEM_BYTES is cut to this: a pattern of a megabyte, say."""
 ELLIPSIS = "…"
 
-_pack = msgspec.msgpack.Encoder().encode
-
 
 class Page(NamedTuple):
     """A part of a list: its items, and the number of the first one that follows; None at the list's end."""
@@ -36,7 +33,7 @@ class Page(NamedTuple):
 
 def packed_bytes(value: object) -> int:
     """How many bytes a value takes up in an answer."""
-    return len(_pack(value))
+    return len(pack_value(value))
 
 
 def cut_text(text: str, most_bytes: int = TEXT_BYTES) -> str:

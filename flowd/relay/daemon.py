@@ -47,8 +47,9 @@ from flowd.relay.sinks.making import make_runners
 from flowd.relay.status import describe_version
 from flowd.relay.tail.lane import TailLane
 from flowd.relay.tail.source import TailSource
+from flowd.relay.taken import NotToBeHad, hint_of_path
 from flowd.relay.tcp.remote import Remote
-from flowd.wire.sockets import Wake, is_tcp, open_socket, shape_consume_socket
+from flowd.wire.sockets import Wake, bind, is_tcp, open_socket, shape_consume_socket
 
 if TYPE_CHECKING:
     from flowd.relay.http.server import HttpServer
@@ -132,7 +133,7 @@ class Daemon:
         log.info("ready in %s", self._config.runtime.dir)
         self._notifier.ready(self._overview.line())
         if self._notifier.is_heard and self._watchdog is None:
-            self._watchdog = Watchdog(self._notifier, lambda: self._lanes.turned_s, self._overview.line)
+            self._watchdog = Watchdog(self._notifier, self._overview)
             self._watchdog.start()
 
     def drain(self) -> None:
@@ -376,10 +377,10 @@ class Daemon:
     def _bind(self, socket: zmq.Socket[bytes], *endpoints: str) -> None:
         for endpoint in endpoints:
             try:
-                socket.bind(endpoint)
+                bind(socket, endpoint)
             except zmq.ZMQError as error:
-                hint = "its folder must be there, and be writable"
-                raise FlowdError(f"{endpoint} cannot be bound: {error}", hint=hint) from error
+                hint = hint_of_path(error.errno)
+                raise NotToBeHad(f"{endpoint} cannot be bound: {error}", error.errno, hint=hint) from error
             self._bound.append(Path(endpoint.removeprefix("ipc://")))
 
     def _drain(self, _: Mapping[str, Any]) -> None:

@@ -12,7 +12,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from flowd.errors import FlowdError
+from flowd.errors import EXIT_IO, FlowdError
+from flowd.relay.taken import NotToBeHad
 
 RUNTIME_MODE = 0o2750
 """Sockets inherit the directory's group: who is in it may connect."""
@@ -21,7 +22,9 @@ LOCK_NAME = "flowd.lock"
 
 
 class AlreadyRunning(FlowdError):
-    """Another daemon has the directory."""
+    """Another daemon has the directory, and may give it back."""
+
+    exit_code = EXIT_IO
 
 
 class DirectoryLock:
@@ -34,9 +37,8 @@ class DirectoryLock:
         try:
             self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
-            raise FlowdError(
-                f"{path}: {error.strerror}", hint="give a directory that you may write, with --runtime-dir, --state-dir"
-            ) from error
+            hint = "give a directory that you may write, with --runtime-dir, --state-dir"
+            raise NotToBeHad(f"{path}: {error.strerror}", error.errno, hint=hint) from error
         try:
             fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -74,6 +76,5 @@ def _make_directory(directory: Path, mode: int) -> None:
             directory.mkdir()
             directory.chmod(mode)
     except OSError as error:
-        raise FlowdError(
-            f"{directory}: cannot be made: {error.strerror}", hint="make it, or name another with --runtime-dir"
-        ) from error
+        hint = "make it, or name another with --runtime-dir, --state-dir"
+        raise NotToBeHad(f"{directory}: cannot be made: {error.strerror}", error.errno, hint=hint) from error

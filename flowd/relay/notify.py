@@ -10,8 +10,11 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
+from typing import Protocol
+
+from flowd.readable import make_readable
 
 TURN_S = 2.5
 """A loop that has turned this lately is alive: it turns once a second where nothing comes."""
@@ -68,20 +71,30 @@ class Notifier:
             return
         with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as channel:
             channel.setblocking(False)
-            channel.sendto("\n".join(assignments).encode(), self._address)
+            channel.sendto(make_readable("\n".join(assignments)).encode(), self._address)
+
+
+class Watched(Protocol):
+    """The daemon, as its watchdog sees it."""
+
+    def turned_s(self) -> float:
+        """When the loop that carries lines last moved on, by the steady clock."""
+
+    def is_live(self) -> bool:
+        """Whether a restart would not help."""
+
+    def line(self) -> str:
+        """How it is, on one line."""
 
 
 class Watchdog(threading.Thread):
-    """Tells the watchdog at half of its time that all is well, as long as the loop that carries lines turns.
+    """Tells the watchdog at half of its time that all is well: the loop that carries lines turns, and no restart would
+    help. Says besides how the daemon is."""
 
-    `turned_s` gives the time of the loop's last turn by the steady clock, `describe` the line for the status.
-    """
-
-    def __init__(self, notifier: Notifier, turned_s: Callable[[], float], describe: Callable[[], str]) -> None:
+    def __init__(self, notifier: Notifier, watched: Watched) -> None:
         super().__init__(name="flowd-watchdog", daemon=True)
         self._notifier = notifier
-        self._turned_s = turned_s
-        self._describe = describe
+        self._watched = watched
         self._interval_s = notifier.watchdog_s / 2 or STATUS_S
         self._is_over = threading.Event()
 
@@ -93,6 +106,7 @@ class Watchdog(threading.Thread):
     def run(self) -> None:
         """The loop."""
         while not self._is_over.wait(self._interval_s):
-            if self._notifier.watchdog_s and time.monotonic() - self._turned_s() < max(self._interval_s, TURN_S):
+            is_turning = time.monotonic() - self._watched.turned_s() < max(self._interval_s, TURN_S)
+            if self._notifier.watchdog_s and is_turning and self._watched.is_live():
                 self._notifier.pet()
-            self._notifier.say(self._describe())
+            self._notifier.say(self._watched.line())

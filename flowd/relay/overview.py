@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from flowd.relay.health import is_live
 from flowd.relay.measurements import (
     Value,
     measure_consumers,
@@ -81,15 +82,23 @@ class Overview:
     def health(self) -> dict[str, Any]:
         """The answer to `health`: the state, with its reasons where something is not served as it should be."""
         if self._remote is not None and not self._remote.is_guarded:
-            self._condition.degrade("tcp", "the gate is dead: nothing goes in or out over TCP; restart the daemon")
+            self._condition.fail("tcp", "the gate is dead: nothing goes in or out over TCP")
         if self._consume.is_failed:
-            self._condition.degrade("consumers", "nobody is served any more, see the log; restart the daemon")
+            self._condition.fail("consumers", "nobody is served any more, see the log")
         if self._tail is not None and self._tail.failure is not None:
-            self._condition.degrade("tail", "no file is followed any more, see the log; restart the daemon")
+            self._condition.fail("tail", "no file is followed any more, see the log")
         if self._forward is not None and self._forward.failure is not None:
-            self._condition.degrade("forward", "no records come in any more, see the log; restart the daemon")
+            self._condition.fail("forward", "no records come in any more, see the log")
         described = self._condition.describe(is_alive=self._lanes.is_alive(), is_draining=self._lanes.is_draining)
-        return described | {"turned_ago_s": round(time.monotonic() - self._lanes.turned_s, 3)}
+        return described | {"turned_ago_s": round(time.monotonic() - self.turned_s(), 3)}
+
+    def turned_s(self) -> float:
+        """When the loop that carries lines last moved on, by the steady clock."""
+        return self._lanes.turned_s
+
+    def is_live(self) -> bool:
+        """Whether a restart would not help."""
+        return is_live(self.health())
 
     def line(self) -> str:
         """One line for the service manager."""

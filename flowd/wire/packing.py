@@ -12,6 +12,8 @@ from typing import Any
 import msgpack
 import msgspec
 
+from flowd.errors import FlowdError
+from flowd.readable import make_all_readable, make_readable
 from flowd.wire.headers import HEADERS, Header, Reply, Request, Type
 from flowd.wire.limits import HEADER_MAX_BYTES
 
@@ -55,9 +57,24 @@ _encode = msgspec.msgpack.Encoder().encode
 
 
 def pack_header(header: Header) -> bytes:
-    """The header as a msgpack map. Raises OverflowError for an integer over 64 bits."""
+    """The header as a msgpack map. Raises OverflowError for an integer over 64 bits, and FlowdError for a name or a
+    filter that is no UTF-8."""
     opened = _OPEN.get(header.type)
-    return _encode(header if opened is None else opened.flatten(header))
+    if opened is not None:
+        return pack_value(opened.flatten(header))
+    try:
+        return _encode(header)
+    except UnicodeEncodeError as error:
+        text = make_readable(error.object)
+        raise FlowdError(f"not UTF-8, and so it cannot be sent: {text[:200]}", hint="write it in UTF-8") from None
+
+
+def pack_value(value: Any) -> bytes:
+    """Plain data as msgpack, with the bytes of files' names that are no UTF-8 spelled."""
+    try:
+        return _encode(value)
+    except UnicodeEncodeError:
+        return _encode(make_all_readable(value))
 
 
 def unpack_header(type_: Type, packed: bytes) -> Header:

@@ -11,6 +11,7 @@ import os
 import re
 from collections.abc import Sequence
 from contextlib import suppress
+from typing import cast
 
 import zmq
 
@@ -73,7 +74,7 @@ def check_endpoint(endpoint: str) -> None:
         return
     if scheme != "ipc" or not path:
         raise FlowdError(f"{endpoint}: not an endpoint", hint="write ipc:///path/to/ingest.sock")
-    size = len(path.encode())
+    size = len(os.fsencode(path))
     if size > IPC_PATH_MAX_BYTES:
         raise FlowdError(
             f"{endpoint}: the socket's path has {size} bytes, the system's limit is {IPC_PATH_MAX_BYTES}",
@@ -87,6 +88,21 @@ def open_socket(context: zmq.Context[zmq.Socket[bytes]], kind: int) -> zmq.Socke
     for option, value in _OPTIONS.items():
         socket.setsockopt(option, value)
     return socket
+
+
+def bind(socket: zmq.Socket[bytes], endpoint: str) -> None:
+    """Binds, also to a path that is not UTF-8. Raises zmq.ZMQError."""
+    socket.bind(_spell(endpoint))
+
+
+def connect(socket: zmq.Socket[bytes], endpoint: str) -> None:
+    """Connects, also to a path that is not UTF-8."""
+    socket.connect(_spell(endpoint))
+
+
+def _spell(endpoint: str) -> str:
+    """The endpoint as pyzmq takes it: that is text only where it is UTF-8, else bytes, which its types do not tell."""
+    return endpoint if endpoint.isascii() else cast(str, os.fsencode(endpoint))
 
 
 def has_message(socket: zmq.Socket[bytes]) -> bool:

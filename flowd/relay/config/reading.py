@@ -46,15 +46,15 @@ def load_config(
 
     Raises ConfigError with every problem, and FileNotFoundError where the file is missing.
     """
-    reading = _Reading(os.fspath(path) if path is not None else "")
+    reading = _Reading(os.fsdecode(path) if path is not None else "")
     if path is not None:
-        reading.read_file(Path(path))
+        reading.read_file(Path(os.fsdecode(path)))
     for variable, key in ENVIRONMENT.items():
         if environ.get(variable):
             reading.set(key, environ[variable], f"environment variable {variable}")
     for key, value in (overrides or {}).items():
         if value is not None:
-            reading.set(key, os.fspath(value) if isinstance(value, os.PathLike) else value, _flag_name(key))
+            reading.set(key, os.fsdecode(value) if isinstance(value, (bytes, os.PathLike)) else value, _flag_name(key))
     config = reading.convert(
         {"dir": default_runtime_dir(environ), "state_dir": default_state_dir(environ)},
     )

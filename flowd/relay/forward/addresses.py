@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from flowd.errors import FlowdError
+from flowd.relay.taken import NotToBeHad, hint_of_address, hint_of_path
 from flowd.wire.sockets import IPC_PATH_MAX_BYTES
 
 UNIX = "unix://"
@@ -42,7 +43,7 @@ def parse_address(text: str) -> Address:
         path = text.removeprefix(UNIX)
         if not path or path.endswith("/"):
             raise FlowdError(f"{text}: not an address", hint=ADDRESS_HINT)
-        size = len(path.encode())
+        size = len(os.fsencode(path))
         if size > IPC_PATH_MAX_BYTES:
             raise FlowdError(
                 f"{text}: the socket's path has {size} bytes, the system's limit is {IPC_PATH_MAX_BYTES}",
@@ -61,13 +62,13 @@ def parse_address(text: str) -> Address:
 
 
 def bind_address(address: Address, mode: int) -> socket.socket:
-    """A socket that listens there; that of a unix socket's path has this file mode. Raises FlowdError."""
+    """A socket that listens there; that of a unix socket's path has this file mode. Raises NotToBeHad."""
     try:
         return _bind_unix(address.path, mode) if address.path else _bind_tcp(address)
     except OSError as error:
-        hint = "its folder must be there, and be writable" if address.path else "is another program listening there?"
+        hint = hint_of_path(error.errno) if address.path else hint_of_address(error.errno)
         reason = error.strerror or str(error)
-        raise FlowdError(f"{address.text}: cannot listen there: {reason}", hint=hint) from error
+        raise NotToBeHad(f"{address.text}: cannot listen there: {reason}", error.errno, hint=hint) from error
 
 
 def describe_bound(bound: socket.socket) -> str:

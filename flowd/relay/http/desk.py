@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any, Protocol
 
+from flowd.readable import make_all_readable
 from flowd.relay.health import is_live, is_ready
 from flowd.relay.http.exposition import Exposition, Page, Told
 from flowd.relay.http.heads import JSON, METHODS, Answer, Refused, Request
@@ -85,4 +86,4 @@ def tell_readiness(health: Mapping[str, Any]) -> Answer:
 
 def _tell(is_well: bool, body: dict[str, Any]) -> Answer:
     status = HTTPStatus.OK if is_well else HTTPStatus.SERVICE_UNAVAILABLE
-    return Answer(status, JSON, json.dumps(body).encode() + b"\n")
+    return Answer(status, JSON, json.dumps(make_all_readable(body)).encode() + b"\n")

@@ -15,6 +15,7 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 from prometheus_client.samples import Sample
 
+from flowd.readable import make_readable
 from flowd.relay.catalogue import CATALOGUE, SECTIONS
 from flowd.relay.deciding.deciders import Tally
 from flowd.relay.http.rules import RuleSeries
@@ -112,11 +113,6 @@ class _Paused(list[Sample]):
 
     def __iter__(self) -> Iterator[Sample]:
         for number, (labels, value) in enumerate(self._series.items(), start=1):
-            yield Sample(self._name, {label: clean(text) for label, text in labels}, value)
+            yield Sample(self._name, {label: make_readable(text) for label, text in labels}, value)
             if not number % PAUSE_SAMPLES:
                 self._pause(PAUSE_S)
-
-
-def clean(text: str) -> str:
-    """A label's value as UTF-8 can have it: a file's name may hold any bytes, and those that are none are spelled."""
-    return text.encode("utf-8", "backslashreplace").decode() if not text.isascii() else text

@@ -16,11 +16,11 @@ from contextlib import suppress
 from http import HTTPStatus
 from typing import Any
 
-from flowd.errors import EXIT_IO, FlowdError
 from flowd.relay.http.address import Address
 from flowd.relay.http.desk import Desk
 from flowd.relay.http.heads import Answer, Refused, read_head, write_head
 from flowd.relay.metrics import Counters
+from flowd.relay.taken import NotToBeHad, hint_of_address
 
 CONNECTIONS_MAX = 32
 """Those who ask are a few scrapers and probes, and each is done within milliseconds."""
@@ -42,22 +42,16 @@ SENT_BYTES = 256 << 10
 log = logging.getLogger(__name__)
 
 
-class CannotListen(FlowdError):
-    """The address is taken, or not this machine's: both may change, so that starting again can help."""
-
-    exit_code = EXIT_IO
-
-
 def listen(address: Address) -> socket.socket:
-    """A listening socket. Raises CannotListen."""
+    """A listening socket. Raises NotToBeHad."""
     family = socket.AF_INET6 if address.is_ipv6 else socket.AF_INET
     is_dual = address.host == "::" and socket.has_dualstack_ipv6()
     try:
         listening = socket.create_server(tuple(address), family=family, backlog=BACKLOG, dualstack_ipv6=is_dual)
     except OSError as error:
         reason = os.strerror(error.errno) if error.errno else str(error)
-        hint = "is another process there? `ss -ltnp` says which; [http] listen takes another port"
-        raise CannotListen(f"{address.url()} cannot be bound: {reason}", hint=hint) from error
+        hint = hint_of_address(error.errno)
+        raise NotToBeHad(f"{address.url()} cannot be bound: {reason}", error.errno, hint=hint) from error
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SENT_BYTES)  # those that are accepted inherit it
     return listening
 

@@ -83,7 +83,7 @@ class Store:
         _reserve_lock(directory)
         self._way = threading.Lock()
         self.environment = lmdb.open(
-            str(directory),
+            os.fsencode(directory),
             map_size=max(max_bytes + MAP_SLACK_BYTES, _file_bytes(directory) + MAP_LEAST_BYTES),
             max_dbs=len(DATABASES),
             mode=0o600,

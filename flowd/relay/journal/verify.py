@@ -5,6 +5,7 @@ A process of its own, because LMDB may end the one that reads a damaged file. Ch
 
 from __future__ import annotations
 
+import os
 import sys
 from collections import Counter
 from collections.abc import Iterator
@@ -36,8 +37,9 @@ class NotWhole(Exception):
 def verify(directory: str) -> bool:
     """Reads every key and value, and checks what is not checked when it is used; False where another format has others.
     Raises what comes of damage: NotWhole, and anything else."""
+    path = os.fsencode(directory)
     with (
-        lmdb.open(directory, readonly=True, lock=False, create=False, max_dbs=len(DATABASES) + 1) as environment,
+        lmdb.open(path, readonly=True, lock=False, create=False, max_dbs=len(DATABASES) + 1) as environment,
         environment.begin(buffers=True) as transaction,
     ):
         if bytes(transaction.get(FORMAT_KEY, FORMATS[0])) not in FORMATS:

@@ -14,9 +14,9 @@ from collections.abc import Callable, Sequence
 
 import zmq
 
-from flowd.errors import FlowdError
 from flowd.relay.deciding.views import Views
 from flowd.relay.metrics import Counters
+from flowd.relay.taken import NotToBeHad, hint_of_address
 from flowd.relay.tcp.allowed import CONSUME, AllowedKeys, Grant
 from flowd.relay.tcp.gate import Gate
 from flowd.wire import Buffer
@@ -188,13 +188,13 @@ class RemotePublisher:
 
 
 def bind_tcp(socket: zmq.Socket[bytes], endpoint: str) -> str:
-    """Binds, and returns the endpoint with its real port. Raises FlowdError."""
+    """Binds, and returns the endpoint with its real port. Raises NotToBeHad."""
     allow_ipv6(socket, endpoint)
     try:
         socket.bind(endpoint)
     except zmq.ZMQError as error:
-        hint = "is the address of this machine, and the port free?"
-        raise FlowdError(f"{endpoint} cannot be bound: {error}", hint=hint) from error
+        hint = hint_of_address(error.errno)
+        raise NotToBeHad(f"{endpoint} cannot be bound: {error}", error.errno, hint=hint) from error
     bound = socket.getsockopt(zmq.LAST_ENDPOINT)
     assert isinstance(bound, bytes)
     return bound.rstrip(b"\0").decode()

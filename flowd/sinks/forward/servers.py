@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable
 from typing import NamedTuple, Protocol, TypeVar
@@ -36,7 +37,7 @@ def parse_server(text: str, weight: int = 1, is_standby: bool = False) -> Server
         path = text.removeprefix(UNIX)
         if not path.startswith("/") or path.endswith("/"):
             raise FlowdError(f"{text}: not an address", hint=ADDRESS_HINT)
-        size = len(path.encode())
+        size = len(os.fsencode(path))
         if size > IPC_PATH_MAX_BYTES:
             raise FlowdError(
                 f"{text}: the socket's path has {size} bytes, the system's limit is {IPC_PATH_MAX_BYTES}",
