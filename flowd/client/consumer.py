@@ -199,9 +199,7 @@ class Consumer:
         while not self._pull.is_committed(wanted):
             self._pull.ask_commit(wanted)
             if not self._pull.step(deadline_s):
-                _, hint = self._pull.absence(timeout_s)
-                words = f"{self._pull.title}: the cursor of {self.name!r} was not stored within {timeout_s} s"
-                raise NotAcknowledged(words, count=0, hint=hint)
+                raise self.not_stored(timeout_s)
         self._committed = wanted
         self._passed = 0
 
@@ -247,6 +245,12 @@ class Consumer:
         """The error of a wait in which nobody attached this consumer."""
         words, hint = self._pull.absence(timeout_s)
         return Unreachable(words, hint=hint)
+
+    def not_stored(self, timeout_s: float | None) -> NotAcknowledged:
+        """The error of a `commit` that waited too long."""
+        _, hint = self._pull.absence(timeout_s)
+        words = f"{self._pull.title}: the cursor of {self.name!r} was not stored within {timeout_s} s"
+        return NotAcknowledged(words, count=0, hint=hint)
 
     def _place_of(self, batch: Place | None) -> tuple[bytes, int] | None:
         """Where the cursor is to stand for a batch, None being the one yielded last; None where there was none."""
