@@ -14,7 +14,7 @@ from flowd.client.pull import Pull, Wanted
 from flowd.errors import FlowdError, NotAcknowledged, Unreachable
 from flowd.wire.jetstream import is_jetstream_url
 from flowd.wire.keys import load_client_keys
-from flowd.wire.limits import is_stream_name
+from flowd.wire.limits import ID_BYTES, SEQUENCE_MAX, is_stream_name
 from flowd.wire.sockets import check_endpoint
 
 if TYPE_CHECKING:
@@ -88,10 +88,10 @@ class Consumer:
         for what, value in (("consumer", name), ("stream", stream), ("view", view)):
             if value and not is_stream_name(value):
                 raise FlowdError(f"{what} {value!r} is no legal name", hint=NAME_HINT)
-        if isinstance(start, str) and start not in ("cursor", "oldest", "newest"):
-            raise FlowdError(f"start is {start!r}", hint="it is cursor, oldest, newest, or (epoch, seq)")
-        if isinstance(until, str) and until != "newest":
-            raise FlowdError(f"until is {until!r}", hint="it is newest, or (epoch, seq)")
+        if start not in ("cursor", "oldest", "newest") and not _is_place(start):
+            raise FlowdError(f"start is {start!r}", hint="it is cursor, oldest, newest, or a batch's (epoch, seq)")
+        if until is not None and until != "newest" and not _is_place(until):
+            raise FlowdError(f"until is {until!r}", hint="it is newest, or a batch's (epoch, seq)")
         if view is not None and filter is not None:
             raise FlowdError("a view and a filter are given", hint="give one of them")
         if credit_bytes < 1 or credit_batches < 1:
@@ -283,6 +283,14 @@ class Consumer:
             self._pull.ask_commit(place)
             if self._yielded is not None:
                 self._yielded = self._committed = place
+
+
+def _is_place(value: object) -> bool:
+    """Whether a value is the (epoch, seq) of a batch."""
+    if not isinstance(value, tuple) or len(value) != 2:
+        return False
+    epoch, seq = value
+    return isinstance(epoch, bytes) and len(epoch) == ID_BYTES and isinstance(seq, int) and 0 <= seq <= SEQUENCE_MAX
 
 
 def _open_jetstream(endpoint: str, wanted: Wanted, creds_file: str | os.PathLike[str] | None) -> JetStreamPull:
