@@ -1,26 +1,29 @@
 """The clients for asyncio: the same names with `async with`, `async for` and `await`. Public API.
 
 Thin on purpose: each runs the plain client in a thread of its own, so that blocking by credit, resending and
-reconnecting are one implementation.
+reconnecting are one implementation. A wait may be cancelled: what comes then is the next `async for`'s, and no commit
+covers it before.
 """
 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from types import TracebackType
 from typing import Any, Generic, ParamSpec, Self, TypeVar
 
 from flowd import client
 from flowd.client import Batch
+from flowd.errors import FlowdError, NotAcknowledged, Unreachable
 from flowd.wire import Buffer
 
 __all__ = ["Batch", "Consumer", "Producer", "Subscriber", "request"]
 
 POLL_S = 0.25
-"""How soon a cancelled `async for` gives its thread back."""
+"""How soon a wait that was cancelled gives its thread back: a `close` comes after it in the same thread."""
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -34,8 +37,11 @@ class _Thread:
         self._executor = ThreadPoolExecutor(1, thread_name_prefix=name)
 
     async def call(self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._executor, partial(function, *args, **kwargs))
+        return await asyncio.wrap_future(self._executor.submit(partial(function, *args, **kwargs)))
+
+    def begin(self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> Future[R]:
+        """A call whose result outlives whoever waits for it."""
+        return self._executor.submit(partial(function, *args, **kwargs))
 
     def end(self) -> None:
         self._executor.shutdown(wait=False)
@@ -80,6 +86,8 @@ class _Reader(Generic[C]):
     def __init__(self, reader: C, name: str) -> None:
         self._reader = reader
         self._thread = _Thread(name)
+        self._polling: Future[Batch | None] | None = None
+        self._yielded: Batch | None = None
 
     @property
     def missed_lines(self) -> int:
@@ -88,7 +96,9 @@ class _Reader(Generic[C]):
 
     async def connect(self, timeout_s: float | None = None) -> None:
         """As the plain client's `connect`."""
-        await self._thread.call(self._reader.connect, timeout_s)
+        timeout_s = self._reader.timeout_s if timeout_s is None else timeout_s
+        if not await self._try(self._reader.connect, Unreachable, timeout_s):
+            raise self._reader.unreachable(timeout_s)
 
     async def close(self) -> None:
         """Disconnects. What a Consumer did not commit comes again."""
@@ -107,10 +117,11 @@ class _Reader(Generic[C]):
         waited_s = 0.0
         self._note_batch()
         while True:
-            batch = await self._thread.call(self._reader.poll, POLL_S)
+            batch = await self._poll()
             if batch is not None:
                 waited_s = 0.0
                 self._note_batch()
+                self._yielded = batch
                 yield batch
                 continue
             if self._is_done():
@@ -121,6 +132,26 @@ class _Reader(Generic[C]):
                 if self._is_unheard(timeout_s):
                     raise self._reader.unreachable(timeout_s)
                 return
+
+    async def _poll(self) -> Batch | None:
+        """The next batch, if one comes soon. What comes after this was cancelled is the next call's: none is lost."""
+        if self._polling is None:
+            self._polling = self._thread.begin(self._reader.poll, POLL_S)
+        await asyncio.wait([asyncio.wrap_future(self._polling)])
+        polling, self._polling = self._polling, None
+        return polling.result()
+
+    async def _try(self, call: Callable[[float], None], late: type[FlowdError], timeout_s: float | None) -> bool:
+        """Makes a call that raises `late` when its time is out, in short turns; False where `timeout_s` passed."""
+        deadline_s = None if timeout_s is None else time.monotonic() + timeout_s
+        while True:
+            left_s = POLL_S if deadline_s is None else deadline_s - time.monotonic()
+            try:
+                await self._thread.call(call, min(POLL_S, max(0.0, left_s)))
+                return True
+            except late:
+                if left_s <= POLL_S and deadline_s is not None:
+                    return False
 
     def _note_batch(self) -> None:
         """A wait begins."""
@@ -159,7 +190,12 @@ class Consumer(_Reader[client.Consumer]):
 
     async def commit(self, timeout_s: float | None = None, *, batch: Batch | None = None) -> None:
         """As `flowd.Consumer.commit`."""
-        await self._thread.call(partial(self._reader.commit, batch=batch), timeout_s)
+        timeout_s = self._reader.timeout_s if timeout_s is None else timeout_s
+        place = batch or self._yielded
+        if place is None and self._polling is not None:
+            return  # what a cancelled wait has taken was never yielded
+        if not await self._try(partial(self._reader.commit, batch=place), NotAcknowledged, timeout_s):
+            raise self._reader.not_stored(timeout_s)
 
     def _is_done(self) -> bool:
         return self._reader.is_done

@@ -6,7 +6,7 @@ An error says what is wrong and where; its `hint` says what to do. Nothing here 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 EXIT_DONE = 0
 EXIT_NO = 1
@@ -29,6 +29,16 @@ class FlowdError(Exception):
         super().__init__(message)
         self.message = message
         self.hint = hint
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _restore, (type(self), self.args, self.__dict__)  # not by __init__, whose arguments each class chooses
+
+
+def _restore(kind: type[FlowdError], args: tuple[str, ...], state: dict[str, Any]) -> FlowdError:
+    """An error as it was before it was pickled: a pool of processes hands its workers' errors on."""
+    error = kind.__new__(kind, *args)
+    error.__dict__.update(state)
+    return error
 
 
 class Problem(NamedTuple):
@@ -58,9 +68,6 @@ class FilterError(FlowdError, ValueError):
         self.warnings: tuple[Problem, ...] = tuple(warnings)
         lines = [f"{problem}" + (f" (hint: {problem.hint})" if problem.hint else "") for problem in self.problems]
         super().__init__("\n".join(lines))
-
-    def __reduce__(self) -> tuple[type[FilterError], tuple[tuple[Problem, ...], tuple[Problem, ...]]]:
-        return type(self), (self.problems, self.warnings)
 
 
 class ConfigError(FlowdError, ValueError):

@@ -87,15 +87,18 @@ class FilterSet:
         """The kept lines, byte for byte and in order.
 
         `lines` is any object with the buffer protocol that holds whole lines ending in newlines; the last may lack it,
-        and none is added; what it holds must not change while the call runs. Malformed lines and lines on which
-        matching failed are kept. `format` fixes the lines' form.
+        and none is added; what it holds must not change while the call runs, and is copied where its bytes do not lie
+        together. Malformed lines and lines on which matching failed are kept. `format` fixes the lines' form.
         """
-        kept: bytes = self._evaluator.apply(lines, format or self._format)[0]
-        return kept
+        return self.apply(lines, format=format).kept
 
     def verdicts(self, lines: Buffer, *, format: Format | None = None) -> bytes:
         """One letter a line: K kept, D dropped, M malformed (kept by policy), E error while matching (kept)."""
-        letters: bytes = self._evaluator.verdicts(lines, format or self._format)
+        letters: bytes
+        try:
+            letters = self._evaluator.verdicts(lines, format or self._format)
+        except BufferError:
+            letters = self._evaluator.verdicts(_join_bytes(lines), format or self._format)
         return letters
 
     def apply(
@@ -111,7 +114,10 @@ class FilterSet:
         `malformed` says what becomes of malformed lines; `invert` keeps the dropped lines instead of the others.
         """
         drop_malformed = {"keep": False, "drop": True}[malformed]
-        return Applied(*self._evaluator.apply(lines, format or self._format, drop_malformed, invert))
+        try:
+            return Applied(*self._evaluator.apply(lines, format or self._format, drop_malformed, invert))
+        except BufferError:
+            return Applied(*self._evaluator.apply(_join_bytes(lines), format or self._format, drop_malformed, invert))
 
     def apply_borrowing(self, lines: Buffer) -> Borrowed:
         """Filters like `apply`, without a copy where all of it is kept: then the kept lines are `lines` itself."""
@@ -284,6 +290,11 @@ class FilterSet:
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _rebuild, (self._text, self._format)
+
+
+def _join_bytes(lines: Buffer) -> bytes:
+    """The bytes of what has them apart, as a slice with a step: BufferError said so. Raises it for what cannot be read."""
+    return memoryview(lines).tobytes()
 
 
 def _rebuild(text: FilterText, format: Format) -> FilterSet:

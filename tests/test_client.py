@@ -296,6 +296,16 @@ def test_closed_producer_says_so(config: Config) -> None:
     producer.close()
     with pytest.raises(FlowdError, match="closed"):
         producer.send(KEPT)
+    producer.flush()  # all that was sent is acknowledged
+
+
+def test_flush_of_a_closed_producer_tells_what_was_not_acknowledged(tmp_path: Path) -> None:
+    producer = Producer(f"ipc://{tmp_path}/absent.sock")
+    producer.send(KEPT + DROPPED + KEPT)
+    producer.close()
+    with pytest.raises(NotAcknowledged, match="is closed, and 3 lines were not acknowledged") as raised:
+        producer.flush()
+    assert raised.value.count == 3
 
 
 @pytest.mark.parametrize("call", ["send", "flush"])

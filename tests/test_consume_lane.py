@@ -253,6 +253,17 @@ def test_starts_are_found(config: Config) -> None:
     assert begin(c="new", since=between_ns) == 5, "a new consumer begins there"
 
 
+def test_who_begins_behind_the_newest_batch_lags_by_none_and_breaks_no_answer(config: Config) -> None:
+    epoch = feed(config, numbered(1))
+    admin = config.endpoint("admin")
+    with Reader(config) as reader:
+        assert reader.attach(c="far", start=(epoch, SEQUENCE_MAX)).next == SEQUENCE_MAX
+        (attached,) = request(admin, "status")["consumers"]
+        assert (attached["next"], attached["lag_batches"]) == (SEQUENCE_MAX, 0)
+        (found,) = request(admin, "consumers")["consumers"]
+        assert found["attached"]["lag_batches"] == 0
+
+
 def test_cursor_goes_before_since(config: Config) -> None:
     feed(config, numbered(1), numbered(2))
     with Reader(config) as reader:

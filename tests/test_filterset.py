@@ -74,6 +74,18 @@ def test_lines_may_be_any_buffer(namespaces: flowd.FilterSet, wrap: object) -> N
     assert namespaces.filter(wrap(SOME_LINES)) == KEPT + MALFORMED + KEPT  # type: ignore[operator]
 
 
+@pytest.mark.parametrize("step", [2, -1])
+def test_lines_may_lie_apart(namespaces: flowd.FilterSet, step: int) -> None:
+    apart = bytearray(abs(step) * len(SOME_LINES))
+    apart[::step] = SOME_LINES
+    lines = memoryview(apart)[::step]
+    assert not lines.contiguous
+    assert namespaces.filter(lines) == KEPT + MALFORMED + KEPT
+    assert namespaces.verdicts(lines) == namespaces.verdicts(SOME_LINES)
+    assert namespaces.apply(lines, invert=True) == namespaces.apply(SOME_LINES, invert=True)
+    assert namespaces.explain(lines[: SOME_LINES.index(b"\n")]) == namespaces.explain(SOME_LINES.split(b"\n")[0])
+
+
 def test_text_is_no_buffer(namespaces: flowd.FilterSet) -> None:
     with pytest.raises(TypeError):
         namespaces.filter("text")  # type: ignore[arg-type]

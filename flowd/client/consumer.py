@@ -14,7 +14,7 @@ from flowd.client.pull import Pull, Wanted
 from flowd.errors import FlowdError, NotAcknowledged, Unreachable
 from flowd.wire.jetstream import is_jetstream_url
 from flowd.wire.keys import load_client_keys
-from flowd.wire.limits import is_stream_name
+from flowd.wire.limits import ID_BYTES, SEQUENCE_MAX, is_stream_name
 from flowd.wire.sockets import check_endpoint
 
 if TYPE_CHECKING:
@@ -89,10 +89,10 @@ class Consumer:
         for what, value in (("consumer", name), ("stream", stream), ("view", view)):
             if value and not is_stream_name(value):
                 raise FlowdError(f"{what} {value!r} is no legal name", hint=NAME_HINT)
-        if isinstance(start, str) and start not in ("cursor", "oldest", "newest"):
-            raise FlowdError(f"start is {start!r}", hint="it is cursor, oldest, newest, or (epoch, seq)")
-        if isinstance(until, str) and until != "newest":
-            raise FlowdError(f"until is {until!r}", hint="it is newest, or (epoch, seq)")
+        if start not in ("cursor", "oldest", "newest") and not _is_place(start):
+            raise FlowdError(f"start is {start!r}", hint="it is cursor, oldest, newest, or a batch's (epoch, seq)")
+        if until is not None and until != "newest" and not _is_place(until):
+            raise FlowdError(f"until is {until!r}", hint="it is newest, or a batch's (epoch, seq)")
         if view is not None and filter is not None:
             raise FlowdError("a view and a filter are given", hint="give one of them")
         if credit_bytes < 1 or credit_batches < 1:
@@ -200,9 +200,7 @@ class Consumer:
         while not self._pull.is_committed(wanted):
             self._pull.ask_commit(wanted)
             if not self._pull.step(deadline_s):
-                _, hint = self._pull.absence(timeout_s)
-                words = f"{self._pull.title}: the cursor of {self.name!r} was not stored within {timeout_s} s"
-                raise NotAcknowledged(words, count=0, hint=hint)
+                raise self.not_stored(timeout_s)
         self._committed = wanted
         self._passed = 0
 
@@ -249,6 +247,12 @@ class Consumer:
         words, hint = self._pull.absence(timeout_s)
         return Unreachable(words, hint=hint)
 
+    def not_stored(self, timeout_s: float | None) -> NotAcknowledged:
+        """The error of a `commit` that waited too long."""
+        _, hint = self._pull.absence(timeout_s)
+        words = f"{self._pull.title}: the cursor of {self.name!r} was not stored within {timeout_s} s"
+        return NotAcknowledged(words, count=0, hint=hint)
+
     def _place_of(self, batch: Place | None) -> tuple[bytes, int] | None:
         """Where the cursor is to stand for a batch, None being the one yielded last; None where there was none."""
         if not self.name:
@@ -280,6 +284,14 @@ class Consumer:
             self._pull.ask_commit(place)
             if self._yielded is not None:
                 self._yielded = self._committed = place
+
+
+def _is_place(value: object) -> bool:
+    """Whether a value is the (epoch, seq) of a batch."""
+    if not isinstance(value, tuple) or len(value) != 2:
+        return False
+    epoch, seq = value
+    return isinstance(epoch, bytes) and len(epoch) == ID_BYTES and isinstance(seq, int) and 0 <= seq <= SEQUENCE_MAX
 
 
 def _open_jetstream(endpoint: str, wanted: Wanted, creds_file: str | os.PathLike[str] | None) -> JetStreamPull:

@@ -140,6 +140,8 @@ class Producer:
         with self._lock:
             conversation = self._conversation
             if conversation is None:
+                if self._is_closed and self._count_lines():
+                    raise self._not_acknowledged_at_end()
                 return
             for stream in list(self._open):
                 self._seal(stream)
@@ -172,7 +174,7 @@ class Producer:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         try:
-            if kind is None:
+            if kind is None and not self._is_closed:
                 self.flush()
         finally:
             self.close()
@@ -281,3 +283,8 @@ class Producer:
         count = self._count_lines()
         text = f"{self.endpoint}: {count} lines were not acknowledged within {timeout_s} s"
         return NotAcknowledged(text, count=count, hint=ABSENT_HINT)
+
+    def _not_acknowledged_at_end(self) -> NotAcknowledged:
+        count = self._count_lines()
+        text = f"{self.endpoint}: the producer is closed, and {count} lines were not acknowledged before"
+        return NotAcknowledged(text, count=count, hint="flush before you close")

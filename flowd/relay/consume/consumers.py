@@ -172,7 +172,7 @@ class Consumers:
                 "stream": attachment.stream,
                 "view": attachment.view.name if attachment.view is not None else "",
                 "next": attachment.next,
-                "lag_batches": streams.get(attachment.stream, StreamRow(0)).next - attachment.next,
+                "lag_batches": max(0, streams.get(attachment.stream, StreamRow(0)).next - attachment.next),
                 "is_replay": attachment.is_replay,
                 "credit_bytes": attachment.credit.size_bytes,
                 "credit_messages": attachment.credit.messages,
