@@ -80,7 +80,11 @@ def condition(kind: str, key: str, pattern: str = "x") -> str:
             "7:5",
             "Duplicated plugin id `a`.",
         ),
+        ("id a\n</filter>\n<filter>\n@type grep\n@id a", "7:5", "Duplicated plugin id `a`."),
         ("@label @X", "3:8", "@X label not found"),
+        ("@log_level loud", "3:12", "Unknown log level: level = loud"),
+        ("log_level inf", "3:11", "Unknown log level: level = inf"),
+        ("@log_level", "3:1", "Unknown log level: level = "),
         (
             "@zork 1",
             "3:1",

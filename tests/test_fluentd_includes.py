@@ -101,6 +101,19 @@ def find_messages(path: Path) -> list[str]:
     return [f"{Path(problem.file).name}:{problem.line}: {problem.message}" for problem in caught.value.problems]
 
 
+@pytest.mark.parametrize(
+    ("uri", "message"),
+    [
+        ('""', "include error  - Is a directory"),
+        ("file://host", "include error file://host - Is a directory"),
+        ("file:x", "include error file:x - a file: address has a whole path"),
+    ],
+)
+def test_an_include_of_no_path_is_refused(uri: str, message: str, tmp_path: Path) -> None:
+    write(tmp_path, main=f"@include {uri}\n", x=section("x"))
+    assert find_messages(tmp_path / "main") == [f"main:1: {message}"]
+
+
 def test_includes_that_lead_back_are_refused(tmp_path: Path) -> None:
     write(tmp_path, main="@include a\n", a="@include b\n", b="@include main\n")
     assert find_messages(tmp_path / "main") == [f"b:1: {tmp_path}/main includes itself"]

@@ -41,6 +41,7 @@ def condition(key: str) -> str:
         (in_filter(condition("qname")), 3, "other-stream-field", ""),
         (in_filter(condition("source_namespace"), "dns"), 3, "other-stream-field", ""),
         (in_filter(condition("qname"), "flow"), 1, "unknown-stream", "did you mean flows?"),
+        (in_filter("id x"), 3, "deprecated-parameter", "write @id"),
         (in_filter("regexp1 proto x"), 3, "deprecated-parameter", "write an <regexp> section"),
         (
             in_filter(f"<and>\n{condition('proto')}\n</and>\n<and>\n{condition('action')}\n</and>"),

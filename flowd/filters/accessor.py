@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import re
 
-_LARGEST_INDEX = 2**62  # no list is longer; beyond it Ruby's own look-up fails
+_LONGEST_LIST = 2**62  # and none is longer: an index beyond finds nothing in any
+_LARGEST_INDEX = 2**63 - 1  # beyond it Ruby's own look-up fails
 _RUBY_SPACE = " \t\n\v\f\r"
 _WHITESPACE = re.compile(f"[{_RUBY_SPACE}]")
 _INTEGER = re.compile(
@@ -130,9 +131,10 @@ def parse_integer(text: str) -> int:
         )
     base = found.lastgroup or "decimal"
     digits = found[base].replace("_", "")
-    if len(digits) > 64 or (index := int(digits, _BASES[base])) > _LARGEST_INDEX:
+    sign = -1 if found["sign"] == "-" else 1
+    if len(digits) > 64 or not -_LARGEST_INDEX - 1 <= (index := sign * int(digits, _BASES[base])) <= _LARGEST_INDEX:
         raise AccessorError(f"the index {quote_as_ruby(text[:40])} is too large", "no list is as long")
-    return -index if found["sign"] == "-" else index
+    return max(-_LONGEST_LIST, min(index, _LONGEST_LIST))
 
 
 def quote_as_ruby(text: str) -> str:

@@ -22,7 +22,7 @@ RuleKind = Literal["regexp", "exclude"]
 
 _CONDITIONS = ("regexp", "exclude")
 _GROUPS = ("and", "or", "not")
-_SECTION_PARAMETERS = ("@type", "@id", "@label", "@log_level", "log_level", "type")
+_SECTION_PARAMETERS = ("@type", "@id", "@label", "@log_level", "id", "log_level", "type")
 _WAYS = ("until", "sample", "shadow")
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}\Z")
 _RESERVED_NAMES = ("default", "bypass", "retired")

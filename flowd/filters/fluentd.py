@@ -14,6 +14,7 @@ from flowd.errors import FilterError, Problem
 from flowd.filters.elements import Element, Parameter, Unset
 from flowd.filters.fluentd_grep import read_grep
 from flowd.filters.fluentd_lint import warn_tags, warn_unknown_parameters
+from flowd.filters.fluentd_plugin import check_log_level, find_reserved
 from flowd.filters.fluentd_syntax import read_elements
 from flowd.filters.lint.fields import warn_fields
 from flowd.filters.model import Filter, FilterText
@@ -194,9 +195,11 @@ class _RootReader:
                 self._check_id(element)
 
     def _check_id(self, element: Element) -> None:
-        parameter = element.parameters.get("@id")
+        parameter = find_reserved(element, "@id")
         if parameter is None or not isinstance(parameter.value, str):
             return
+        if parameter.name == "id":
+            self._warn_old_name(parameter)
         first = self._ids.setdefault(parameter.value, element)
         if first is not element:
             self._report.problem(
@@ -208,7 +211,7 @@ class _RootReader:
 
     def _name_filters(self, elements: list[Element]) -> None:
         for number, element in enumerate(elements, self._numbered_from):
-            parameter = element.parameters.get("@id")
+            parameter = find_reserved(element, "@id")
             name = parameter.value if parameter and isinstance(parameter.value, str) else ""
             if not name:
                 name = f"filter{number}"
@@ -233,6 +236,7 @@ class _RootReader:
         element = place.element
         tags = self._try_tags(element)
         self._check_label_of(element)
+        check_log_level(element, self._report)
         kind = self._find_type(element)
         if kind is None:
             return
@@ -298,14 +302,10 @@ class _RootReader:
 
     def _find_type(self, element: Element) -> Parameter | None:
         """The section's `@type` line; None (and told) if it has none that can be read."""
-        parameter = element.parameters.get("@type")
-        if parameter is None or parameter.value is Unset.NIL:
-            parameter = element.parameters.get("type")
-            if parameter is not None:
-                self._report.warning(
-                    parameter.place, "'type' is deprecated", hint="write @type", code="deprecated-parameter"
-                )
-        if parameter is None or parameter.value is Unset.NIL:
+        parameter = find_reserved(element, "@type")
+        if parameter is not None and parameter.name == "type":
+            self._warn_old_name(parameter)
+        if parameter is None:
             self._report.problem(
                 element.place,
                 f"Missing '@type' parameter on <{element.name}> directive",
@@ -314,6 +314,10 @@ class _RootReader:
             )
             return None
         return parameter if isinstance(parameter.value, str) else None
+
+    def _warn_old_name(self, parameter: Parameter) -> None:
+        message, hint = f"'{parameter.name}' is deprecated", f"write @{parameter.name}"
+        self._report.warning(parameter.place, message, hint=hint, code="deprecated-parameter")
 
     def _take_names(self, section: Filter) -> None:
         """Notes the names that the rules of a grep filter have of themselves: a named rule may have none of them."""

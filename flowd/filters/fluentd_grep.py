@@ -19,7 +19,7 @@ from flowd.filters.suggest import suggest_name
 
 _MOST_LEGACY = 20
 _LEGACY_NAMES = {f"{kind}{n}" for kind in ("regexp", "exclude") for n in range(1, _MOST_LEGACY + 1)}
-_COMMON_PARAMETERS = frozenset(("@type", "@id", "@label", "@log_level", "log_level", "type"))
+_COMMON_PARAMETERS = frozenset(("@type", "@id", "@label", "@log_level", "id", "log_level", "type"))
 _SECTIONS = ("regexp", "exclude", "and", "or")
 
 RuleKind = Literal["regexp", "exclude"]

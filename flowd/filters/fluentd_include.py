@@ -62,6 +62,8 @@ def include_pattern(uri: str, base_dir: str) -> str:
     path = unquote_plus(path)
     if "\0" in path:
         raise IncludeError(f"include error {uri} - the path holds a NUL", "remove %00 from the path")
+    if not path:
+        raise IncludeError(f"include error {uri} - Is a directory", "write the file's path: @include PATH")
     return path if path.startswith("/") else f"{base_dir}/{path}" if base_dir else path
 
 
@@ -70,6 +72,11 @@ def _path_of_file_uri(rest: str) -> str:
     if rest.startswith("//"):
         _, slash, path = rest[2:].partition("/")
         return slash + path
+    if not rest.startswith("/"):
+        raise IncludeError(
+            f"include error file:{rest} - a file: address has a whole path",
+            "write file:///PATH, or the path alone, which may be relative",
+        )
     return rest
 
 
