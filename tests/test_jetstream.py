@@ -203,6 +203,18 @@ def test_what_retention_took_while_it_was_away_is_told(server: NatsServer) -> No
         assert (batch.seq, batch.missed, batch.gap) == (5, 2, "retention")
 
 
+def test_a_node_that_was_silent_for_a_life_of_the_consumer_is_remembered(server: NatsServer) -> None:
+    put(server, head(1), head(1, epoch=TWO, node="b"))
+    for count in (2, 1):  # the second life has nothing of the other node
+        with open_consumer(server) as consumer:
+            take(consumer, count)
+            consumer.commit()
+        put(server, head(2))
+    put(server, head(5, epoch=TWO, node="b", before=40, previous=None))
+    with open_consumer(server, until="newest") as consumer:
+        assert [(batch.epoch, batch.missed) for batch in consumer if batch.epoch == TWO] == [(TWO, 39)]
+
+
 def test_a_second_consumer_of_the_name_takes_its_place(server: NatsServer) -> None:
     put(server, head(1), head(2))
     with open_consumer(server) as first:

@@ -49,7 +49,7 @@ def test_a_commit_never_goes_behind_what_was_asked_for(
         end = uncommitted.end_of(wanted)
         if end is None:
             continue  # committed already, or nothing is known before it
-        found = uncommitted.cursor_behind(end)
+        found = uncommitted.cursor_behind(end, {})
         assert committed < found.sequence <= yielded.index(wanted) + 1
         if number - yielded.index(wanted) <= exact:
             assert found.sequence == yielded.index(wanted) + 1
@@ -102,4 +102,4 @@ def test_a_consumer_that_never_commits_stays_small() -> None:
     assert uncommitted.end_of(place) == place
     old = uncommitted.end_of((epochs[0], 20))
     assert old is not None
-    assert 9_000 < uncommitted.cursor_behind(old).sequence <= 19_001
+    assert 9_000 < uncommitted.cursor_behind(old, {}).sequence <= 19_001

@@ -152,7 +152,8 @@ class JetStreamPull:
         if end is None or self._uncommitted.is_asked(end) or self._loop is None:
             return
         self._uncommitted.asked = end
-        self._reading.commit(end, self._uncommitted.cursor_behind(end)._replace(incarnation=self._incarnation))
+        cursor = self._uncommitted.cursor_behind(end, self._reading.begun)
+        self._reading.commit(end, cursor._replace(incarnation=self._incarnation))
 
     def is_committed(self, place: Named) -> bool:
         """Whether the cursor stands behind this batch, or as far as it can be moved for it."""

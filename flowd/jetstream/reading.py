@@ -50,7 +50,8 @@ class Sink(Protocol):
 
 
 class Reading:
-    """See the module. `run` is for the loop, as is all but what says otherwise."""
+    """See the module. `run` is for the loop, as is all but what says otherwise. `begun` is how far each epoch was
+    yielded before it began, as the cursor says."""
 
     def __init__(
         self, place: Place, wanted: Wanted, creds_file: str | os.PathLike[str] | None, incarnation: str, sink: Sink
@@ -62,6 +63,7 @@ class Reading:
         self.malformed = 0
         self.trouble = ""
         self.committed: tuple[bytes, int] | None = None
+        self.begun: dict[bytes, Mark] = {}
         self._place = place
         self._wanted = wanted
         self._login = place.login(creds_file)
@@ -270,6 +272,7 @@ class Reading:
         self.began_at_oldest = cursor.next <= first
         self._gap = gap
         self._yielded = Yielded(cursor)
+        self.begun = cursor.marks
         self._order = Order(dict(cursor.marks), is_cut=bool(gap), begin=None if cursor.missing else cursor.next)
         self._next = cursor.next
 

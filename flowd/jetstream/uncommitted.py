@@ -6,6 +6,7 @@ a stretch moves the cursor to where the stretch begins. So it never stands behin
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from flowd.jetstream.cursor import MARKS_MAX, Cursor, merge_marks
@@ -77,9 +78,11 @@ class Uncommitted:
             before = end
         return None
 
-    def cursor_behind(self, end: Named) -> Cursor:
-        """The cursor at an end that `end_of` named, with how far the epochs are there: latest last, oldest go."""
-        marks = self._marks_up_to(end)
+    def cursor_behind(self, end: Named, before: Mapping[bytes, Mark]) -> Cursor:
+        """The cursor at an end that `end_of` named, with how far the epochs are there: latest last, oldest go. `before`
+        is how far they were where the reading began."""
+        marks = dict(before)
+        merge_marks(marks, self._marks_up_to(end))
         return self._stretches[end].cursor._replace(marks=dict(list(marks.items())[-MARKS_MAX:]))
 
     def is_asked(self, end: Named) -> bool:
