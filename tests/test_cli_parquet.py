@@ -22,7 +22,6 @@ from cli_bed import (
     json_line,
     started,
     text_line,
-    wait_until,
 )
 from pyarrow import parquet
 
@@ -337,19 +336,6 @@ def test_a_reader_that_goes_ends_it_quietly(filters: Path, tmp_path: Path) -> No
         child.stdout.close()
         assert child.wait(DEADLINE_S) == -signal.SIGPIPE
         assert child.stderr.read() == b""
-
-
-def test_an_interrupted_run_leaves_nothing_behind(filters: Path, tmp_path: Path) -> None:
-    os.mkfifo(tmp_path / "pipe")
-    with (
-        started("filter", "-f", filters, "--to", "kept.parquet", "a.log", "pipe", cwd=tmp_path) as child,
-        (tmp_path / "pipe").open("wb", buffering=0) as pipe,
-    ):
-        pipe.write(text_line("shop"))
-        wait_until(lambda: list(tmp_path.glob("*.part")), "the output is being written")
-        child.send_signal(signal.SIGINT)
-        assert child.wait(DEADLINE_S) == 130
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["flow.conf", "pipe"]
 
 
 def test_progress_is_shown_on_a_terminal(filters: Path, stored: Path) -> None:

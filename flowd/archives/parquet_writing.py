@@ -1,11 +1,10 @@
 """Kept rows and kept lines into a Parquet file: rows with the columns that they came with, lines in one column.
 
-The file has its name only when it is whole: until then it is a `.part` beside it, which a failure removes.
+The file has its name only when it is whole: see flowd.archives.new_file.
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
@@ -14,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import parquet
 
+from flowd.archives.new_file import NewFile, open_new
 from flowd.errors import EXIT_IO, FlowdError
 from flowd.tables.rows import LINE_COLUMN_KEY
 
@@ -79,10 +79,10 @@ class ParquetSink:
 
     def __init__(self, path: str, schema: pa.Schema) -> None:
         self._path = path
-        self._part = f"{path}.{os.getpid()}.part"
         self._schema = schema
         self._waiting: list[pa.RecordBatch] = []
         self._rows = self._bytes = 0
+        self._new: NewFile | None = None
         self._file: Any = None
         self._writer: Any = None
 
@@ -106,7 +106,8 @@ class ParquetSink:
     def __enter__(self) -> ParquetSink:
         try:
             with self._failures():
-                self._file = pa.OSFile(os.fsencode(self._part), "wb")
+                self._new = open_new(self._path)
+                self._file = pa.PythonFile(self._new.file, "wb")
                 self._writer = parquet.ParquetWriter(self._file, self._schema, compression=COMPRESSION)
         except BaseException:
             self._abandon()
@@ -125,18 +126,16 @@ class ParquetSink:
         self._write_group()
         with self._failures():
             self._writer.close()
-            self._file.close()
-            os.replace(self._part, self._path)
+            assert self._new is not None
+            self._new.finish()
 
     def _abandon(self) -> None:
         """Removes what was written, where it has no name yet."""
         with suppress(OSError, pa.ArrowException):
             if self._writer is not None:
                 self._writer.close()
-            if self._file is not None:
-                self._file.close()
-        with suppress(OSError):
-            os.unlink(self._part)
+        if self._new is not None:
+            self._new.abandon()
 
     def _write_group(self) -> None:
         if not self._waiting:

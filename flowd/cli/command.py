@@ -44,8 +44,8 @@ def _write_examples(formatter: click.HelpFormatter, examples: Sequence[str]) -> 
 
 class Option(click.Option):
     """An option that the environment sets where the flag is not given: FLOWD_<COMMAND>_<FLAG> for one command, and
-    FLOWD_<FLAG>, unless `is_shared` is false, for all commands that have it. `is_configured`: neither of them does, since
-    the configuration, which has the flag's key, reads its variable."""
+    FLOWD_<FLAG>, unless `is_shared` is false, for all that have it. `is_configured`: neither of them does, since the
+    configuration, which has the flag's key, reads its variable."""
 
     def __init__(self, *args: Any, is_shared: bool = True, is_configured: bool = False, **settings: Any) -> None:
         super().__init__(*args, **settings)
