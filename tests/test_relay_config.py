@@ -146,7 +146,7 @@ bind = ["tcp://*:1"]
 """,
     )
     assert [(line, text) for _, line, text, _ in problems_of(path)] == [
-        (2, "journal.sync: Invalid enum value 'sometimes'"),
+        (2, "journal.sync: 'sometimes' is none of commit, interval, off"),
         (3, "interval_ms = 0 is no time"),
         (4, "max_bytes = 1000 is too small"),
         (5, "max_age = 0 is no age"),
