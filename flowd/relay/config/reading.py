@@ -214,6 +214,8 @@ def _defaults_of(struct: msgspec.Struct) -> dict[str, Any]:
 
 def _convert_value(name: str, value: Any, kind: Any) -> Any:
     """One value as its type, with the units that its name allows. ValueError says what is wrong."""
+    if any(isinstance(text, str) and "\0" in text for text in (value if isinstance(value, list) else [value])):
+        raise ValueError(f"{value!r} holds a NUL character; no path and no name has one")
     if kind is str:
         return msgspec.convert(value, kind)  # under a name of the user's, which may end as a unit does
     if isinstance(value, str) and (name.endswith("_s") or name in TIMES):
