@@ -331,6 +331,36 @@ def test_run_check_compiles_what_every_known_stream_and_view_has(tmp_path: Path,
     assert f"{view}:".encode() in done.stderr
 
 
+@pytest.mark.parametrize("check", [["--check"], []])
+def test_run_tells_the_problems_of_the_configuration_and_of_all_filters_at_once(
+    tmp_path: Path, check: list[str]
+) -> None:
+    for name, text in (("node", BROKEN), ("calm", BROKEN), ("bytes", "# \udcff\n"), ("list", "- name: grp\n")):
+        (tmp_path / name).write_text(text, errors="surrogateescape")
+    config = tmp_path / "flowd.toml"
+    views = "".join(
+        f'[views.{name}]\nstream = "flows"\npath = "{tmp_path}/{name}"\n' for name in ("calm", "bytes", "list")
+    )
+    filters = f'[filters]\npath = "{tmp_path}/node"\n'
+    rest = ["-c", config, "--runtime-dir", tmp_path / "run", "--state-dir", tmp_path / "state", *check]
+    of_filters = {f"{tmp_path}/{name}" for name in ("node", "calm", "bytes", "list")}
+    config.write_text(filters + views)
+    done = flowd("run", *rest)
+    assert (done.returncode, places_of(done.stderr)) == (78, of_filters)
+    config.write_text(filters + 'dialect = "fluent"\n' + views + '[views.gone]\nstream = "flows"\npath = "nosuch"\n')
+    done = flowd("run", *rest)
+    assert (done.returncode, places_of(done.stderr)) == (78, {*of_filters, str(config)})
+    assert b"filters.dialect: 'fluent' is none of fluentd, " in done.stderr
+    assert b"hint: did you mean 'fluentd'?" in done.stderr
+    assert b"view path 'nosuch' does not exist" in done.stderr
+    assert not (tmp_path / "state" / "journal").exists()
+
+
+def places_of(said: bytes) -> set[str]:
+    """The files that problems are told of."""
+    return {line.removeprefix("flowd: ").split(":")[0] for line in said.decode().splitlines() if line[:5] == "flowd"}
+
+
 def test_run_refuses_a_broken_configuration_with_78(tmp_path: Path, filters: Path) -> None:
     config = tmp_path / "flowd.toml"
     config.write_text("[runtime]\ndrain = 3\n[filters]\npath = 5\n")

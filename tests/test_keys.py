@@ -73,6 +73,8 @@ def test_what_is_no_secret_key_is_refused(tmp_path: Path) -> None:
         read_secret(tmp_path / "public")
     with pytest.raises(FlowdError, match="not a certificate"):
         read_secret("/dev/null")
+    with pytest.raises(FlowdError, match=f"{tmp_path}: not a certificate"):
+        read_secret(tmp_path)
     with pytest.raises(FlowdError, match="No such file"):
         read_secret(tmp_path / "absent")
 

@@ -115,6 +115,45 @@ def test_journal_is_there_by_default() -> None:
     assert load_config(None, None, {}).journal == Journal("commit", 500, 4 << 30, 86400.0)
 
 
+def test_endpoints_that_take_each_others_path_are_refused(tmp_path: Path) -> None:
+    path = write(
+        tmp_path,
+        """[runtime]
+dir = "/r"
+[sources.ingest]
+bind = ["ipc:///r/admin.sock"]
+[live]
+bind = ["ipc:///a", "ipc:///a"]
+[consume]
+bind = ["ipc:///a", "ipc:///b"]
+[sources.raw]
+bind = ["ipc:///b"]
+""",
+    )
+    assert [(line, text) for _, line, text, _ in problems_of(path)] == [
+        (4, "ipc:///r/admin.sock: another lane has this endpoint"),
+        (6, "ipc:///a: another lane has this endpoint"),
+        (8, "ipc:///a: another lane has this endpoint"),
+        (10, "ipc:///b: another lane has this endpoint"),
+    ]
+
+
+@pytest.mark.parametrize("value", ["inf", "nan", "1e300", '"25h"'])
+def test_time_to_drain_has_a_bound(tmp_path: Path, value: str) -> None:
+    ((_, line, text, hint),) = problems_of(write(tmp_path, f"[runtime]\ndrain_s = {value}\n"))
+    assert (line, text.endswith("is no limit"), hint) == (2, True, "write 30 or 5m, 24h at most")
+
+
+@pytest.mark.parametrize(
+    "key", ["runtime.dir", "curve.server_secret_file", "curve.allowed_keys_dir", "filters.path", "live.bind"]
+)
+def test_nul_character_is_a_problem_of_its_key(tmp_path: Path, key: str) -> None:
+    section, name = key.split(".")
+    value = '["/a\\u0000"]' if name == "bind" else '"/a\\u0000"'
+    found = problems_of(write(tmp_path, f"[{section}]\n{name} = {value}\n"))
+    assert [text for _, line, text, _ in found if line == 2 and "holds a NUL character" in text], found
+
+
 def test_what_is_wrong_with_journal_tail_and_views_is_told(tmp_path: Path) -> None:
     path = write(
         tmp_path,
@@ -146,7 +185,7 @@ bind = ["tcp://*:1"]
 """,
     )
     assert [(line, text) for _, line, text, _ in problems_of(path)] == [
-        (2, "journal.sync: Invalid enum value 'sometimes'"),
+        (2, "journal.sync: 'sometimes' is none of commit, interval, off"),
         (3, "interval_ms = 0 is no time"),
         (4, "max_bytes = 1000 is too small"),
         (5, "max_age = 0 is no age"),

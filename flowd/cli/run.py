@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
+from typing import TYPE_CHECKING
 
 import click
 
@@ -11,7 +13,11 @@ from flowd.cli.command import FILTERS_HELP, Command, compose, option, reading_op
 from flowd.cli.output import write_text
 from flowd.cli.table import show_number
 from flowd.cli.talk import say_warnings
-from flowd.errors import EXIT_DONE
+from flowd.errors import EXIT_DONE, ConfigError, FilterError, Problem
+
+if TYPE_CHECKING:
+    from flowd.filterset import FilterSet
+    from flowd.relay.config import Config, Filters, View
 
 EXAMPLES = (
     "flowd run -f filters/ --runtime-dir ./run --state-dir ./state",
@@ -50,7 +56,7 @@ def command(
     FLOWD_WORKERS), that before the configuration file, that before the default. SIGTERM drains and ends; a second one
     ends at once.
     """
-    from flowd.relay.config import load_config
+    from flowd.relay.config import read_config
 
     overrides = {
         "runtime.dir": runtime_dir,
@@ -61,15 +67,11 @@ def command(
         "filters.dialect": dialect,
         "filters.skip_unsupported": skip_unsupported or None,
     }
-    config = load_config(config_path, overrides)
+    config, problems = read_config(config_path, overrides)
+    if problems:
+        raise ConfigError([*problems, *_find_filter_problems(config)])
     if check:
-        from flowd.relay.deciding.rulebook import read_rulebook
-        from flowd.relay.deciding.streams import FIRST_STREAM
-
-        rulebook = read_rulebook(config.filters, config.views)
-        streams = dict.fromkeys((FIRST_STREAM, *config.sources.streams))
-        sets = {name: rulebook.compile(name) for name in streams}
-        sets |= {view.name: view.filter_set for view in rulebook.compile_views(0)}
+        sets = _compile_filters(config, config.filters, config.views)
         say_warnings(dict.fromkeys(warning for filters in sets.values() for warning in filters.warnings))
         rules = ", ".join(f"{show_number(len(filters.rules), 'rule')} for {name}" for name, filters in sets.items())
         write_text(f"the configuration is valid: {rules}\n")
@@ -78,3 +80,29 @@ def command(
     from flowd.relay.running import run
 
     return run(config)
+
+
+def _compile_filters(config: Config, filters: Filters, views: dict[str, View]) -> dict[str, FilterSet]:
+    """What the streams that are known before any line comes, and the views, are decided by."""
+    from flowd.relay.deciding.rulebook import read_rulebook
+    from flowd.relay.deciding.streams import FIRST_STREAM
+
+    streams = list(dict.fromkeys((FIRST_STREAM, *config.sources.streams)))
+    return read_rulebook(filters, views, streams).compile_all(streams)
+
+
+def _find_filter_problems(config: Config) -> tuple[Problem, ...]:
+    """What is wrong in the filters that a broken configuration names, so that all is told at once. What is wrong with
+    their paths is among its own problems."""
+    from msgspec.structs import replace
+
+    path = config.filters.path
+    filters = replace(config.filters, path=path if path is not None and os.path.exists(path) else None)
+    views = {name: view for name, view in config.views.items() if os.path.exists(view.path)}
+    try:
+        _compile_filters(config, filters, views)
+    except FilterError as error:
+        return error.problems
+    except OSError as error:
+        return (Problem(str(error.filename), 1, 1, error.strerror or str(error)),)
+    return ()

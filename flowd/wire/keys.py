@@ -115,10 +115,11 @@ def _read(path: Path, *, is_secret: bool = False) -> Certificate:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except OSError as error:
         raise FlowdError(f"{path}: {error.strerror}", hint="`flowd keys new` makes keys") from error
+    found = os.fstat(fd)
+    if not stat.S_ISREG(found.st_mode) or found.st_size > FILE_MAX_BYTES:
+        os.close(fd)  # a folder cannot be made a file of
+        raise FlowdError(f"{path}: not a certificate", hint="`flowd keys new` makes keys")
     with os.fdopen(fd, "rb") as file:
-        found = os.fstat(fd)
-        if not stat.S_ISREG(found.st_mode) or found.st_size > FILE_MAX_BYTES:
-            raise FlowdError(f"{path}: not a certificate", hint="`flowd keys new` makes keys")
         if is_secret and found.st_mode & 0o077:
             mode = stat.S_IMODE(found.st_mode)
             raise FlowdError(f"{path}: mode {mode:04o} lets others at a secret key", hint=f"chmod 600 {path}")

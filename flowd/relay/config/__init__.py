@@ -2,7 +2,7 @@
 
 from flowd.relay.config.defaults import default_runtime_dir, default_state_dir, lane_endpoint
 from flowd.relay.config.model import Config, Curve, Filters, Http, Journal, Lane, Raw, Runtime, Sources, View
-from flowd.relay.config.reading import ENVIRONMENT, load_config
+from flowd.relay.config.reading import ENVIRONMENT, load_config, read_config
 
 __all__ = [
     "ENVIRONMENT",
@@ -20,4 +20,5 @@ __all__ = [
     "default_state_dir",
     "lane_endpoint",
     "load_config",
+    "read_config",
 ]

@@ -27,6 +27,8 @@ JOURNAL_LEAST_BYTES = 1 << 20
 """Less holds no batch for long enough that anybody could read it."""
 JOURNAL_MOST_BYTES = 1 << 43
 """8 TiB: what can be mapped with room to spare, and what ext4 takes as one file."""
+DRAIN_MOST_S = 86400.0
+"""Sockets linger for a number of milliseconds of 32 bits; who stops a daemon does not wait for a day."""
 RULES_MOST = 100_000
 """Series of rules that one scrape may have: more than any server of metrics takes from one node."""
 
@@ -48,6 +50,8 @@ def check_config(config: Config, add: Add) -> None:
     _check_http(config.http, add)
     if config.runtime.drain_s < 0:
         add("runtime.drain_s", f"drain_s = {config.runtime.drain_s:g} is negative", "write 30 or 5m")
+    elif not config.runtime.drain_s <= DRAIN_MOST_S:
+        add("runtime.drain_s", f"drain_s = {config.runtime.drain_s:g} is no limit", "write 30 or 5m, 24h at most")
     if not 0 <= config.runtime.workers <= WORKERS_MAX:
         hint = f"write 0 to {WORKERS_MAX}; with 0 the thread that receives decides"
         add("runtime.workers", f"workers = {config.runtime.workers} is out of range", hint)
@@ -67,9 +71,14 @@ def _check_sockets(config: Config, add: Add) -> None:
 
 def _check_lanes(config: Config, add: Add) -> None:
     lanes = {"sources.ingest.bind": config.sources.ingest, "live.bind": config.live, "consume.bind": config.consume}
+    taken = {config.endpoint(lane) for lane in SOCKETS}
     for key, lane in lanes.items():
         for endpoint in lane.bind:
             _is_endpoint(key, endpoint, add)
+            if endpoint in taken:  # a second bind takes an ipc path from the first, and says nothing
+                add(key, f"{endpoint}: another lane has this endpoint", "give it one of its own")
+            if endpoint.startswith("ipc://"):
+                taken.add(endpoint)
             if is_tcp(endpoint) and not (config.curve.server_secret_file and config.curve.allowed_keys_dir):
                 add(key, f"{endpoint}: TCP needs CURVE keys", CURVE_HINT)
 

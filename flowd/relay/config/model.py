@@ -11,6 +11,7 @@ from flowd.wire.jetstream import JETSTREAM, SUBJECT
 from flowd.wire.sockets import is_tcp
 
 Sync = Literal["commit", "interval", "off"]
+Dialect = Literal["fluentd", "fluentbit-yaml", "fluentbit-classic", "fluentbit-configmap", "flowd"]
 
 
 class Runtime(msgspec.Struct, frozen=True):
@@ -33,7 +34,7 @@ class Filters(msgspec.Struct, frozen=True):
     """
 
     path: str | None = None
-    dialect: str | None = None
+    dialect: Dialect | None = None
     skip_unsupported: bool = False
     watch: bool = True
     reload_max_extra_drop: float = 0.2
@@ -44,7 +45,7 @@ class View(msgspec.Struct, frozen=True):
 
     stream: str = "flows"
     path: str = ""
-    dialect: str | None = None
+    dialect: Dialect | None = None
 
 
 class Lane(msgspec.Struct, frozen=True):

@@ -11,7 +11,7 @@ import tomllib
 from collections.abc import Mapping
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, cast, get_args, get_origin
+from typing import Any, Literal, cast, get_args, get_origin
 
 import msgspec
 
@@ -46,6 +46,18 @@ def load_config(
 
     Raises ConfigError with every problem, and FileNotFoundError where the file is missing.
     """
+    config, problems = read_config(path, overrides, environ)
+    if problems:
+        raise ConfigError(problems)
+    return config
+
+
+def read_config(
+    path: str | os.PathLike[str] | None = None,
+    overrides: Mapping[str, Any] | None = None,
+    environ: Mapping[str, str] = os.environ,
+) -> tuple[Config, list[Problem]]:
+    """As `load_config`, with the problems beside the configuration: where a value is wrong, it has the default."""
     reading = _Reading(os.fsdecode(path) if path is not None else "")
     if path is not None:
         reading.read_file(Path(os.fsdecode(path)))
@@ -59,9 +71,7 @@ def load_config(
         {"dir": default_runtime_dir(environ), "state_dir": default_state_dir(environ)},
     )
     check_config(config, reading.add)
-    if reading.problems:
-        raise ConfigError(sorted(reading.problems, key=lambda problem: (problem.file, problem.line)))
-    return config
+    return config, sorted(reading.problems, key=lambda problem: (problem.file, problem.line))
 
 
 def _flag_name(key: str) -> str:
@@ -141,7 +151,7 @@ class _Reading:
                 try:
                     values[name] = _convert_value(name, table[name], field.type)
                 except ValueError as error:
-                    self.add(f"{path}{name}", f"{path}{name}: {error}")
+                    self._add_wrong_value(f"{path}{name}", table[name], field.type, error)
         return struct(**values)
 
     def _named(self, kind: Any, table: Any, path: str) -> dict[str, Any]:
@@ -160,8 +170,18 @@ class _Reading:
             try:
                 values[name] = _convert_value(name, value, inner)
             except ValueError as error:
-                self.add(key, f"{key}: {error}")
+                self._add_wrong_value(key, value, inner, error)
         return values
+
+    def _add_wrong_value(self, key: str, value: Any, kind: Any, error: ValueError) -> None:
+        """A value that its key cannot have; where it has a few only, they are named."""
+        words = [word for part in (kind, *get_args(kind)) if get_origin(part) is Literal for word in get_args(part)]
+        if not words:
+            self.add(key, f"{key}: {error}")
+            return
+        near = get_close_matches(str(value), words, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else "write one of them"
+        self.add(key, f"{key}: {value!r} is none of {', '.join(words)}", hint)
 
     def _kind_of_sink(self, table: dict[str, Any], path: str) -> type[Sink] | None:
         """The keys that a sink's section may have, by its `type`; None where that is no type of a sink."""
@@ -194,6 +214,8 @@ def _defaults_of(struct: msgspec.Struct) -> dict[str, Any]:
 
 def _convert_value(name: str, value: Any, kind: Any) -> Any:
     """One value as its type, with the units that its name allows. ValueError says what is wrong."""
+    if any(isinstance(text, str) and "\0" in text for text in (value if isinstance(value, list) else [value])):
+        raise ValueError(f"{value!r} holds a NUL character; no path and no name has one")
     if kind is str:
         return msgspec.convert(value, kind)  # under a name of the user's, which may end as a unit does
     if isinstance(value, str) and (name.endswith("_s") or name in TIMES):

@@ -18,7 +18,7 @@ from flowd.relay.answers import ANSWER_BYTES, cut_text
 from flowd.relay.config import Filters, View
 from flowd.relay.deciding.filter_files import INTERVAL_S, FilterFiles, State, Watch
 from flowd.relay.deciding.rulebook import Rulebook, read_rulebook
-from flowd.relay.deciding.streams import Streams
+from flowd.relay.deciding.streams import FIRST_STREAM, Streams
 from flowd.relay.deciding.trial import Trial, try_filters
 from flowd.relay.health import Health
 from flowd.relay.metrics import Counters
@@ -60,7 +60,7 @@ class Reloader(threading.Thread):
         self._files = FilterFiles(paths) if paths else None
         self._asked: SimpleQueue[bool] = SimpleQueue()
         self._lock = threading.Lock()
-        rulebook, state = self._read()
+        rulebook, state = self._read([FIRST_STREAM])
         self._watch = Watch(state)
         self._loaded_ns = time.time_ns()
         self._last: dict[str, Any] = {"result": "loaded", "by": "start", "time_ns": self._loaded_ns} | _tell_problems(
@@ -174,8 +174,9 @@ class Reloader(threading.Thread):
         state = self._state()
         trials: dict[str, Trial] = {}
         try:
-            rulebook, state = self._read()
-            for stream in self.streams.all():
+            streams = self.streams.all()
+            rulebook, state = self._read([stream.name for stream in streams])
+            for stream in streams:
                 trials[stream.name] = try_filters(stream, rulebook.compile(stream.name))
             result, problems = self._judge(rulebook, trials, is_guarded)
             if result == "loaded" and not is_dry:
@@ -206,11 +207,11 @@ class Reloader(threading.Thread):
         ]
         return "refused" if excess and is_guarded else "loaded", excess
 
-    def _read(self) -> tuple[Rulebook, State]:
-        """The filters, and the state of their files, which was the same before and after reading."""
+    def _read(self, streams: list[str]) -> tuple[Rulebook, State]:
+        """The filters, compiled for these streams, and the state of their files, which was the same before and after reading."""
         for _ in range(READINGS_MAX):
             state = self._state()
-            rulebook = read_rulebook(self._filters, self._views, self._threads)
+            rulebook = read_rulebook(self._filters, self._views, streams, self._threads)
             if self._files is not None and self._files.includes != rulebook.includes:
                 self._files.includes = rulebook.includes  # they belong to the state, too
             elif self._state() == state:

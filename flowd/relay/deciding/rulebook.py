@@ -6,9 +6,10 @@ have changed since and nobody asked for that yet.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
+from flowd.errors import FilterError
 from flowd.filters.load import open_path, open_text
 from flowd.filterset import FilterSet
 from flowd.relay.deciding.deciders import Deciders
@@ -62,10 +63,20 @@ class Rulebook:
 
     def compile_views(self, generation: int) -> list[View]:
         """The configured views, to decide as this generation. Raises FilterError."""
-        for name, view in self._views.items():
-            if name not in self._view_sets:
-                self._view_sets[name] = FilterSet(view.text.resolve(view.stream))
-        return [View(name, view.stream, self._view_sets[name].twin(), generation) for name, view in self._views.items()]
+        return [View(name, view.stream, self._view_set(name).twin(), generation) for name, view in self._views.items()]
+
+    def compile_all(self, streams: Iterable[str]) -> dict[str, FilterSet]:
+        """The sets of these streams, and of all views, by their names. Raises FilterError with the problems of all."""
+        sets: dict[str, FilterSet] = {}
+        failures: list[FilterError] = []
+        wanted = [(name, self.compile) for name in streams] + [(name, self._view_set) for name in self._views]
+        for name, compile_set in wanted:
+            try:
+                sets[name] = compile_set(name)
+            except FilterError as error:
+                failures.append(error)
+        _raise_together(failures)
+        return sets
 
     def says_the_same(self, other: Rulebook, streams: list[str]) -> bool:
         """Whether both say the same of these streams and of all views, word for word and at the same places."""
@@ -73,15 +84,45 @@ class Rulebook:
             self.compile(stream).text == other.compile(stream).text for stream in streams
         )
 
+    def _view_set(self, name: str) -> FilterSet:
+        found = self._view_sets.get(name)
+        if found is None:
+            view = self._views[name]
+            found = self._view_sets[name] = FilterSet(view.text.resolve(view.stream))
+        return found
+
     def _describe_views(self) -> list[tuple[str, object]]:
         return [(view.name, view.filter_set.text) for view in self.compile_views(0)]
 
 
-def read_rulebook(filters: Filters, views: Mapping[str, config.View] | None = None, threads: int = 0) -> Rulebook:
-    """Reads the configured filters and views; without filters everything is kept. Raises OSError and FilterError."""
-    text = open_text("") if filters.path is None else open_path(filters.path, filters.dialect, filters.skip_unsupported)
-    texts = {
-        name: _ViewText(view.stream, open_path(view.path, view.dialect, filters.skip_unsupported))
-        for name, view in (views or {}).items()
-    }
-    return Rulebook(text, texts, threads)
+def read_rulebook(
+    filters: Filters, views: Mapping[str, config.View] | None = None, streams: Iterable[str] = (), threads: int = 0
+) -> Rulebook:
+    """Reads the configured filters and views, and compiles what decides these streams; without filters everything is
+    kept. Raises OSError, and FilterError with the problems of all files."""
+    failures: list[FilterError] = []
+
+    def open_one(path: str, dialect: str | None) -> OpenText:
+        try:
+            return open_path(path, dialect, filters.skip_unsupported)
+        except FilterError as error:
+            failures.append(error)
+            return open_text("")
+
+    text = open_text("") if filters.path is None else open_one(filters.path, filters.dialect)
+    texts = {name: _ViewText(view.stream, open_one(view.path, view.dialect)) for name, view in (views or {}).items()}
+    rulebook = Rulebook(text, texts, threads)
+    try:
+        rulebook.compile_all(streams)
+    except FilterError as error:
+        failures.append(error)
+    _raise_together(failures)
+    return rulebook
+
+
+def _raise_together(failures: list[FilterError]) -> None:
+    """Raises what several texts have, if anything; what several streams say of one text is said once."""
+    if failures:
+        problems = dict.fromkeys(problem for failure in failures for problem in failure.problems)
+        warnings = dict.fromkeys(warning for failure in failures for warning in failure.warnings)
+        raise FilterError(tuple(problems), tuple(warnings))
