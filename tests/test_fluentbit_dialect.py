@@ -110,6 +110,7 @@ def test_an_inactive_filters_rules_are_not_compiled_but_its_names_are_checked() 
         ("clé", ("cl",), "", "é"),
         ("a\tb", None, "", ""),
         ("a[\t0]", ("a", 0), "", ""),
+        ("\na", ("a",), "", ""),
         ("dest-name", ("dest-name",), "", ""),
         ("a[99999999999999999999]", ("a", 2**62), "", ""),
     ],

@@ -144,6 +144,12 @@ def test_a_group_in_a_section_holds_what_is_indented_twice() -> None:
     assert verdicts(filters, {"a": "1"}, {"b": "1"}, {"c": "1"}) == "KDD"
 
 
+def test_a_group_without_a_name_is_none_and_one_without_its_end_is_refused() -> None:
+    text = "[FILTER]\n  name grep\n  match *\n  [{}\n    exclude a 1\n"
+    assert verdicts(flowd.compile(text.format("] y"), dialect="fluentbit-classic"), {"a": "1"}) == "D"
+    assert problems(text.format("x y"), "fluentbit-classic") == [(4, 3, "expected a valid group name: [..]")]
+
+
 def test_a_blank_line_of_the_right_indent_is_passed_over() -> None:
     text = "[FILTER]\n\n  \n  name grep\n    \n  match *\n\n  # c\n    # d\n  exclude a 1"
     assert verdicts(flowd.compile(text, dialect="fluentbit-classic"), {"a": "1"}) == "D"
@@ -152,7 +158,7 @@ def test_a_blank_line_of_the_right_indent_is_passed_over() -> None:
 # Keys and variables
 
 
-@pytest.mark.parametrize("key", ["a;", "a\n", "a.$b[", "a,$$b", "1$a[", "TAGx$a["])
+@pytest.mark.parametrize("key", ["a;", "a.$b[", "a,$$b", "1$a[", "TAGx$a["])
 def test_what_fluent_bits_lexer_refuses_anywhere_in_a_key_is_refused(key: str) -> None:
     with pytest.raises(AccessorError):
         parse_accessor(key)

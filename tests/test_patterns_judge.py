@@ -172,6 +172,15 @@ def test_onigmo_takes_braced_code_points_and_ruby_does_not() -> None:
         compile_pattern("\\x{41}")
 
 
+@pytest.mark.parametrize(
+    "source", ["(?~a+b)", "(?~bc|a)", "(?~a*)", "(?~(?i)ss)", "(?~(a))\\1", "(?~\\b)", f"(?~{'a' * 65})"]
+)
+def test_an_absence_that_cannot_be_written_out_is_refused(source: str) -> None:
+    with pytest.raises(PatternError, match="flowd cannot evaluate") as caught:
+        compile_pattern(source)
+    assert caught.value.hint
+
+
 def test_a_condition_on_several_groups_of_a_name_is_refused() -> None:
     with pytest.raises(PatternError, match="flowd cannot evaluate"):
         compile_pattern("(?:(?<n>a)|(?<n>b))(?(<n>)c|d)")

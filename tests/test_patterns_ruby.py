@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 from collections.abc import Callable, Iterator
 
@@ -125,3 +126,21 @@ def test_each_spelling_is_taken_or_refused_in_rubys_words(ruby: Ruby) -> None:
         if ours != answer:
             differences.append((source, answer, ours))
     assert differences == []
+
+
+ABSENCES = r"""
+(?~ab) (?~ab|ba) (?~a|bc) (?~.) (?~..) (?~[ab]c) (?~\wb) (?~a{2}) (?~(ab)) (?~a(?:b|c)) (?~é) (?~\n) (?~abc) (?~a|ab|abc)
+""".split()
+AROUND_ABSENCE = r"""
+^%s$ ^%sb %sb$ a%sb ^%s(?=b) ^(?:%sb)+$ ^%s{2}$ (?>%s)a ^%s++$ (?=%sb$)a (?!%sb)a ^(?:%s|x)*?c$ %s\z (?<!a)%sb b%s\Z
+""".split()
+
+
+@pytest.mark.parametrize("absence", ABSENCES)
+def test_what_must_be_absent_ends_where_ruby_ends_it(ruby: Ruby, absence: str) -> None:
+    values = ["".join(chars) for n in range(5) for chars in itertools.product("abc", repeat=n)] + VALUES
+    for around in AROUND_ABSENCE:
+        source = around % absence
+        regex = Regex(compile_pattern(source).reference, 0)
+        answer = ruby.ask(source, values)
+        assert [regex.search(value.encode()) for value in values] == answer, source

@@ -12,7 +12,7 @@ from typing import NamedTuple
 _ENDS = frozenset(' ,"')
 _TOKEN = re.compile(
     r"(?P<string>'(?:[^']|'')*')|(?P<name>[_A-Za-z][A-Za-z0-9_.\-/]*)|(?P<integer>0|[1-9][0-9]*)"
-    r"|(?P<sign>[\[\]$.,;\n])|(?P<blank>[ \t])|(?P<unknown>.)",
+    r"|(?P<sign>[\[\]$.,;])|(?P<blank>[ \t\n])|(?P<unknown>.)",
     re.DOTALL,
 )
 _DIGITS = frozenset("0123456789")

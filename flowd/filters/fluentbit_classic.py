@@ -200,7 +200,7 @@ class _FileReader:
         if not separator:
             self._refuse_value(position + indent, _NO_VALUE, name)
         elif name.startswith("["):
-            self._in_group = True
+            self._read_group(line, indent, position)
         elif not value:
             self._refuse_value(position + indent, "key has an empty value", name)
         elif not value.strip(SPACES):
@@ -210,6 +210,13 @@ class _FileReader:
             text = Text(value.strip(SPACES), self._source.place(value_position))
             place = self._source.place(position + indent)
             self._section.properties.append(Property(name.lower().strip(SPACES), (text,), False, place))
+
+    def _read_group(self, line: str, indent: int, position: int) -> None:
+        end = line.find("]", indent)
+        if end < 0:
+            self._problem(position + indent, "expected a valid group name: [..]", "close the group's name", "syntax")
+        elif end > indent + 1:  # without a name it is no group: what follows belongs to the section
+            self._in_group = True
 
     def _find_indent(self, line: str, position: int) -> int | None:
         """How many characters of the line are its indent; None where that is wrong (and told).

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from flowd.patterns.absence import absent_lengths, spell_out
 from flowd.patterns.charset import WORD, CharSet
 from flowd.patterns.folding import LATIN_1, expansions, folded_class
 from flowd.patterns.model import PatternError
@@ -61,8 +62,8 @@ _ANCHORS = {
 _META = frozenset("\\|()[]{}.*+?^$#-&/ ")
 # Ruby matches an ASCII pattern and an ASCII value as ASCII, where no letter folds to two: see docs/patterns.md.
 _SOME_BEYOND_ASCII = "(?![\\x00-\\x7F]{2})"
-# Under the absence operator the engines disagree about these.
-_NOT_IN_ABSENCE = (Atomic, Look, Backref, Call, Absence, Conditional, Anchor, Linebreak, Grapheme)
+# The absence operator is written as look-behinds, which take none of these.
+_NOT_IN_ABSENCE = (Atomic, Look, Backref, Call, Absence, Conditional, Anchor, Linebreak, Grapheme, Keep)
 _WRITTEN_OUT = 100  # Bytes up to which Ruby writes a repeated literal out.
 _LINEBREAK = "(?>\\x0D\\x0A|[\\x0A-\\x0D\\x{85}\\x{2028}\\x{2029}])"
 
@@ -97,6 +98,7 @@ class _Writer:
         # place: `(?<!b)\z` is found in `ab`. It does not do so for an end inside a look-ahead. (None stands in a
         # look-behind, which would take no look-ahead: Ruby refuses that.)
         self.hides_ends = any(_looks_behind(node) for node in walk(tree.root))
+        self.counts_groups = any(isinstance(node, Backref | Call | Conditional) for node in walk(tree.root))
 
     def whole(self) -> str:
         """The pattern; beside named groups a call of the whole needs a name, too."""
@@ -214,9 +216,20 @@ class _Writer:
             if isinstance(inner, _NOT_IN_ABSENCE):
                 hint = "within (?~...) flowd takes characters, classes, alternatives and repeats"
                 raise cannot_evaluate("this absence operator", hint=hint)
+            if may_be_several(inner):
+                hint = "in (?~...) every letter must be one letter, and ß may be ss"
+                raise cannot_evaluate("an absence operator that ignores case", hint=hint)
         if can_be_empty(body):
             raise cannot_evaluate("an absence operator over what can be empty", hint="name what is to be absent")
-        return f"(?~{self.unit(body)})"
+        if self.counts_groups and any(isinstance(inner, Capture) for inner in walk(body)):
+            raise cannot_evaluate("a group in an absence operator beside references", hint="write it as (?:...)")
+        by_length = absent_lengths(body)
+        if by_length is None:
+            hint = "each alternative in it has one length, of at most 64 characters, the shorter first: (?~a|bc)"
+            raise cannot_evaluate("an absence operator over what has no fixed length", hint=hint)
+        return spell_out(
+            {length: "|".join(self.part(branch) for branch in branches) for length, branches in by_length.items()}
+        )
 
     def conditional(self, node: Conditional) -> str:
         if node.by_name and len(self.tree.names[node.by_name]) > 1:
@@ -321,7 +334,11 @@ def _union(union: Union) -> str:
 
 
 def _looks_behind(node: Node) -> bool:
-    return (isinstance(node, Look) and not node.ahead) or (isinstance(node, Anchor) and node.ascii_only)
+    match node:
+        case Absence() | Look(ahead=False) | Anchor(ascii_only=True):
+            return True
+        case _:
+            return False
 
 
 def _ascii_boundary(negated: bool) -> str:
