@@ -14,7 +14,7 @@ from typing import NamedTuple
 BEGIN, END = "<!-- figures -->\n", "<!-- /figures -->"
 HEAD = "| one core, unless said otherwise | flowd | beside it, in the same run | ratio |\n|---|---|---|---|\n"
 _CELL = re.compile(r"(?<!\\)\|")
-_MACHINE = re.compile(r"^Machine: (?P<cpu>[^,]+), (?P<cores>\d+) cores?, .*, (?P<date>\d{4}-\d\d-\d\d) [\d:]+ UTC\.$", re.M)
+_MACHINE = re.compile(r"^Machine: (?P<cpu>[^,]+), (?P<cores>\d+) cores?, .*, (?P<date>[\d-]{10}) [\d:]+ UTC\.$", re.M)
 
 
 class Figure(NamedTuple):
@@ -38,7 +38,8 @@ FIGURES = (
     ),
     Figure(
         "the same text with 10,000 exclude patterns on each of two fields",
-        "rules", "10,000 exclude patterns on each of two fields, text24", "1 pattern on each", "with one pattern on each",
+        "rules", "10,000 exclude patterns on each of two fields, text24", "1 pattern on each",
+        "with one pattern on each",
     ),
     Figure("two threads, text", "threads", "FilterSet.filter, text24, 2 threads", "one thread", "one"),
     Figure(
@@ -93,7 +94,8 @@ FIGURES = (
     ),
     Figure(
         "the Forward sink, JSON lines, both cores",
-        "forward-sink", "Forward sink, json, lines out", "a bare sender", "a bare sender of chunks that were packed before",
+        "forward-sink", "Forward sink, json, lines out", "a bare sender",
+        "a bare sender of chunks that were packed before",
     ),
     Figure("`kill -9` to serving again, with 10 GB of journal", "durable", "kill -9 to serving again"),
     Figure("the daemon's peak memory", "memory", "the daemon's peak, the documented namespace filter"),

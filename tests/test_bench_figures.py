@@ -41,11 +41,12 @@ def test_each_figure_of_a_part_that_was_measured_is_found() -> None:
 def test_a_row_that_was_not_measured_stays_and_is_said_to_be_old() -> None:
     old = "| two threads, text | 9.71 GB/s | one: 4.95 GB/s | 1.97 |"
     written = write_figures(f"before\n{BEGIN}| head |\n{old}\n{END}\nafter\n", REPORT)
-    begins = "| `FilterSet.filter`, text of 24 columns, 140 B a line | 5.02 GB/s | newline scan by `memchr`: 11.9 GB/s | 0.42 |"
-    assert [line for line in written.splitlines() if line.startswith("| ")][1:] == [begins, old]
+    words = FIGURES[0].words
+    new = f"| {words} | 5.02 GB/s | newline scan by `memchr`: 11.9 GB/s | 0.42 |"
+    assert [line for line in written.splitlines() if line.startswith("| ")][1:] == [new, old]
     assert "on the AMD EPYC with 2 cores, on 2026-11-28" in written
     assert "Of an earlier run: two threads, text.\n" in written
-    assert written.startswith("before\n") and written.endswith("\nafter\n")
+    assert (written.partition("\n")[0], written.splitlines()[-1]) == ("before", "after")
 
 
 def test_a_bar_in_a_cell_is_no_end_of_it() -> None:
