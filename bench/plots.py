@@ -19,6 +19,8 @@ PLOT_HEIGHT, LEGEND = 380.0, 250.0
 LABEL_LETTERS, PEER_LETTERS = 66, 86
 LEGEND_LETTERS = 34
 PART = 24.0
+LEAST_LOG_RANGE = 20
+"""Times that differ by less are told apart on a linear axis, which begins at 0."""
 DAEMON_PARTS = ("relay", "forward", "durable", "forward-sink", "jetstream")
 TO_MB = {"MB/s": 1.0, "GB/s": 1000.0}
 
@@ -42,7 +44,9 @@ def draw_plots(rows: Sequence[Row]) -> dict[str, str]:
             series.setdefault(row.point[0], []).append((row.point[1], row.figure))
         unit, axis = chosen[0].unit, chosen[0].axis
         title = f"{part}: {unit} against {axis}"
-        plots[f"{part}.svg"] = draw_lines(title, unit, series, axis=axis, is_log=chosen[0].less_is_better)
+        values = [row.figure.median for row in chosen]
+        is_log = chosen[0].less_is_better and max(values) >= LEAST_LOG_RANGE * min(values)
+        plots[f"{part}.svg"] = draw_lines(title, unit, series, axis=axis, is_log=is_log)
     return plots
 
 
