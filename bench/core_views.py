@@ -169,6 +169,9 @@ def _measure(settings: Settings, form: str, kind: str, write_views: Callable[[Na
             note=f"each keeps {share:.1%} in the mean; one by one takes {slower:.0f} times as long"
             if name == str(MANY)
             else "",
+            is_own_peer=True,
+            point=(f"{kind}, {form}", count) if name != "decided" else None,
+            axis="views in one pass",
         )
 
 

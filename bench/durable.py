@@ -174,6 +174,7 @@ def _measure_readers(settings: Settings, corpus: Corpus) -> list[Row]:
             figure=rates(amount, times["one"]),
             peer=f"{READERS} of them, in all",
             peer_figure=many,
+            is_own_peer=True,
         ),
     ]
 

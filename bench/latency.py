@@ -67,4 +67,6 @@ def _measure(settings: Settings, rate: int, mean_bytes: float, producer: Role, s
         figure=spread(rounds["p99"]),
         target=Target(figure=interval_ms + ABOVE_INTERVAL_MS, is_upper=True) if rate == TARGET_RATE else None,
         note=f"a batch spans {interval_ms:.1f} ms at this rate; {others} ms; {each * ticks:,} lines a run",
+        point=("p99", rate),
+        axis="lines/s",
     )

@@ -55,7 +55,7 @@ class Row:
     """One line of the report. Without a `target` it informs only; `note` says what a reader must know to judge it.
 
     `is_own_peer` says that the peer is flowd itself, so that what makes flowd slower makes it slower, too. `point` is
-    the row's place in the plot of its part: the line's name, and the number of rules.
+    the row's place in the plot of its part: the line's name, and a number of what `axis` says.
     """
 
     part: str
@@ -69,6 +69,7 @@ class Row:
     note: str = ""
     is_own_peer: bool = False
     point: tuple[str, int] | None = None
+    axis: str = "rules"
 
     @property
     def less_is_better(self) -> bool:

@@ -95,6 +95,7 @@ def _measure_scrape(settings: Settings, rules: int, told: int) -> Row:
         figure=spread(times),
         target=SCRAPE_TARGET if rules == TOLD else None,
         note=f"{series:,} series, {len(page) / 1000:,.0f} KB; nothing else happens meanwhile",
+        point=("all of them with series" if told == rules else f"{told:,} of them with series", rules),
     )
 
 

@@ -1,6 +1,7 @@
 """The report: what was measured, on which machine, from which lines: JSON, Markdown with pictures, a table to read.
 
-python bench/report.py    # puts bench/results/report.md into bench/README.md, and its pictures into bench/plots/
+python bench/report.py    # puts bench/results/report.md into bench/README.md, its pictures into bench/plots/, and its
+                          # figures into the README
 """
 
 from __future__ import annotations
@@ -14,10 +15,11 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # a checkout that is not installed
 
+from figures import paste_figures
 from machine import show_machine
 from measure import Row, Spread, Target
 from plots import draw_plots
-from settings import BENCH, SEED, Scale, Settings
+from settings import BENCH, FULL, SEED, Scale, Settings
 
 from flowd.cli.table import render_table
 
@@ -127,5 +129,14 @@ def paste_report(page: Path, report: Path) -> None:
     page.write_text(before + BEGIN + "\n" + report.read_text() + "\n" + END + rest.partition(END)[2])
 
 
+def main(folder: Path) -> None:
+    """Pastes the last report and its figures; ends where that is none to quote."""
+    report = folder / "results" / "report.md"
+    if f"\nScale: {FULL.name};" not in report.read_text():
+        sys.exit(f"{report} is of a quick run: its figures are none to quote")
+    paste_report(folder / "README.md", report)
+    paste_figures(folder.parent / "README.md", folder / "README.md")
+
+
 if __name__ == "__main__":
-    paste_report(BENCH / "README.md", BENCH / "results" / "report.md")
+    main(BENCH)

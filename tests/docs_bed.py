@@ -172,7 +172,8 @@ class Shell:
             (folder / name).symlink_to(ROOT / name)
         tools = folder / ".tools"
         tools.mkdir()
-        commands = {"flowd": f'"{sys.executable}" -m flowd', "python": f'"{sys.executable}"', "kubectl": f'"{kubectl()}"'}
+        python = f'"{sys.executable}"'
+        commands = {"flowd": f"{python} -m flowd", "python": python, "kubectl": f'"{kubectl()}"'}
         for name, command in commands.items():
             (tools / name).write_text(f'#!/bin/sh\nexec {command} "$@"\n')
             (tools / name).chmod(0o755)

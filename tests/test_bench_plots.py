@@ -69,6 +69,26 @@ def test_there_is_a_picture_of_what_there_are_rows_of() -> None:
     assert draw_plots([plain, own, ratio_row("peer", 2.0), *placed]).keys() == {"ratios.svg", "rules.svg"}
 
 
+def test_what_the_daemon_carries_is_drawn_in_one_unit_with_its_peers() -> None:
+    rows = [
+        Row("relay", "in and out", "GB/s", spread([1.0]), "a bare forwarder", spread([2.0])),
+        Row("jetstream", "to a server", "MB/s", spread([500.0]), target=Target(figure=250.0)),
+        Row("durable", "how long", "ms", spread([5.0])),
+    ]
+    picture = draw_plots(rows)["carried.svg"]
+    _, ours, its_peer, sink = parts(picture, "rect")
+    widths = [float(bar.get("width", "")) for bar in (ours, its_peer, sink)]
+    assert abs(widths[1] - 2 * widths[0]) < 0.2
+    assert abs(widths[0] - 2 * widths[2]) < 0.2
+    assert {"relay", "1,000", "beside a bare forwarder", "jetstream", "500"} <= set(texts(picture))
+    assert "how long" not in texts(picture)
+
+
+def test_a_line_is_drawn_against_what_its_rows_count() -> None:
+    rows = [Row("views", "v", "GB/s", spread([1.0]), point=("all", count), axis="views") for count in (1, 10)]
+    assert "views" in texts(draw_plots(rows)["views.svg"])
+
+
 def test_a_report_is_pasted_with_its_pictures(tmp_path: Path) -> None:
     page, report = tmp_path / "page" / "README.md", tmp_path / "results" / "report.md"
     for folder in (page.parent / "plots", report.parent / "plots"):

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from cli_bed import DEADLINE_S, ROOT, flowd
-from docs_bed import read_blocks
+from docs_bed import read_blocks, read_commands
 
 from flowd.errors import EXIT_CONFIG
 from flowd.relay.config import Runtime
@@ -52,6 +52,20 @@ def test_systemd_understands_the_unit(more: str, tmp_path: Path) -> None:
     )
     said = [line for line in done.stderr.decode().splitlines() if "flowd.service" in line]
     assert (done.returncode, said) == (0, [])
+
+
+def test_the_documented_installation_puts_what_there_is_where_the_unit_looks() -> None:
+    """`make systemd` types it in a machine of its own, which takes root and minutes."""
+    (block,) = [block for block in read_blocks(ROOT / "docs" / "operations.md") if "`make systemd`" in block.not_run]
+    words = [word for command in read_commands(block) for word in command.text.split()]
+    sources = [word for word in words if word.startswith(("deploy/", "examples/"))]
+    assert [source for source in sources if not (ROOT / source).is_file()] == []
+    shipped = {"deploy/flowd.toml", "deploy/systemd/flowd.service", "deploy/systemd/flowd.sysusers.conf"}
+    assert shipped <= set(sources)
+    assert "/etc/flowd/flowd.toml" in words
+    assert "-c /etc/flowd/flowd.toml" in settings()["ExecStart"]
+    assert 'path = "/etc/flowd/filters"' in (ROOT / "deploy" / "flowd.toml").read_text()
+    assert "/etc/flowd/filters" in words
 
 
 @pytest.mark.skipif(SYSTEMD_ANALYZE is None, reason="systemd-analyze is not installed (Debian: systemd)")

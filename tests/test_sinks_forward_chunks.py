@@ -79,6 +79,7 @@ def test_a_message_is_packed_forward() -> None:
         ("aggregator.logging", Server("aggregator.logging", "aggregator.logging", 24224)),
         ("[fd00::5]:1", Server("[fd00::5]:1", "fd00::5", 1)),
         ("unix:///run/f.sock", Server("unix:///run/f.sock", path="/run/f.sock")),
+        ("unix://f.sock", Server("unix://f.sock", path="f.sock")),
     ],
 )
 def test_addresses(text: str, server: Server) -> None:
@@ -86,7 +87,7 @@ def test_addresses(text: str, server: Server) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", ":1", "a:0", "a:65536", "fd00::5", "a b:1", "tcp://a:1", "unix://x", "unix:///" + "x" * 108]
+    "text", ["", ":1", "a:0", "a:65536", "fd00::5", "a b:1", "tcp://a:1", "unix://", "unix://x/", "unix:///" + "x" * 108]
 )
 def test_what_is_no_address(text: str) -> None:
     with pytest.raises(FlowdError):

@@ -283,6 +283,15 @@ def test_what_is_no_endpoint_is_refused(endpoint: str) -> None:
         check_endpoint(endpoint)
 
 
+def test_what_is_jetstreams_is_said_to_be_for_consumers() -> None:
+    with pytest.raises(FlowdError) as caught:
+        check_endpoint("nats://127.0.0.1:4222")
+    assert (caught.value.message, caught.value.hint) == (
+        "nats://127.0.0.1:4222: not an endpoint",
+        "JetStream is read by a consumer, and written by a daemon's sink",
+    )
+
+
 def test_ipc_path_over_the_systems_limit_is_refused() -> None:
     check_endpoint("ipc:///" + "x" * 106)
     with pytest.raises(FlowdError, match="108 bytes"):

@@ -73,7 +73,12 @@ def check_endpoint(endpoint: str) -> None:
             raise FlowdError(f"{endpoint}: not an endpoint", hint="write tcp://ADDRESS:PORT")
         return
     if scheme != "ipc" or not path:
-        raise FlowdError(f"{endpoint}: not an endpoint", hint="write ipc:///path/to/ingest.sock")
+        from flowd.wire.jetstream import is_jetstream_url
+
+        hint = "write ipc:///run/flowd/live.sock, or the lane's that is meant, or tcp://ADDRESS:PORT"
+        if is_jetstream_url(endpoint):
+            hint = "JetStream is read by a consumer, and written by a daemon's sink"
+        raise FlowdError(f"{endpoint}: not an endpoint", hint=hint)
     size = len(os.fsencode(path))
     if size > IPC_PATH_MAX_BYTES:
         raise FlowdError(

@@ -35,7 +35,7 @@ def parse_server(text: str, weight: int = 1, is_standby: bool = False) -> Server
     """The server at an address. Raises FlowdError, with a hint, where a text is no address."""
     if text.startswith(UNIX):
         path = text.removeprefix(UNIX)
-        if not path.startswith("/") or path.endswith("/"):
+        if not path or path.endswith("/"):
             raise FlowdError(f"{text}: not an address", hint=ADDRESS_HINT)
         size = len(os.fsencode(path))
         if size > IPC_PATH_MAX_BYTES:
