@@ -146,6 +146,18 @@ def test_streams_are_apart(config: Config) -> None:
     assert (batch.view, batch.lines, batch.records()) == ("dns", DROPPED, [{"source_namespace": "dev"}])
 
 
+def test_a_subscriber_knows_whether_its_stream_has_ever_had_a_line(config: Config, subscriber: Subscriber) -> None:
+    with Producer(config.endpoint("ingest"), timeout_s=DEADLINE_S) as producer:
+        producer.send(KEPT)
+    take(subscriber, len(KEPT))
+    began_empty = []
+    for view in ("flows", "flowz"):
+        with Subscriber(config.endpoint("live"), view, timeout_s=DEADLINE_S) as later:
+            later.connect()
+            began_empty.append(later.began_empty)
+    assert began_empty == [False, True]
+
+
 def test_several_threads_may_send(config: Config, subscriber: Subscriber) -> None:
     texts = [b"".join(b'{"t":%d,"n":%d}\n' % (t, n) for n in range(2000)) for t in range(4)]
     with Producer(config.endpoint("ingest"), timeout_s=DEADLINE_S) as producer:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 import tomllib
 from functools import cache
 from pathlib import Path
@@ -13,8 +14,8 @@ from urllib.parse import urlsplit
 import kubernetes_validate
 import pytest
 import yaml
-from cli_bed import ROOT, flowd
-from docs_bed import read_blocks
+from cli_bed import DEADLINE_S, ROOT, flowd
+from docs_bed import read_blocks, read_commands
 from kubernetes_bed import (
     BASE,
     KUBERNETES,
@@ -24,6 +25,7 @@ from kubernetes_bed import (
     configuration_of,
     containers_of,
     daemon_of,
+    kubectl,
     one,
     pod_of,
     render,
@@ -260,3 +262,28 @@ def test_examples_of_filters_fit_into_the_mount(tmp_path: Path) -> None:
     node.mount("/etc/flowd/filters", {name: (ROOT / "examples/filters" / name).read_text() for name in ("flow", "dns")})
     done = flowd("check", node.place("/etc/flowd/filters"))
     assert done.returncode == 0, done.stderr
+
+
+def documented_creations() -> list[list[str]]:
+    """The commands of docs/kubernetes.md that make what components mount, without their namespace."""
+    blocks = [block for block in read_blocks(ROOT / "docs" / "kubernetes.md") if block.language == "console"]
+    found = [command.text.split() for block in blocks for command in read_commands(block) if " create " in command.text]
+    return [words[words.index("create") :] for words in found]
+
+
+def test_what_is_created_as_documented_is_what_the_components_mount(tmp_path: Path) -> None:
+    """A cluster is not there to be written to; that `kubectl create` takes the commands is seen without one."""
+    for file in ("keys/server.key_secret", "allowed/siem.key", "nats.creds"):
+        (tmp_path / file).parent.mkdir(exist_ok=True)
+        (tmp_path / file).write_text("content\n")
+    made = set()
+    for words in documented_creations():
+        command = [kubectl(), *words, "--dry-run=client", "-o", "yaml"]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=DEADLINE_S, check=True)
+        resource = yaml.safe_load(done.stdout)
+        made.add((resource["kind"], resource["metadata"]["name"]))
+    folder = write_kustomization(tmp_path, BASE, "flowd", ("tcp", "nats-sink"))
+    volumes = pod_of(render(folder))["volumes"]
+    mounted = {("Secret", volume["secret"]["secretName"]) for volume in volumes if "secret" in volume}
+    mounted |= {("ConfigMap", volume["configMap"]["name"]) for volume in volumes if volume["name"] == "allowed-keys"}
+    assert made == mounted

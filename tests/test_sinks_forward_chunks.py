@@ -87,7 +87,7 @@ def test_addresses(text: str, server: Server) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", ":1", "a:0", "a:65536", "fd00::5", "a b:1", "tcp://a:1", "unix://", "unix://x/", "unix:///" + "x" * 108]
+    "text", ["", ":1", "a:0", "a:65536", "fd00::5", "a b:1", "tcp://a:1", "unix://", "unix://x/", "unix://" + "x" * 108]
 )
 def test_what_is_no_address(text: str) -> None:
     with pytest.raises(FlowdError):

@@ -178,7 +178,8 @@ def _follow_live(source: _Source, consume: str, timeout_s: float, writing: Writi
         secret_file=source.keys["secret_file"],
     ) as subscriber:
         subscriber.connect(timeout_s)
-        writing.begin(f"flowd: following {source.view}")
+        nothing_yet = "; nothing has come of it yet" if subscriber.began_empty else ""
+        writing.begin(f"flowd: following {source.view}{nothing_yet}")
         while not writing.is_full:
             batch = subscriber.poll()
             if batch is not None:

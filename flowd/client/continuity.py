@@ -38,6 +38,8 @@ class Continuity:
     lines: int = 0
     lost_lines: int = 0
     lost_batches: int = 0
+    began_empty: bool = False
+    """Whether the stream had no batch yet when it was first heard."""
 
     def follow(self, live: Live) -> Gap | None:
         """Takes a batch into account; returns what was lost before it."""
@@ -53,7 +55,7 @@ class Continuity:
 
     def _move_to(self, epoch: bytes, before: EpochEnd | None, sequence: int, lines: int) -> Gap | None:
         if self.epoch is None:
-            self.epoch = epoch
+            self.epoch, self.began_empty = epoch, sequence == 1
             return None
         if epoch != self.epoch:
             # What had these sequences in the epoch before may be lost: others have them now.

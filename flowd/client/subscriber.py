@@ -99,6 +99,11 @@ class Subscriber:
         recovered = self._recovery.recovered_batches if self._recovery is not None else 0
         return self._continuity.lost_batches - recovered
 
+    @property
+    def began_empty(self) -> bool:
+        """Whether the view's stream had no lines yet when it was first heard: it is new, or its name is misspelt."""
+        return self._continuity.began_empty
+
     def connect(self, timeout_s: float | None = None) -> None:
         """Connects, and returns when the daemon has been heard: from here on no batch is lost unnoticed.
 
