@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
 import sys
 import threading
 from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from cli_bed import environment
 from relay_bed import DEADLINE_S, KEPT, running, wait_until
 
 from flowd.client import Batch, Consumer, Producer
-from flowd.errors import ConfigError, FlowdError
+from flowd.errors import EXIT_CONFIG, ConfigError, FlowdError
 from flowd.relay.config import Config, load_config
-from flowd.relay.config.model import NatsSink
 from flowd.relay.health import Health
 from flowd.relay.sinks.feed import AHEAD_BYTES, JournalFeed
-from flowd.relay.sinks.making import make_sink
 from flowd.relay.sinks.runner import SinkRunner
 from flowd.sinks.sink import Feed, Report
 
@@ -156,11 +156,48 @@ def test_sections_of_sinks_are_checked(tmp_path: Path) -> None:
     ]
 
 
-def test_a_sink_that_signs_says_which_library_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "nkeys", None)  # how Python itself marks what cannot be imported
-    plain = NatsSink(type="nats", servers=("nats://127.0.0.1:1",))
-    assert make_sink("out", plain)
-    for secret in ("creds_file", "nkey_file"):
-        with pytest.raises(FlowdError, match="sink out: nkeys") as raised:
-            make_sink("out", NatsSink(type="nats", servers=plain.servers, **{secret: "secret"}))
-        assert raised.value.hint == "pip install 'flowd[nats]'"
+NATS = """\
+[sinks.one]
+type = "nats"
+servers = ["nats://127.0.0.1:1"]
+creds_file = "one.creds"
+
+[sinks.two]
+type = "nats"
+servers = ["nats://127.0.0.1:1"]
+"""
+
+
+@pytest.mark.parametrize(
+    ("library", "said"),
+    [
+        ("nats", [
+            "flowd.toml:2:1: sinks.one: nats-py, which sinks of type 'nats' need, is not installed",
+            "flowd.toml:7:1: sinks.two: nats-py, which sinks of type 'nats' need, is not installed",
+        ]),
+        ("nkeys", ["flowd.toml:4:1: sinks.one: nkeys, which signs for creds_file, is not installed"]),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("options", [["--check"], []])
+def test_a_library_that_is_missing_is_said_before_and_at_the_start(
+    tmp_path: Path, library: str, said: list[str], options: list[str]
+) -> None:
+    (tmp_path / "flowd.toml").write_text(NATS)
+    (tmp_path / "one.creds").touch()
+    # None is how Python itself marks what cannot be imported.
+    script = f"import sys; sys.modules[{library!r}] = None; from flowd.cli import main; sys.exit(main(sys.argv[1:]))"
+    command = [sys.executable, "-c", script, "run", "-c", "flowd.toml", "--runtime-dir", "run", "--state-dir", "state"]
+    done = subprocess.run([*command, *options], capture_output=True, text=True, env=environment(), cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (EXIT_CONFIG, "")
+    told = [line for problem in said for line in (f"flowd: {problem}", "hint: pip install 'flowd[nats]'")]
+    assert done.stderr.splitlines() == told
+
+
+def test_the_library_of_a_kind_that_is_not_configured_is_not_loaded(tmp_path: Path) -> None:
+    (tmp_path / "flowd.toml").write_text(NATS.replace('creds_file = "one.creds"\n', ""))
+    script = (
+        "import sys; from flowd.relay.config import load_config; load_config('flowd.toml', {}, {}); "
+        "print({'nats', 'nkeys'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, env=environment(), cwd=tmp_path)
+    assert done.stdout == b"set()\n", done.stderr

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable
+from importlib.util import find_spec
 from urllib.parse import urlsplit
 
 from flowd.errors import FlowdError
@@ -16,6 +17,7 @@ from flowd.wire.limits import is_stream_name
 SCHEMES = ("nats", "tls", "ws", "wss")
 REPLICAS = (1, 2, 3, 4, 5)
 """What JetStream takes; even numbers gain nothing over the odd one below."""
+INSTALL_HINT = "pip install 'flowd[nats]'"
 _STREAM = re.compile(r"[A-Za-z0-9_-]{1,255}")
 
 Add = Callable[[str, str, str], None]
@@ -23,6 +25,7 @@ Add = Callable[[str, str, str], None]
 
 def check_nats(key: str, sink: NatsSink, add: Add) -> None:
     """Reports every problem of the section that is written under `key`."""
+    _check_libraries(key, sink, add)
     if not sink.servers:
         add(key, f"{key}.servers is missing", 'write ["nats://nats:4222"]')
     for server in sink.servers:
@@ -45,6 +48,16 @@ def check_nats(key: str, sink: NatsSink, add: Add) -> None:
         if not 0 < value < float("inf"):
             add(f"{key}.{name}", f"{name} = {value:g} is too small", "write a number above 0")
     _check_login(key, sink, add)
+
+
+def _check_libraries(key: str, sink: NatsSink, add: Add) -> None:
+    """Whether the extra is installed, without loading it."""
+    if find_spec("nats") is None:
+        add(f"{key}.type", f"{key}: nats-py, which sinks of type 'nats' need, is not installed", INSTALL_HINT)
+        return
+    signed = next((name for name in ("creds_file", "nkey_file") if getattr(sink, name)), "")
+    if signed and find_spec("nkeys") is None:
+        add(f"{key}.{signed}", f"{key}: nkeys, which signs for {signed}, is not installed", INSTALL_HINT)
 
 
 def _server_problem(server: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Sequence
 from functools import partial
 
@@ -15,7 +14,7 @@ from flowd.sinks.sink import Sink as WorkingSink
 
 
 def make_runners(config: Config, condition: Health) -> dict[str, SinkRunner]:
-    """A runner for each sink, by its name, none started. Raises FlowdError where a kind's library is missing."""
+    """A runner for each sink, by its name, none started."""
     return {
         name: SinkRunner(
             name,
@@ -35,19 +34,10 @@ def make_sink(name: str, section: Sink) -> WorkingSink:
 
         return make_forward(name, section)
     if isinstance(section, NatsSink):
-        require_library(name, "nats", "nats-py", "nats")
-        if section.creds_file or section.nkey_file:
-            require_library(name, "nkeys", "nkeys, which signs for creds_file and nkey_file,", "nats")
         from flowd.relay.sinks.nats import make_nats
 
         return make_nats(section)
     raise FlowdError(f"sink {name}: no sinks of type {section.type!r}")
-
-
-def require_library(name: str, module: str, package: str, extra: str) -> None:
-    """Raises FlowdError where a sink's library is not installed."""
-    if importlib.util.find_spec(module) is None:
-        raise FlowdError(f"sink {name}: {package} is not installed", hint=f"pip install 'flowd[{extra}]'")
 
 
 def _open_consumers(endpoint: str, name: str, section: Sink) -> Sequence[Consumer]:
