@@ -11,7 +11,16 @@ import click
 
 from flowd.archives.compressed import BadArchive
 from flowd.archives.lines import STDIN, Input, known_size, read_batches
-from flowd.cli.command import Command, compose, endpoint_options, option, runtime_option, stream_option, timeout_option
+from flowd.cli.command import (
+    Command,
+    NumberRange,
+    compose,
+    endpoint_options,
+    option,
+    runtime_option,
+    stream_option,
+    timeout_option,
+)
 from flowd.cli.outcome import describe_os_error
 from flowd.cli.progress import Progress
 from flowd.cli.runtime import find_endpoint, require_stream_name
@@ -34,7 +43,7 @@ PACES_A_SECOND = 20
 @click.command(cls=Command, name="send", examples=EXAMPLES)
 @compose(stream_option(), runtime_option(), endpoint_options(), timeout_option(10.0))
 @option("--spool-dir", metavar="DIR", help="Keep lines there until they are acknowledged: they outlive a kill.")
-@option("--rate", type=click.FloatRange(min=0, min_open=True), metavar="LINES/S", help="Send no faster than this.")
+@option("--rate", type=NumberRange(min=0, min_open=True), metavar="LINES/S", help="Send no faster than this.")
 @option("-q", "--quiet", is_flag=True, help="Show no progress and no summary.")
 @click.argument("files", nargs=-1, metavar="[FILE]...")
 def command(

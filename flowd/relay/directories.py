@@ -75,5 +75,6 @@ def _make_directory(directory: Path, mode: int) -> None:
             directory.chmod(mode)
     except OSError as error:
         raise FlowdError(
-            f"{directory}: cannot be made: {error.strerror}", hint="make it, or name another with --runtime-dir"
+            f"{directory}: cannot be made: {error.strerror}",
+            hint="make it, or name another with --runtime-dir or --state-dir",
         ) from error
