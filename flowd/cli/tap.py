@@ -35,8 +35,8 @@ def command(
     limit: int | None,
     quiet: bool,
 ) -> int:
-    """Write a sample of the lines that VIEW (a stream, --stream if not given, or a view of one) drops at this moment, or
-    keeps with --kept: when each was decided, how, by which rule, and where that stands.
+    """Write a sample of the lines that VIEW (a stream, --stream if not given, or a view of one) drops at this moment,
+    or keeps with --kept: when each was decided, how, by which rule, and where that stands.
 
     Of a view they are those that its own filters drop of what the stream keeps. How many lines were not shown is said
     on standard error. -o raw writes the lines alone, for `flowd explain` and the like. Exits with 69 where no daemon
