@@ -293,7 +293,7 @@ class FilterSet:
 
 
 def _join_bytes(lines: Buffer) -> bytes:
-    """The bytes of what has them apart, as a slice with a step: BufferError said so. Raises it for what cannot be read."""
+    """The bytes of what has them apart, as a slice with a step. Raises BufferError for what cannot be read."""
     return memoryview(lines).tobytes()
 
 

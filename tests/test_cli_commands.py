@@ -290,6 +290,24 @@ def test_a_name_that_no_stream_can_have_is_wrong_usage(tmp_path: Path, arguments
     assert (done.returncode, b"'a b' is no legal name" in done.stderr) == (2, True)
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["status", "--timeout", "nan"],
+        ["send", "--timeout", "inf"],
+        ["tap", "--timeout", "1e300"],
+        ["send", "--rate", "nan"],
+        ["top", "--once", "--interval", "nan"],
+        ["bench", "--seconds", "nan"],
+    ],
+    ids=" ".join,
+)
+def test_a_number_that_nobody_can_wait_for_is_wrong_usage(tmp_path: Path, arguments: list[str]) -> None:
+    done = flowd(*arguments, extra={"FLOWD_RUNTIME_DIR": str(tmp_path)})
+    assert (done.returncode, done.stdout) == (2, b"")
+    assert f"{arguments[-1]} is not in the range".encode() in done.stderr
+
+
 def test_a_socket_path_that_is_too_long_is_a_configuration_error(tmp_path: Path) -> None:
     done = flowd("send", "--runtime-dir", tmp_path / ("x" * 120), lines=KEPT)
     assert (done.returncode, b"the system's limit is 107" in done.stderr) == (78, True)

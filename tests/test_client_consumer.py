@@ -85,6 +85,10 @@ def test_starts_and_ends(config: Config) -> None:
         assert join(list(consumer)) == numbered(4, 5) + numbered(7, 9)
     with Consumer(endpoint, "", since_ns=batches[3].time_ns, until="newest") as consumer:
         assert next(consumer).seq in (4, 5)
+    far = 1 << 100
+    for wanted, count in (({"last_lines": far}, 6), ({"since_ns": -far}, 6), ({"since_ns": far}, 0)):
+        with Consumer(endpoint, "", until="newest", credit_bytes=far, **wanted) as consumer:
+            assert len(list(consumer)) == count
 
 
 def test_an_end_that_is_not_there_ends_the_iteration_even_so(config: Config) -> None:

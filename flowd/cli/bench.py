@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from flowd.cli.bench_figures import describe_machine, render_figures
-from flowd.cli.command import Command, option, output_option
+from flowd.cli.command import Command, NumberRange, option, output_option
 from flowd.cli.output import write_json, write_text
 from flowd.cli.talk import say
 from flowd.errors import EXIT_DONE
@@ -24,7 +24,7 @@ EXAMPLES = (
 
 
 @click.command(cls=Command, name="bench", examples=EXAMPLES)
-@option("--seconds", type=click.FloatRange(0.1, 600), default=2.0, help="How long each figure is measured.")
+@option("--seconds", type=NumberRange(0.1, 600), default=2.0, help="How long each figure is measured.")
 @option("--seed", type=int, default=1, help="The corpus's seed.")
 @output_option("text", "json")
 @click.argument("parts", nargs=-1, type=click.Choice(PARTS), metavar="[core|relay|durable|latency]...")

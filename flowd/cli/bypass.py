@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
+
 import click
 
-from flowd.cli.command import Command, compose, runtime_option, timeout_option
+from flowd.cli.command import Command, compose, output_option, runtime_option, timeout_option
 from flowd.cli.output import write_text
 from flowd.cli.runtime import find_endpoint, require_socket
 from flowd.errors import EXIT_DONE
@@ -16,9 +18,9 @@ EXAMPLES = (
 
 
 @click.command(cls=Command, name="bypass", examples=EXAMPLES)
-@compose(runtime_option(), timeout_option(10.0))
+@compose(runtime_option(), timeout_option(10.0), output_option("text", "json"))
 @click.argument("switch", type=click.Choice(("on", "off")))
-def command(runtime_dir: str | None, timeout_s: float, switch: str) -> int:
+def command(runtime_dir: str | None, timeout_s: float, output: str, switch: str) -> int:
     """Have the daemon keep every line, whatever its filters say, or filter again.
 
     For emergencies: when filters drop what must not be lost. It is said in status and in the log, filters can be
@@ -29,6 +31,9 @@ def command(runtime_dir: str | None, timeout_s: float, switch: str) -> int:
     from flowd.client import request
 
     answer = request(endpoint, "bypass", timeout_s, on=switch == "on")
+    if output == "json":
+        write_text(json.dumps(answer) + "\n")
+        return EXIT_DONE
     what = "every line is kept" if answer["bypass"] else "the filters decide"
     write_text(f"bypass is {switch}: {what}, as generation {answer['generation']}\n")
     return EXIT_DONE

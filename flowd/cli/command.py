@@ -10,6 +10,9 @@ import click
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+NUMBER_MAX = 1e9
+"""Thirty years in seconds: what no lock and no poll can wait for lies beyond."""
+
 
 class Command(click.Command):
     """A subcommand whose help ends in examples that run."""
@@ -21,6 +24,17 @@ class Command(click.Command):
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
         """Writes the examples."""
         _write_examples(formatter, self.examples)
+
+
+class NumberRange(click.FloatRange):
+    """Numbers that can be waited for, or counted by: `nan` is in no range, though click takes it for one in all."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """The number."""
+        number: float = super().convert(value, param, ctx)
+        if not number <= NUMBER_MAX:
+            self.fail(f"{value} is not in the range x<={NUMBER_MAX:.0f}.", param, ctx)
+        return number
 
 
 class Group(click.Group):
@@ -156,7 +170,7 @@ def timeout_option(default_s: float) -> Callable[[F], F]:
     return option(
         "--timeout",
         "timeout_s",
-        type=click.FloatRange(min=0, min_open=True),
+        type=NumberRange(min=0, min_open=True),
         default=default_s,
         metavar="SECONDS",
         help="How long to wait for a daemon.",

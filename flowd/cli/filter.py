@@ -27,7 +27,7 @@ EXAMPLES = (
 
 @click.command(cls=Command, name="filter", examples=EXAMPLES)
 @compose(filter_options(), stream_option(), format_option())
-@option("--invert", is_flag=True, help="Write the dropped lines instead.")
+@option("--invert", is_flag=True, help="Write the dropped lines instead; malformed ones still as --malformed says.")
 @option("--count", is_flag=True, help="Write only how many lines are kept.")
 @option("--stats", is_flag=True, help="Say at the end what each rule decided (on standard error).")
 @option(

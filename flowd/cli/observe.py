@@ -16,6 +16,7 @@ from flowd.cli.command import (
     option,
     output_option,
     runtime_option,
+    stream_option,
     timeout_option,
 )
 from flowd.cli.observing import Writing, read_last
@@ -42,7 +43,9 @@ class WrongTime(FlowdError):
 
 
 @click.command(cls=Command, name="observe", examples=EXAMPLES)
-@compose(runtime_option(), endpoint_options(), timeout_option(10.0), output_option("raw", "json", "table"))
+@compose(
+    stream_option(), runtime_option(), endpoint_options(), timeout_option(10.0), output_option("raw", "json", "table")
+)
 @option("--last", "last", type=click.IntRange(min=1), metavar="N", help="The last N stored lines.")
 @option("--since", metavar="TIME", help="What was kept since then: 5m, 2h, or 2026-11-25T10:00:00Z.")
 @option("--consumer", metavar="NAME", help="As a durable consumer: goes on where it was, and moves its cursor.")
@@ -51,9 +54,10 @@ class WrongTime(FlowdError):
 @option("--dialect", type=click.Choice(DIALECTS), help="The filter's dialect; recognised if not given.")
 @option("-n", "--lines", "limit", type=click.IntRange(min=1), metavar="N", help="End after N lines.")
 @option("-q", "--quiet", is_flag=True, help="Say nothing but errors.")
-@click.argument("view", default="flows")
+@click.argument("view", required=False)
 def command(
-    view: str,
+    view: str | None,
+    stream: str,
     runtime_dir: str | None,
     endpoint: str | None,
     server_key: str | None,
@@ -69,7 +73,7 @@ def command(
     limit: int | None,
     quiet: bool,
 ) -> int:
-    """Write the kept lines of VIEW (a stream, `flows` if not given, or a view of one).
+    """Write the kept lines of VIEW (a stream, --stream if not given, or a view of one).
 
     Bare, it follows the live view: best effort, and what a slow reader misses is said on standard error, in lines.
     With --last, --since or --consumer it reads the daemon's journal, loses nothing that is there, and ends when it has
@@ -77,6 +81,7 @@ def command(
     where nothing is heard of the daemon within --timeout; once it was heard, waits for ever, through its restarts.
     With --endpoint nats://HOST:4222 it reads what the sinks of all nodes have put into JetStream.
     """
+    view = stream if view is None else view
     require_stream_name(view, "view")
     if consumer is not None:
         require_stream_name(consumer, "consumer")

@@ -11,7 +11,16 @@ import click
 
 from flowd.archives.compressed import BadArchive
 from flowd.archives.lines import STDIN, Input, known_size, read_batches
-from flowd.cli.command import Command, compose, endpoint_options, option, runtime_option, stream_option, timeout_option
+from flowd.cli.command import (
+    Command,
+    NumberRange,
+    compose,
+    endpoint_options,
+    option,
+    runtime_option,
+    stream_option,
+    timeout_option,
+)
 from flowd.cli.outcome import describe_os_error
 from flowd.cli.progress import Progress
 from flowd.cli.runtime import find_endpoint, require_stream_name
@@ -37,7 +46,7 @@ PACES_A_SECOND = 20
 @option(
     "--rate",
     is_shared=False,
-    type=click.FloatRange(min=0, min_open=True),
+    type=NumberRange(min=0, min_open=True),
     metavar="LINES/S",
     help="Send no faster than this.",
 )

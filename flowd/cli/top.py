@@ -8,7 +8,7 @@ import time
 
 import click
 
-from flowd.cli.command import Command, compose, option, output_option, runtime_option, timeout_option
+from flowd.cli.command import Command, NumberRange, compose, option, output_option, runtime_option, timeout_option
 from flowd.cli.output import write_json, write_text
 from flowd.cli.runtime import find_endpoint, require_socket
 from flowd.cli.talk import is_terminal
@@ -33,7 +33,7 @@ class NoScreen(FlowdError):
 @option(
     "--interval",
     "interval_s",
-    type=click.FloatRange(0.1, 3600),
+    type=NumberRange(0.1, 3600),
     default=1.0,
     metavar="SECONDS",
     help="Between two looks.",

@@ -26,6 +26,8 @@ CREDIT_BATCHES = 64
 PASSED_BATCHES = 1000
 PASSED_S = 10.0
 """When a cursor is moved over batches of which the view keeps nothing, though nobody commits."""
+NUMBER_MAX = (1 << 63) - 1
+"""What is said for more: no clock, no journal and no credit gets there."""
 NAME_HINT = "use 1 to 128 of the characters A-Z a-z 0-9 . _ -"
 
 Start = str | tuple[bytes, int]
@@ -103,7 +105,17 @@ class Consumer:
         self.view = view or stream
         self.timeout_s = timeout_s
         wanted = Wanted(
-            name, stream, start, view, filter, dialect, until, since_ns, last_lines, credit_bytes, credit_batches
+            name,
+            stream,
+            start,
+            view,
+            filter,
+            dialect,
+            until,
+            None if since_ns is None else min(max(0, since_ns), NUMBER_MAX),
+            None if last_lines is None else min(last_lines, NUMBER_MAX),
+            min(credit_bytes, NUMBER_MAX),
+            min(credit_batches, NUMBER_MAX),
         )
         self._pull: Pull | JetStreamPull
         if is_jetstream:

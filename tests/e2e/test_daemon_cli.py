@@ -79,6 +79,26 @@ def test_what_is_sent_is_filtered_and_observed(tmp_path: Path) -> None:
         assert f"{tmp_path / 'flow.conf'}:3" in text
 
 
+def test_observe_and_tap_take_the_stream_as_everything_does(tmp_path: Path) -> None:
+    with running(tmp_path) as runtime:
+        where = ("--runtime-dir", runtime)
+        assert flowd("send", *where, "--stream", "dns", lines=b"{}\n").returncode == 0
+        assert flowd("observe", *where, "--stream", "dns", "--last", "1").stdout == b"{}\n"
+        assert flowd("observe", *where, "--last", "1", extra={"FLOWD_STREAM": "dns"}).stdout == b"{}\n"
+        assert flowd("observe", *where, "--stream", "flows", "dns", "--last", "1").stdout == b"{}\n"
+        with started("tap", *where, "--stream", "dns", "--kept", "-n", "1", "-o", "raw") as tap:
+            assert read_line(tap) == b"flowd: tapping what dns keeps\n"
+            assert flowd("send", *where, "--stream", "dns", lines=b"{}\n").returncode == 0
+            assert tap.stdout is not None
+            assert (tap.stdout.read(), tap.wait(DEADLINE_S)) == (b"{}\n", 0)
+
+
+def test_bypass_answers_in_json_too(tmp_path: Path) -> None:
+    with running(tmp_path) as runtime:
+        done = flowd("bypass", "on", "--runtime-dir", runtime, "-o", "json")
+        assert (done.returncode, json.loads(done.stdout)) == (0, {"bypass": True, "generation": 2})
+
+
 def test_a_durable_observer_that_ends_after_some_lines_goes_on_behind_them(tmp_path: Path) -> None:
     """Its cursor stands behind the last batch that was written whole."""
     with running(tmp_path) as runtime:

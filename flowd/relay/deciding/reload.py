@@ -208,7 +208,7 @@ class Reloader(threading.Thread):
         return "refused" if excess and is_guarded else "loaded", excess
 
     def _read(self, streams: list[str]) -> tuple[Rulebook, State]:
-        """The filters, compiled for these streams, and the state of their files, which was the same before and after reading."""
+        """The filters, compiled for these streams, and the state of their files: the same before and after reading."""
         for _ in range(READINGS_MAX):
             state = self._state()
             rulebook = read_rulebook(self._filters, self._views, streams, self._threads)
