@@ -70,9 +70,13 @@ def include_pattern(uri: str, base_dir: str) -> str:
 
 def _dump(quoted: str) -> str:
     """A quoted text with what is beyond ASCII as escapes, as Ruby's dump shows it."""
-    return "".join(
-        char if char < "\x80" else f"\\u{ord(char):04X}" if char <= "\uffff" else f"\\u{{{ord(char):X}}}" for char in quoted
-    )
+    shown = ""
+    for char in quoted:
+        if char.isascii():
+            shown += char
+        else:
+            shown += f"\\u{ord(char):04X}" if char <= "\uffff" else f"\\u{{{ord(char):X}}}"
+    return shown
 
 
 def _path_of_file_uri(rest: str) -> str:
