@@ -106,10 +106,13 @@ def find_messages(path: Path) -> list[str]:
     [
         ('""', "include error  - Is a directory"),
         ("file://host", "include error file://host - Is a directory"),
+        ("a b|c", 'bad URI(is not URI?): "a+b|c"'),
+        ("a\\b", 'bad URI(is not URI?): "a\\\\b"'),
+        ("é😀", 'URI must be ascii only "\\u00E9\\u{1F600}"'),
         ("file:x", "include error file:x - a file: address has a whole path"),
     ],
 )
-def test_an_include_of_no_path_is_refused(uri: str, message: str, tmp_path: Path) -> None:
+def test_an_include_that_is_no_path_is_refused(uri: str, message: str, tmp_path: Path) -> None:
     write(tmp_path, main=f"@include {uri}\n", x=section("x"))
     assert find_messages(tmp_path / "main") == [f"main:1: {message}"]
 

@@ -289,7 +289,7 @@ class _RootReader:
             return None
 
     def _check_label_of(self, element: Element) -> None:
-        parameter = element.parameters.get("@label")
+        parameter = find_reserved(element, "@label")
         if parameter is None or not isinstance(parameter.value, str):
             return
         if parameter.value not in self._labels and parameter.value != _ROOT_LABEL:

@@ -10,6 +10,7 @@ import os
 import re
 from glob import glob
 
+from flowd.filters.accessor import quote_as_ruby
 from flowd.filters.files import read_text_file
 from flowd.filters.source import Report, Source
 
@@ -41,9 +42,9 @@ def include_pattern(uri: str, base_dir: str) -> str:
     """The path, with wildcards, that an `@include` names. Raises IncludeError."""
     escaped = uri.replace(" ", "+")
     if wrong := _FORBIDDEN.search(escaped):
-        raise IncludeError(
-            f'bad URI(is not URI?): "{uri}"', f"{wrong[0]!r} cannot stand in an include's path; escape it as %XX"
-        )
+        shown = quote_as_ruby(escaped)
+        message = f"bad URI(is not URI?): {shown}" if escaped.isascii() else f"URI must be ascii only {_dump(shown)}"
+        raise IncludeError(message, f"{wrong[0]!r} cannot stand in an include's path; escape it as %XX")
     path = escaped
     if scheme := _SCHEME.match(escaped):
         if scheme[1].lower() != "file":
@@ -65,6 +66,17 @@ def include_pattern(uri: str, base_dir: str) -> str:
     if not path:
         raise IncludeError(f"include error {uri} - Is a directory", "write the file's path: @include PATH")
     return path if path.startswith("/") else f"{base_dir}/{path}" if base_dir else path
+
+
+def _dump(quoted: str) -> str:
+    """A quoted text with what is beyond ASCII as escapes, as Ruby's dump shows it."""
+    shown = ""
+    for char in quoted:
+        if char.isascii():
+            shown += char
+        else:
+            shown += f"\\u{ord(char):04X}" if char <= "\uffff" else f"\\u{{{ord(char):X}}}"
+    return shown
 
 
 def _path_of_file_uri(rest: str) -> str:

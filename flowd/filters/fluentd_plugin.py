@@ -10,25 +10,28 @@ from flowd.filters.elements import Element, Parameter, Unset
 from flowd.filters.source import Report
 from flowd.filters.suggest import suggest_name
 
+_OLD_NAMES = ("@type", "@id", "@log_level")
 _LOG_LEVELS = ("trace", "debug", "info", "warn", "error", "fatal")
 
 
 def find_reserved(element: Element, name: str) -> Parameter | None:
-    """A section's parameter of a name that begins with @, or the one of the old name without it; None for nil, too."""
-    for written in (name, name.removeprefix("@")):
-        parameter = element.parameters.get(written)
-        if parameter is not None and parameter.value is not Unset.NIL:
-            return parameter
-    return None
+    """A section's parameter of a name that begins with @, or if there is none that of its old name; None for nil.
+
+    "#{use_default}" is the word `default` here, to which no plugin gives a meaning.
+    """
+    parameter = element.parameters.get(name)
+    if parameter is None and name in _OLD_NAMES:
+        parameter = element.parameters.get(name.removeprefix("@"))
+    if parameter is None or parameter.value is Unset.NIL:
+        return None
+    return parameter._replace(value="default") if parameter.value is Unset.DEFAULT else parameter
 
 
 def check_log_level(element: Element, report: Report) -> None:
     """Tell of a level that fluentd does not know: it does not start with one."""
     parameter = find_reserved(element, "@log_level")
-    if parameter is None or parameter.value is Unset.BROKEN:
-        return
-    level = parameter.value if isinstance(parameter.value, str) else "default"
-    if level.lower() in _LOG_LEVELS:
+    level = parameter.value if parameter else None
+    if parameter is None or not isinstance(level, str) or level.lower() in _LOG_LEVELS:
         return
     suggested = suggest_name(level, _LOG_LEVELS)
     report.problem(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 from flowd.patterns.model import Dialect, PatternError
@@ -11,6 +12,8 @@ _HEX_DIGITS = "0123456789abcdefABCDEF"
 _OCTAL_DIGITS = "01234567"
 _LAST_HINT = "the last character is \\x{10FFFF}, and surrogates are none"
 _CONTROL_HINT = "write \\C-a or \\ca"
+_META_HINT = "name the character as \\x{E1}"
+_BYTE = re.compile(r"\\(?:x(?P<hex>[0-9a-fA-F]{2})|(?P<octal>[2-3][0-7]{2}))")
 
 
 class Scanner:
@@ -100,6 +103,8 @@ class Scanner:
         if char == "b" and in_class:
             return "\b"
         if char == "x":
+            if self.dialect == "onigmo" and self.at_end:
+                return None
             if self.dialect == "onigmo" and self.peek() == "{":
                 return self._braced_code(start)
             return self._byte(start, 2, _HEX_DIGITS, 16)
@@ -121,14 +126,11 @@ class Scanner:
         return self._multibyte(value, start)
 
     def _multibyte(self, first: int, start: int) -> str:
-        """The character whose UTF-8 form is written as \\xHH escapes in a row (Onigmo's dialect only)."""
+        """The character whose UTF-8 form is written as \\xHH or \\NNN escapes in a row (Onigmo's dialect only)."""
         sequence = bytes([first])
-        while len(sequence) < 4 and self.text.startswith("\\x", self.position):
-            digits = self.digits(self.position + 2, 2, _HEX_DIGITS)
-            if len(digits) != 2:
-                break
-            sequence += bytes([int(digits, 16)])
-            self.position += 4
+        while len(sequence) < 4 and (found := _BYTE.match(self.text, self.position)):
+            sequence += bytes([int(found["hex"], 16) if found["hex"] else int(found["octal"], 8)])
+            self.position = found.end()
             try:
                 return sequence.decode()
             except UnicodeDecodeError:
@@ -165,8 +167,21 @@ class Scanner:
                 raise self.error(message, start, _CONTROL_HINT)
             if self.at_end:
                 raise self.error("end pattern at control", start, _CONTROL_HINT)
-            control = self.take()
-            if control == "\\" and not self.at_end:
-                control = self.numbered_char(escaped := self.take(), start, in_class=True) or escaped
+            control = self._take_escaped(start)
             return "\x7f" if control == "?" else chr(ord(control) & 0x9F)
+        if char == "M":
+            if self.at_end:
+                raise self.error("end pattern at meta", start, _META_HINT)
+            if not self.accept("-"):
+                raise self.error("invalid meta-code syntax", start, _META_HINT)
+            if self.at_end:
+                raise self.error("end pattern at meta", start, _META_HINT)
+            return chr(ord(self._take_escaped(start)) & 0xFF | 0x80)
         return None
+
+    def _take_escaped(self, start: int) -> str:
+        """The next character, or the one that the escape there stands for."""
+        char = self.take()
+        if char == "\\" and not self.at_end:
+            char = self.numbered_char(escaped := self.take(), start, in_class=True) or escaped
+        return char
