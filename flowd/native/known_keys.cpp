@@ -28,6 +28,7 @@ void KnownKeys::forget() {
     std::memset(places_, 0, sizeof places_);
     std::memset(&keys_[0], 0, sizeof keys_[0]);
     keys_[0].mask = NO_KEY;
+    keys_[0].next = root();
     keys_[0].field = -1;
     n_ = 1;
 }
@@ -59,10 +60,10 @@ KnownKey *KnownKeys::meet(KnownKey *before, const uint8_t *p, const Plan &plan) 
         std::memcpy(key.packed, packed, sizeof packed);
         key.mask = (uint64_t(1) << n) - 1;
         key.field = find_wanted(plan, packed + 1, n - 1);
-        key.next = 0;
+        key.next = root();
         key.n = static_cast<uint8_t>(n);
     }
-    before->next = static_cast<uint16_t>(found);
+    before->next = &keys_[found];
     return &keys_[found];
 }
 

@@ -14,8 +14,8 @@ constexpr size_t KNOWN_KEY_BYTES = 32;  // of msgpack: a header of one byte and 
 struct KnownKey {
     uint8_t packed[KNOWN_KEY_BYTES];  // header and text; what is behind them is not looked at
     uint64_t mask;   // a bit for each byte of `packed` that counts; NO_KEY besides where nothing may be found equal
+    KnownKey *next;  // the key that came behind it
     int32_t field;   // that the key names, -1 where it is none
-    uint16_t next;   // the key that came behind it
     uint8_t n;       // bytes of `packed`
 };
 constexpr uint64_t NO_KEY = uint64_t(1) << KNOWN_KEY_BYTES;
@@ -24,8 +24,10 @@ constexpr uint64_t NO_KEY = uint64_t(1) << KNOWN_KEY_BYTES;
 class KnownKeys {
   public:
     KnownKeys();
+    KnownKeys(const KnownKeys &) = delete;
+    KnownKeys &operator=(const KnownKeys &) = delete;
+
     KnownKey *root() { return keys_; }  // what stands before a record's first key
-    KnownKey *after(const KnownKey *key) { return keys_ + key->next; }
 
     // Finds the key at p, a string of less than 32 bytes, or learns it; it is what is expected behind `before` from now
     // on. Null where its text cannot be written as it is. KNOWN_KEY_BYTES can be read.

@@ -171,8 +171,12 @@ static __attribute__((noinline)) Entry write_value(LineRoom &room, uint8_t *&to,
             *w++ = is_key ? '{' : '[';
             continue;
         }
-        const Entry entry = write_scalar(room, is_key, w, p, end);
+        uint8_t *scalar_to = w;
+        const uint8_t *scalar_from = p;
+        const Entry entry = write_scalar(room, is_key, scalar_to, scalar_from, end);
         if (entry != Entry::written) return entry;
+        w = scalar_to;
+        p = scalar_from;
         *w++ = is_key ? ':' : ',';
         is_key = level.is_map && !is_key;
         level.left--;
@@ -202,44 +206,62 @@ static Entry write_map(MapWork &work, const uint8_t **from, const uint8_t *end) 
     if (objects_behind(record) > static_cast<size_t>(end - p)) return Entry::truncated;
     uint8_t *w = room.grow(room.lines.data() + room.lines.size(), SCALAR_ROOM);
     if (w == nullptr) return Entry::no_memory;
+    // What is called for the unusual gets copies: these stay in registers.
+    const uint8_t *base = room.lines.data(), *limit = room.limit;
     bool has_time = form.time_key == nullptr;
     KnownKey *known = work.keys.root();
     *w++ = '{';
     for (uint64_t pairs = record.value; pairs; pairs--) {
-        const size_t key_at = static_cast<size_t>(w - room.lines.data());
-        bool is_usual = __builtin_expect(has_room(room, w, p, end), 1);
-        int32_t field;
-        KnownKey *key = nullptr;
-        if (is_usual) {
-            key = work.keys.after(known);
-            if (__builtin_expect(!Wide::load(p).is(*key), 0))
+        const uint8_t *key_begin = w;
+        bool is_usual = static_cast<size_t>(end - p) >= USUAL_BYTES && static_cast<size_t>(limit - w) >= USUAL_ROOM;
+        int32_t field = -1;
+        if (__builtin_expect(is_usual, 1)) {
+            const Wide bytes = Wide::load(p);
+            KnownKey *key = known->next;
+            if (__builtin_expect(!bytes.is(*key), 0)) {
                 key = is_short_text(*p) ? work.keys.meet(known, p, work.plan) : nullptr;
+                is_usual = key != nullptr;
+            }
+            if (__builtin_expect(is_usual, 1)) {
+                const unsigned n = key->n;
+                field = key->field;
+                known = key;
+                bytes.store(w);
+                w[0] = w[n] = '"';
+                w[n + 1] = ':';
+                w += n + 2;
+                p += n;
+            }
         }
-        if (__builtin_expect(key != nullptr, 1)) {
-            const unsigned n = key->n;
-            Wide::load(p).store(w);
-            w[0] = w[n] = '"';
-            w[n + 1] = ':';
-            w += n + 2;
-            p += n;
-            known = key;
-            field = key->field;
-        } else {
-            is_usual = false;
-            const Entry entry = write_scalar(room, true, w, p, end);
+        if (__builtin_expect(!is_usual, 0)) {
+            const size_t key_at = static_cast<size_t>(w - base);
+            uint8_t *to = w;
+            const uint8_t *at = p;
+            const Entry entry = write_scalar(room, true, to, at, end);
             if (entry != Entry::written) return entry;
-            field = find_field(work, room.lines.data() + key_at, w);
+            w = to;
+            p = at;
+            base = room.lines.data();
+            limit = room.limit;
+            key_begin = base + key_at;
+            field = find_field(work, key_begin, w);
             *w++ = ':';
         }
-        if (!has_time) has_time = is_time_key(form, room.lines.data() + key_at, w - 1);
-        const size_t value_at = static_cast<size_t>(w - room.lines.data());
-        if (is_usual && put_usual(w, p)) {
+        if (__builtin_expect(!has_time, 0)) has_time = is_time_key(form, key_begin, w - 1);
+        const size_t value_at = static_cast<size_t>(w - base);
+        if (__builtin_expect(is_usual && put_usual(w, p), 1)) {
             *w++ = ',';
         } else {
-            const Entry entry = write_value(room, w, p, end);
+            uint8_t *to = w;
+            const uint8_t *at = p;
+            const Entry entry = write_value(room, to, at, end);
             if (entry != Entry::written) return entry;
+            w = to;
+            p = at;
+            base = room.lines.data();
+            limit = room.limit;
         }
-        if (field >= 0) work.note(field, value_at, static_cast<size_t>(w - room.lines.data()) - 1);
+        if (field >= 0) work.note(field, value_at, static_cast<size_t>(w - base) - 1);
     }
     if (!has_time) {
         if ((w = room.grow(w, form.time_key_n + SCALAR_ROOM)) == nullptr) return Entry::no_memory;
