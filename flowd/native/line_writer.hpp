@@ -69,8 +69,9 @@ struct MapWork {
     Span *values;
     bool is_odd;  // a key is written with an escape: the line's values are for the exact way to find
 
-    void note(int32_t field, size_t begin, size_t end) {
-        values[field] = Span{reinterpret_cast<const uint8_t *>(begin), span_key(end - begin, TAG_JSON)};  // the last one counts
+    void note(int32_t field, const uint8_t *value, const uint8_t *value_end) {  // the last one counts
+        const size_t at = static_cast<size_t>(value - room.lines.data());
+        values[field] = Span{reinterpret_cast<const uint8_t *>(at), span_key(static_cast<size_t>(value_end - value), TAG_JSON)};
     }
 };
 

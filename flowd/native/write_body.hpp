@@ -37,7 +37,26 @@ static inline __attribute__((always_inline)) bool put_usual_text(uint8_t *&w, co
     return true;
 }
 
-// The same of a number or a word, too.
+// Where the writing stands: behind what was written, and behind what was read. In two registers.
+struct Places {
+    uint8_t *w;
+    const uint8_t *p;
+};
+
+// A number of more than a byte, a word, or a string with a header of two bytes; w is null where *p is none of these.
+static __attribute__((noinline)) Places put_longer(uint8_t *w, const uint8_t *p) {
+    switch (*p) {
+    case 0xC0: return {put(w, "null"), p + 1};
+    case 0xC2: return {put(w, "false"), p + 1};
+    case 0xC3: return {put(w, "true"), p + 1};
+    case 0xCC: return {put_number(w, p[1]), p + 2};
+    case 0xCD: return {put_number(w, static_cast<uint32_t>(load_big(p + 1, 2))), p + 3};
+    case 0xCE: return {put_number(w, static_cast<uint32_t>(load_big(p + 1, 4))), p + 5};
+    default: return put_usual_text(w, p) ? Places{w, p} : Places{nullptr, p};
+    }
+}
+
+// The same, and a small number or a short string, which most are. False where it is none: nothing has moved then.
 static inline __attribute__((always_inline)) bool put_usual(uint8_t *&w, const uint8_t *&p) {
     const uint8_t first = *p;
     if (first < 0x80) {
@@ -45,40 +64,26 @@ static inline __attribute__((always_inline)) bool put_usual(uint8_t *&w, const u
         p++;
         return true;
     }
-    if (is_short_text(first)) return put_usual_text(w, p);
-    switch (first) {
-    case 0xC0:
-        w = put(w, "null");
-        p++;
+    if (is_short_text(first)) {
+        const unsigned n = first & 0x1Fu;
+        const Wide bytes = Wide::load(p);
+        bytes.store(w);
+        if (__builtin_expect((bytes.odd() >> 1 & ((1u << n) - 1)) != 0, 0)) return false;
+        w[0] = w[n + 1] = '"';
+        w += n + 2;
+        p += n + 1;
         return true;
-    case 0xC2:
-        w = put(w, "false");
-        p++;
-        return true;
-    case 0xC3:
-        w = put(w, "true");
-        p++;
-        return true;
-    case 0xCC:
-        w = put_number(w, p[1]);
-        p += 2;
-        return true;
-    case 0xCD:
-        w = put_number(w, static_cast<uint32_t>(load_big(p + 1, 2)));
-        p += 3;
-        return true;
-    case 0xCE:
-        w = put_number(w, static_cast<uint32_t>(load_big(p + 1, 4)));
-        p += 5;
-        return true;
-    default:
-        return put_usual_text(w, p);
     }
+    const Places behind = put_longer(w, p);
+    if (behind.w == nullptr) return false;
+    w = behind.w;
+    p = behind.p;
+    return true;
 }
 
-// Can a key and a usual value be read at p, and written at w?
-static inline bool has_room(const LineRoom &room, const uint8_t *w, const uint8_t *p, const uint8_t *end) {
-    return static_cast<size_t>(end - p) >= USUAL_BYTES && static_cast<size_t>(room.limit - w) >= USUAL_ROOM;
+// The last place from which so many bytes can be read, or written, without another look; null where there is none.
+static inline const uint8_t *last_safe(const uint8_t *p, const uint8_t *end, size_t n) {
+    return static_cast<size_t>(end - p) >= n ? end - n : nullptr;
 }
 
 // One scalar of any kind at *p, a key with its quotes. There is room for some bytes more behind it.
@@ -126,8 +131,10 @@ static __attribute__((noinline)) Entry write_value(LineRoom &room, uint8_t *&to,
     uint8_t *w = to;
     Level level{1, false};  // as if it stood in a list by itself
     bool is_key = false;
+    const uint8_t *const safe_p = last_safe(p, end, USUAL_BYTES);
     for (;;) {
-        while (level.left && has_room(room, w, p, end)) {
+        const uint8_t *const safe_w = last_safe(w, room.limit, USUAL_ROOM);
+        while (level.left && p <= safe_p && w <= safe_w) {
             if (is_key) {
                 if (!put_usual_text(w, p)) break;
                 *w++ = ':';
@@ -197,23 +204,18 @@ static int32_t find_field(MapWork &work, const uint8_t *key, const uint8_t *key_
     return find_wanted(work.plan, key + 1, n);
 }
 
-static Entry write_map(MapWork &work, const uint8_t **from, const uint8_t *end) {
-    const EntryForm &form = work.form;
+// The record's members, each with a comma, from w on; w becomes their end.
+template <bool ADDS_TIME>
+static inline __attribute__((always_inline)) Entry write_members(MapWork &work, uint64_t left, uint8_t *&to, const uint8_t *&from,
+                                                                 const uint8_t *end, bool &has_time) {
     LineRoom &room = work.room;
-    const uint8_t *p = *from;
-    const PackHeader record = read_pack_header(p, end);
-    p += record.n;
-    if (objects_behind(record) > static_cast<size_t>(end - p)) return Entry::truncated;
-    uint8_t *w = room.grow(room.lines.data() + room.lines.size(), SCALAR_ROOM);
-    if (w == nullptr) return Entry::no_memory;
-    // What is called for the unusual gets copies: these stay in registers.
-    const uint8_t *base = room.lines.data(), *limit = room.limit;
-    bool has_time = form.time_key == nullptr;
+    const uint8_t *p = from;
+    uint8_t *w = to;
     KnownKey *known = work.keys.root();
-    *w++ = '{';
-    for (uint64_t pairs = record.value; pairs; pairs--) {
-        const uint8_t *key_begin = w;
-        bool is_usual = static_cast<size_t>(end - p) >= USUAL_BYTES && static_cast<size_t>(limit - w) >= USUAL_ROOM;
+    const uint8_t *const safe_p = last_safe(p, end, USUAL_BYTES);
+    const uint8_t *safe_w = last_safe(w, room.limit, USUAL_ROOM);
+    for (; left; left--) {
+        bool is_usual = p <= safe_p && w <= safe_w;
         int32_t field = -1;
         if (__builtin_expect(is_usual, 1)) {
             const Wide bytes = Wide::load(p);
@@ -227,51 +229,71 @@ static Entry write_map(MapWork &work, const uint8_t **from, const uint8_t *end) 
                 field = key->field;
                 known = key;
                 bytes.store(w);
-                w[0] = w[n] = '"';
-                w[n + 1] = ':';
+                w[0] = '"';
+                std::memcpy(w + n, "\":", 2);
+                if (ADDS_TIME && !has_time) has_time = is_time_key(work.form, w, w + n + 1);
                 w += n + 2;
                 p += n;
             }
         }
+        // What is called for the unusual gets copies: w and p stay in registers.
         if (__builtin_expect(!is_usual, 0)) {
-            const size_t key_at = static_cast<size_t>(w - base);
-            uint8_t *to = w;
-            const uint8_t *at = p;
-            const Entry entry = write_scalar(room, true, to, at, end);
+            const size_t key_at = static_cast<size_t>(w - room.lines.data());
+            uint8_t *behind = w;
+            const uint8_t *next = p;
+            const Entry entry = write_scalar(room, true, behind, next, end);
             if (entry != Entry::written) return entry;
-            w = to;
-            p = at;
-            base = room.lines.data();
-            limit = room.limit;
-            key_begin = base + key_at;
-            field = find_field(work, key_begin, w);
+            w = behind;
+            p = next;
+            const uint8_t *const key = room.lines.data() + key_at;
+            field = find_field(work, key, w);
+            if (ADDS_TIME && !has_time) has_time = is_time_key(work.form, key, w);
             *w++ = ':';
         }
-        if (__builtin_expect(!has_time, 0)) has_time = is_time_key(form, key_begin, w - 1);
-        const size_t value_at = static_cast<size_t>(w - base);
+        const uint8_t *value = w;
         if (__builtin_expect(is_usual && put_usual(w, p), 1)) {
             *w++ = ',';
         } else {
-            uint8_t *to = w;
-            const uint8_t *at = p;
-            const Entry entry = write_value(room, to, at, end);
+            const size_t value_at = static_cast<size_t>(w - room.lines.data());
+            uint8_t *behind = w;
+            const uint8_t *next = p;
+            const Entry entry = write_value(room, behind, next, end);
             if (entry != Entry::written) return entry;
-            w = to;
-            p = at;
-            base = room.lines.data();
-            limit = room.limit;
+            w = behind;
+            p = next;
+            value = room.lines.data() + value_at;
+            safe_w = last_safe(w, room.limit, USUAL_ROOM);
         }
-        if (field >= 0) work.note(field, value_at, static_cast<size_t>(w - base) - 1);
+        if (__builtin_expect(field >= 0, 0)) work.note(field, value, w - 1);
     }
+    to = w;
+    from = p;
+    return Entry::written;
+}
+
+static Entry write_map(MapWork &work, const uint8_t **from, const uint8_t *end) {
+    const EntryForm &form = work.form;
+    LineRoom &room = work.room;
+    const uint8_t *p = *from;
+    const PackHeader record = read_pack_header(p, end);
+    p += record.n;
+    if (objects_behind(record) > static_cast<size_t>(end - p)) return Entry::truncated;
+    uint8_t *w = room.grow(room.lines.data() + room.lines.size(), SCALAR_ROOM);
+    if (w == nullptr) return Entry::no_memory;
+    *w++ = '{';
+    bool has_time = form.time_key == nullptr;
+    const Entry entry = has_time ? write_members<false>(work, record.value, w, p, end, has_time)
+                                 : write_members<true>(work, record.value, w, p, end, has_time);
+    if (entry != Entry::written) return entry;
     if (!has_time) {
         if ((w = room.grow(w, form.time_key_n + SCALAR_ROOM)) == nullptr) return Entry::no_memory;
         std::memcpy(w, form.time_key, form.time_key_n);
         w += form.time_key_n;
         *w++ = ':';
-        const size_t value_at = static_cast<size_t>(w - room.lines.data());
+        const uint8_t *const value = w;
         w = work.time.write(w);
         const int32_t field = find_field(work, form.time_key, form.time_key + form.time_key_n);
-        if (field >= 0) work.note(field, value_at, static_cast<size_t>(w - room.lines.data()));
+        if (field >= 0) work.note(field, value, w);
         *w++ = ',';
     }
     if (w[-1] == ',') w--;
