@@ -8,12 +8,19 @@ What is imported here is used by the parts that are included.
 import threading  # no-cython-lint
 
 from cpython.buffer cimport Py_buffer, PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer  # no-cython-lint
-from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize  # no-cython-lint
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, _PyBytes_Resize  # no-cython-lint
 from cpython.exc cimport PyErr_CheckSignals  # no-cython-lint
+from cpython.ref cimport PyObject, Py_CLEAR, Py_XDECREF  # no-cython-lint
 from libc.errno cimport EAGAIN, EINTR, errno  # no-cython-lint
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t  # no-cython-lint
 from libc.stdlib cimport calloc, free, malloc, realloc  # no-cython-lint
 from libc.string cimport memchr, memcmp, memcpy, memmove, memset  # no-cython-lint
+
+cdef extern from "Python.h" nogil:
+    # Of a bytes object that nobody else knows yet.
+    PyObject* PyBytes_FromStringAndSize_ "PyBytes_FromStringAndSize"(const char* p, Py_ssize_t n)
+    char* PyBytes_AS_STRING_ "PyBytes_AS_STRING"(PyObject* made)
+    Py_ssize_t Py_SIZE(PyObject* made)
 
 cdef extern from "string.h" nogil:
     void* memmem(const void* text, size_t n, const void* literal, size_t literal_n)

@@ -16,8 +16,9 @@ ROOT = HERE.parent
 
 # Digests what the core says of the samples, of every cut of them, and of damaged lines at every place of a block.
 DIGEST = r"""
-import hashlib, random, sys
+import hashlib, json, random, sys
 from pathlib import Path
+import msgpack
 import flowd
 from flowd import _core
 assert _core.simd()[0] == sys.argv[2], _core.simd()
@@ -39,6 +40,13 @@ for keys in (names[:2], names, ["a", "start_time", "tcp_unrecovered_to"]):
             for _ in range(draw.randrange(1, 4)):
                 line[draw.randrange(len(line))] = draw.choice(b'"\\{}[],: \n\r\t\x00\x1f\x20\x21\x7f\x80\xa0\xff5a')
             digest.update(fs.verdicts(bytes(line)))
+    for path in sorted(Path(sys.argv[1]).glob("*json*.log")):
+        records = [json.loads(line) for line in path.read_bytes().splitlines()]
+        run = bytearray(b"".join(msgpack.packb([1, record]) for record in records))
+        for _ in range(300):
+            digest.update(repr(fs.apply_records(run)[:3]).encode())
+            digest.update(repr(fs.apply_records(run[: draw.randrange(len(run))])[:3]).encode())
+            run[draw.randrange(len(run))] = draw.choice(b'"\\ \x00\x1f\x7f\x80\x81\xa0\xc0\xcd\xce\xd9\xff5a')
 print(digest.hexdigest())
 """
 

@@ -27,7 +27,8 @@ cdef class Context:
     cdef Span* spans
     cdef size_t lines_a_block
     cdef Bytes mapped, text, scrubbed, key, stack
-    cdef Bytes record_lines          # what records are written into
+    cdef Bytes record_lines          # a block of records, written as lines
+    cdef LineWriter record_writer    # which knows the keys of those before
     cdef RubyPrinter printer
     cdef OnigMatchParam* match_param
     cdef OnigMatchParam* small_match_param

@@ -266,8 +266,10 @@ cdef extern from "line_writer.hpp" namespace "flowd" nogil:
         int64_t now_ns
     cdef cppclass LineWriter:
         LineWriter() except +
-        Entry write(const EntryForm& form, const uint8_t** p, const uint8_t* end, Bytes& lines)
+        Entry write(const EntryForm& form, const Plan& plan, const uint8_t** p, const uint8_t* end, Bytes& lines,
+                    Line* line, Span* values)
         int64_t time_ns()
+    void settle_block(const uint8_t* lines, size_t n_lines, uint32_t n_fields, Line* block, Span* values)
     Entry skip_entry(bint is_bare, const uint8_t** p, const uint8_t* end)
 
 cdef extern from "json_text.hpp" namespace "flowd" nogil:

@@ -127,14 +127,14 @@ const uint8_t *find_value_end(const uint8_t *p, const uint8_t *end, Bytes &stack
     return nullptr;
 }
 
+}  // namespace
+
 int find_wanted(const Plan &plan, const uint8_t *key, size_t n) {
     for (uint32_t k = 0; k < plan.n_keys; k++)
         if (plan.keys[k].n == n + 1 && (n == 0 || std::memcmp(plan.keys[k].quoted, key, n) == 0))
             return static_cast<int>(plan.keys[k].field);
     return -1;
 }
-
-}  // namespace
 
 int32_t read_hex4(const uint8_t *p, const uint8_t *end) {
     if (end - p < 4) return -1;

@@ -18,6 +18,9 @@ enum class Strictness { ruby, lenient };
 bool walk_object(const Plan &plan, const uint8_t *p, size_t n, Strictness strictness, Span *values, Bytes &stack,
                  Bytes &key);
 
+// The field that a key of n bytes, decoded and without quotes, names; -1 where it is none.
+int find_wanted(const Plan &plan, const uint8_t *key, size_t n);
+
 // Is this text, without blanks around it, exactly one valid JSON value?
 bool is_valid_value(const uint8_t *p, size_t n, Strictness strictness, Bytes &stack);
 

@@ -3,18 +3,11 @@
 #include <cmath>
 #include <limits>
 
-#include "json_text.hpp"
 #include "msgpack.hpp"
-#include "short_values.hpp"
 
 namespace flowd {
 
 namespace {
-
-// What is read and written for a short key and a short value without another look.
-constexpr size_t USUAL_BYTES = 2 * SHORT_BYTES;
-constexpr size_t USUAL_ROOM = 2 * SHORT_ROOM;
-constexpr uint8_t NIL = 0xC0;
 
 constexpr int64_t NS_A_SECOND = 1000000000;
 constexpr int64_t MOST_SECONDS = std::numeric_limits<int64_t>::max() / NS_A_SECOND - 1;  // that fit as nanoseconds
@@ -25,30 +18,25 @@ constexpr int64_t GROUP_END = 0xFFFFFFFE;
 
 bool is_group_marker(int64_t seconds) { return seconds == -1 || seconds == -2 || (seconds >> 1) == (GROUP_END >> 1); }
 
-bool is_time_key(const EntryForm &form, const uint8_t *key, const uint8_t *end) {
-    const size_t n = static_cast<size_t>(end - key);
-    return n == form.time_key_n && std::memcmp(key, form.time_key, n) == 0;
-}
-
 }  // namespace
 
-uint8_t *LineWriter::grow(uint8_t *w, size_t n) {
-    lines_->shrink(static_cast<size_t>(w - lines_->data()));
-    if (!lines_->make_room(n)) return nullptr;
-    limit_ = lines_->data() + lines_->room();
-    return lines_->data() + lines_->size();
+uint8_t *LineRoom::grow(uint8_t *w, size_t n) {
+    lines.shrink(static_cast<size_t>(w - lines.data()));
+    if (!lines.make_room(n)) return nullptr;
+    limit = lines.data() + lines.room();
+    return lines.data() + lines.size();
 }
 
-uint8_t *LineWriter::put_odd(uint8_t *w, const uint8_t *p, const uint8_t *end) {
+uint8_t *LineRoom::put_odd(uint8_t *w, const uint8_t *p, const uint8_t *end) {
     const size_t room = LONGEST_ESCAPE * static_cast<size_t>(end - p) + SCALAR_ROOM;
-    if (static_cast<size_t>(limit_ - w) < room) w = grow(w, room);
+    if (static_cast<size_t>(limit - w) < room) w = grow(w, room);
     return w == nullptr ? nullptr : put_escaped(w, p, end);
 }
 
 Entry LineWriter::read_time(const EntryForm &form, const uint8_t **p, const uint8_t *end) {
     const PackHeader header = read_pack_header(*p, end);
     if (header.n == 0) return Entry::truncated;
-    time_ = Time{};
+    time_ = EntryTime{};
     switch (header.kind) {
     case Pack::nil:
         break;
@@ -91,12 +79,12 @@ Entry LineWriter::read_time(const EntryForm &form, const uint8_t **p, const uint
     return Entry::written;
 }
 
-uint8_t *LineWriter::write_time(uint8_t *w) const {
-    if (time_.is_float)
-        return reinterpret_cast<uint8_t *>(write_float(time_.number, reinterpret_cast<char *>(w)));
-    w = put_integer(w, time_.s);
+uint8_t *EntryTime::write(uint8_t *w) const {
+    if (is_float)
+        return reinterpret_cast<uint8_t *>(write_float(number, reinterpret_cast<char *>(w)));
+    w = put_integer(w, s);
     *w++ = '.';
-    uint32_t rest = time_.ns, digit = NS_A_SECOND / 10;
+    uint32_t rest = ns, digit = NS_A_SECOND / 10;
     do {
         *w++ = static_cast<uint8_t>('0' + rest / digit);
         rest %= digit;
@@ -105,127 +93,11 @@ uint8_t *LineWriter::write_time(uint8_t *w) const {
     return w;
 }
 
-Entry LineWriter::write_map(const EntryForm &form, const uint8_t **from, const uint8_t *end) {
-    struct Level {
-        uint64_t left;  // objects to come: of a map keys and values
-        bool is_map;
-    };
-    Level around[MOST_LEVELS];
-    unsigned depth = 1;
-    const uint8_t *p = *from;
-    const PackHeader record = read_pack_header(p, end);
-    p += record.n;
-    if (objects_behind(record) > static_cast<size_t>(end - p)) return Entry::truncated;
-    Level level{objects_behind(record), true};
-    bool is_key = true, has_time = form.time_key == nullptr;
-    uint8_t *w = grow(lines_->data() + lines_->size(), SCALAR_ROOM);
-    if (w == nullptr) return Entry::no_memory;
-    *w++ = '{';
-    for (;;) {
-        while (level.left && static_cast<size_t>(end - p) >= USUAL_BYTES && static_cast<size_t>(limit_ - w) >= USUAL_ROOM) {
-            if (is_key) {
-                if (!is_short_text(*p)) break;
-                uint8_t *const key_end = put_short_text(w, &p);
-                if (key_end == nullptr) break;
-                if (!has_time && depth == 1) has_time = is_time_key(form, w, key_end);
-                w = key_end;
-                *w++ = ':';
-                level.left--;
-                is_key = false;
-            }
-            if (is_small_number(*p)) {
-                w = put_small_number(w, *p++);
-            } else if (is_short_text(*p)) {
-                uint8_t *const text_end = put_short_text(w, &p);
-                if (text_end == nullptr) break;
-                w = text_end;
-            } else if (*p == NIL) {
-                p++;
-                w = put(w, "null");
-            } else {
-                break;
-            }
-            *w++ = ',';
-            level.left--;
-            is_key = level.is_map;
-        }
-        if (level.left == 0) {
-            if (depth == 1 && !has_time) {
-                if ((w = grow(w, form.time_key_n + SCALAR_ROOM)) == nullptr) return Entry::no_memory;
-                std::memcpy(w, form.time_key, form.time_key_n);
-                w += form.time_key_n;
-                *w++ = ':';
-                w = write_time(w);
-                *w++ = ',';
-            }
-            if (w[-1] == ',') w--;
-            *w++ = level.is_map ? '}' : ']';
-            if (--depth == 0) break;
-            level = around[depth];
-            level.left--;
-            is_key = level.is_map;
-            if (static_cast<size_t>(limit_ - w) < SCALAR_ROOM && (w = grow(w, SCALAR_ROOM)) == nullptr)
-                return Entry::no_memory;
-            *w++ = ',';
-            continue;
-        }
-        const PackHeader header = read_pack_header(p, end);
-        if (header.n == 0) return Entry::truncated;
-        p += header.n;
-        const size_t n = static_cast<size_t>(bytes_behind(header));
-        if (n > static_cast<size_t>(end - p)) return Entry::truncated;
-        const size_t room = header.kind == Pack::ext ? 2 * n + SCALAR_ROOM : n + SCALAR_ROOM;
-        if (static_cast<size_t>(limit_ - w) < room && (w = grow(w, room)) == nullptr) return Entry::no_memory;
-        if (header.kind == Pack::array || header.kind == Pack::map) {
-            if (is_key) return Entry::key;
-            if (objects_behind(header) > static_cast<size_t>(end - p)) return Entry::truncated;
-            if (depth == MOST_LEVELS) return Entry::depth;
-            around[depth++] = level;
-            level = Level{objects_behind(header), header.kind == Pack::map};
-            *w++ = level.is_map ? '{' : '[';
-            is_key = level.is_map;
-            continue;
-        }
-        const size_t key_at = static_cast<size_t>(w - lines_->data());
-        if (header.kind == Pack::str || header.kind == Pack::bin) {
-            *w++ = '"';
-            const size_t plain = n ? copy_plain(p, n, end, w) : 0;
-            w += plain;
-            if (plain < n && (w = put_odd(w, p + plain, p + n)) == nullptr) return Entry::no_memory;
-            *w++ = '"';
-        } else if (header.kind == Pack::invalid) {
-            return Entry::invalid;
-        } else if (is_key) {
-            if (header.kind == Pack::ext && !is_event_time(header)) return Entry::key;
-            *w++ = '"';
-            w = put_scalar(w, header, p, true);
-            *w++ = '"';
-        } else {
-            w = put_scalar(w, header, p, false);
-        }
-        p += n;
-        level.left--;
-        if (is_key) {
-            if (!has_time && depth == 1) has_time = is_time_key(form, lines_->data() + key_at, w);
-            *w++ = ':';
-            is_key = false;
-        } else {
-            *w++ = ',';
-            is_key = level.is_map;
-        }
-    }
-    *w++ = '\n';
-    lines_->shrink(static_cast<size_t>(w - lines_->data()));
-    *from = p;
-    return Entry::written;
-}
-
-Entry LineWriter::write(const EntryForm &form, const uint8_t **from, const uint8_t *end, Bytes &lines) {
+Entry LineWriter::write(const EntryForm &form, const Plan &plan, const uint8_t **from, const uint8_t *end, Bytes &lines,
+                        Line *line, Span *values) {
     const size_t before = lines.size();
     const uint8_t *p = *from;
     Entry entry = Entry::written;
-    lines_ = &lines;
-    limit_ = lines.data() + lines.room();
     if (!form.is_bare) {
         const PackHeader pair = read_pack_header(p, end);
         if (pair.n == 0) return Entry::truncated;
@@ -249,12 +121,21 @@ Entry LineWriter::write(const EntryForm &form, const uint8_t **from, const uint8
     const PackHeader record = read_pack_header(p, end);
     if (record.n == 0) return Entry::truncated;
     if (record.kind != Pack::map) return Entry::record;
-    entry = write_map(form, &p, end);
-    if (entry == Entry::written)
-        *from = p;
-    else
+    for (uint32_t f = 0; f < plan.n_fields; f++) values[f] = Span{nullptr, SPAN_MISSING};
+    MapWork work{form, time_, plan, keys_, LineRoom{lines, lines.data() + lines.room()}, values, false};
+    entry = level_.write_map(work, &p, end);
+    if (entry != Entry::written) {
         lines.shrink(before);
+        return entry;
+    }
+    *from = p;
+    *line = Line{reinterpret_cast<const uint8_t *>(before), lines.size() - before - 1, work.is_odd ? FORM_JSON_ODD : FORM_JSON, 1};
     return entry;
+}
+
+void settle_block(const uint8_t *lines, size_t n_lines, uint32_t n_fields, Line *block, Span *values) {
+    for (size_t i = 0; i < n_lines; i++) block[i].p = lines + reinterpret_cast<uintptr_t>(block[i].p);
+    for (size_t i = 0; i < n_lines * n_fields; i++) values[i].p = lines + reinterpret_cast<uintptr_t>(values[i].p);
 }
 
 Entry skip_entry(bool is_bare, const uint8_t **p, const uint8_t *end) {

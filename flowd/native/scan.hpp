@@ -103,6 +103,11 @@ using HashShort = uint64_t (*)(const uint64_t *words, uint64_t n_tag);
 // The same for a value at p, where 32 bytes can be read; writes it into `words`, padded.
 using ReadShort = uint64_t (*)(const uint8_t *p, uint64_t n_tag, uint64_t *words);
 
+// A record's map in msgpack → a line: see line_writer.hpp.
+enum class Entry : uint8_t;
+struct MapWork;
+using WriteMap = Entry (*)(MapWork &work, const uint8_t **p, const uint8_t *end);
+
 // The best level that this machine runs, or the one that FLOWD_SIMD names where the machine has it.
 struct SimdLevel {
     const char *name;
@@ -110,6 +115,7 @@ struct SimdLevel {
     FindClasses find_classes;
     HashShort hash_short;
     ReadShort read_short;
+    WriteMap write_map;
 };
 const SimdLevel &simd_level();
 // The levels that this machine runs, best first; a null name ends the list.

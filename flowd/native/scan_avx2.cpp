@@ -2,7 +2,11 @@
 #if defined(__x86_64__)
 #include <immintrin.h>
 
+#include "json.hpp"
+#include "json_text.hpp"
+#include "line_writer.hpp"
 #include "scan.hpp"
+#include "short_number.hpp"
 #include "value_table.hpp"
 
 #pragma GCC push_options
@@ -129,12 +133,14 @@ struct PlaceStep {
 #include "short_line.hpp"
 #include "scan_body.hpp"
 #include "find_body.hpp"
+#include "wide_avx2.hpp"
+#include "write_body.hpp"
 
 }  // namespace avx2
 }  // namespace
 
 extern const SimdLevel level_avx2;
-const SimdLevel level_avx2 = {"avx2", avx2::scan_lines, avx2::find_classes, avx2::hash_short, avx2::read_short};
+const SimdLevel level_avx2 = {"avx2", avx2::scan_lines, avx2::find_classes, avx2::hash_short, avx2::read_short, avx2::write_map};
 
 }  // namespace flowd
 

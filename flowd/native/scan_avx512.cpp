@@ -2,7 +2,11 @@
 #if defined(__x86_64__)
 #include <immintrin.h>
 
+#include "json.hpp"
+#include "json_text.hpp"
+#include "line_writer.hpp"
 #include "scan.hpp"
+#include "short_number.hpp"
 #include "value_table.hpp"
 
 #pragma GCC push_options
@@ -191,13 +195,15 @@ struct Short {
 
 #include "scan_body.hpp"
 #include "find_body.hpp"
+#include "wide_avx2.hpp"
+#include "write_body.hpp"
 
 }  // namespace avx512
 }  // namespace
 
 extern const SimdLevel level_avx512;
 const SimdLevel level_avx512 = {
-    "avx512", avx512::scan_lines, avx512::find_classes, avx512::hash_short, avx512::read_short};
+    "avx512", avx512::scan_lines, avx512::find_classes, avx512::hash_short, avx512::read_short, avx512::write_map};
 
 }  // namespace flowd
 

@@ -33,7 +33,7 @@ struct Levels {
         list[n++] = level_neon;
 #endif
         list[n++] = level_portable;
-        list[n] = SimdLevel{nullptr, nullptr, nullptr, nullptr, nullptr};
+        list[n] = SimdLevel{};
         chosen = &list[0];
         const char *forced = std::getenv("FLOWD_SIMD");
         if (forced != nullptr)

@@ -2,7 +2,11 @@
 #if defined(__aarch64__)
 #include <arm_neon.h>
 
+#include "json.hpp"
+#include "json_text.hpp"
+#include "line_writer.hpp"
 #include "scan.hpp"
+#include "short_number.hpp"
 #include "value_table.hpp"
 
 namespace flowd {
@@ -73,12 +77,14 @@ static inline uint64_t prefix_xor(uint64_t mask) {
 #include "short_line.hpp"
 #include "scan_body.hpp"
 #include "find_body.hpp"
+#include "wide_plain.hpp"
+#include "write_body.hpp"
 
 }  // namespace neon
 }  // namespace
 
 extern const SimdLevel level_neon;
-const SimdLevel level_neon = {"neon", neon::scan_lines, neon::find_classes, neon::hash_short, neon::read_short};
+const SimdLevel level_neon = {"neon", neon::scan_lines, neon::find_classes, neon::hash_short, neon::read_short, neon::write_map};
 
 }  // namespace flowd
 #endif

@@ -1,6 +1,10 @@
 // The line walk without SIMD: any machine with a C++ compiler.
 
+#include "json.hpp"
+#include "json_text.hpp"
+#include "line_writer.hpp"
 #include "scan.hpp"
+#include "short_number.hpp"
 #include "value_table.hpp"
 
 namespace flowd {
@@ -82,12 +86,14 @@ static inline uint64_t prefix_xor(uint64_t mask) {
 #include "short_line.hpp"
 #include "scan_body.hpp"
 #include "find_body.hpp"
+#include "wide_plain.hpp"
+#include "write_body.hpp"
 
 }  // namespace portable
 }  // namespace
 
 extern const SimdLevel level_portable;
 const SimdLevel level_portable = {
-    "portable", portable::scan_lines, portable::find_classes, portable::hash_short, portable::read_short};
+    "portable", portable::scan_lines, portable::find_classes, portable::hash_short, portable::read_short, portable::write_map};
 
 }  // namespace flowd

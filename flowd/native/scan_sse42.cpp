@@ -2,7 +2,11 @@
 #if defined(__x86_64__)
 #include <immintrin.h>
 
+#include "json.hpp"
+#include "json_text.hpp"
+#include "line_writer.hpp"
 #include "scan.hpp"
+#include "short_number.hpp"
 #include "value_table.hpp"
 
 #pragma GCC push_options
@@ -101,12 +105,14 @@ struct PlaceStep {
 #include "short_line.hpp"
 #include "scan_body.hpp"
 #include "find_body.hpp"
+#include "wide_plain.hpp"
+#include "write_body.hpp"
 
 }  // namespace sse42
 }  // namespace
 
 extern const SimdLevel level_sse42;
-const SimdLevel level_sse42 = {"sse42", sse42::scan_lines, sse42::find_classes, sse42::hash_short, sse42::read_short};
+const SimdLevel level_sse42 = {"sse42", sse42::scan_lines, sse42::find_classes, sse42::hash_short, sse42::read_short, sse42::write_map};
 
 }  // namespace flowd
 

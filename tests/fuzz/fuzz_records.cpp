@@ -1,6 +1,8 @@
 // Records in msgpack and the messages that carry them: on bytes as they come, and on msgpack that is grown from them, since
-// plain mutation seldom gives any. What is written is JSON; the writer, the walk past an entry, and the walk of a message
-// in pieces agree on where things end.
+// plain mutation seldom gives any. What is written is JSON, by every SIMD level the same; the values that the writer notes
+// are those that the exact way finds in the line; the writer, the walk past an entry, and the walk of a message in pieces
+// agree on where things end. The writers live on from input to input, as they do in a daemon: keys recur.
+#include "check_scan.hpp"
 #include "forward_message.hpp"
 #include "fuzz.hpp"
 #include "json.hpp"
@@ -41,6 +43,16 @@ class Growing {
     uint8_t draw() { return p_ < end_ ? *p_++ : 0; }
     void put(unsigned c) { out_.push_back(static_cast<uint8_t>(c)); }
     void text() {
+        static const std::string words[] = {"a", "b", "time", "", "a\"b", std::string(30, 'k'), std::string(31, 'k'),
+                                            std::string(32, 'k'), "key-longer-than-eight", "\xC3\xA9", std::string(63, 'x'),
+                                            std::string(64, 'x')};
+        if (const uint8_t choice = draw(); choice % 2) {
+            const std::string &word = words[choice / 2 % (sizeof words / sizeof *words)];
+            if (word.size() < 32) put(0xA0 | static_cast<unsigned>(word.size()));
+            else put(0xD9), put(static_cast<unsigned>(word.size()));
+            for (const char c : word) put(static_cast<uint8_t>(c));
+            return;
+        }
         const uint8_t n = draw() % 40;
         if (n < 32) put(0xA0 | n);
         else put(draw() % 2 ? 0xD9 : 0xC4), put(n);
@@ -97,20 +109,43 @@ class Growing {
     std::vector<uint8_t> out_;
 };
 
-void check_entries(const std::vector<uint8_t> &input, bool is_bare, bool has_time) {
-    static Bytes lines, stack, key;
-    static LineWriter writer;
-    static const uint8_t TIME_KEY[] = "\"time\"";
-    const EntryForm form{is_bare, has_time ? TIME_KEY : nullptr, sizeof TIME_KEY - 1, 1700000000000000000};
-    const std::vector<uint8_t> copy = exact_copy(input.data(), input.size());
+const check_scan::Wanted &wanted() {
+    static const check_scan::Wanted found({{"a", check_scan::SKIPPED, check_scan::SKIPPED, check_scan::SKIPPED},
+                                           {"time", check_scan::SKIPPED, check_scan::SKIPPED, check_scan::SKIPPED},
+                                           {std::string(31, 'k'), check_scan::SKIPPED, check_scan::SKIPPED, check_scan::SKIPPED},
+                                           {"a\"b", check_scan::SKIPPED, check_scan::SKIPPED, check_scan::SKIPPED},
+                                           {"", check_scan::SKIPPED, check_scan::SKIPPED, check_scan::SKIPPED}},
+                                          FORMAT_JSON);
+    return found;
+}
+
+// The values that were noted are those that the exact way finds; it looks for itself where the line is an odd one.
+void check_values(const Line &line, const Span *values) {
+    static Bytes stack, key;
+    std::vector<Span> found(wanted().plan.n_fields);
+    FUZZ_CHECK(line.form == FORM_JSON || line.form == FORM_JSON_ODD);
+    FUZZ_CHECK(walk_object(wanted().plan, line.p, line.n, Strictness::ruby, found.data(), stack, key));
+    for (size_t f = 0; line.form == FORM_JSON && f < found.size(); f++) {
+        FUZZ_CHECK(values[f].n_tag == found[f].n_tag);
+        FUZZ_CHECK(found[f].n_tag == SPAN_MISSING || values[f].p == found[f].p);
+    }
+}
+
+void check_entries_by(LineWriter &writer, const std::vector<uint8_t> &copy, const EntryForm &form, Bytes &lines) {
+    static Bytes stack;
+    const Plan &plan = wanted().plan;
+    std::vector<Line> block;
+    std::vector<Span> values;
     const uint8_t *p = copy.data(), *end = p + copy.size();
     lines.clear();
     lines.give_back(0);  // what is written beyond its room is seen
     while (p < end) {
         const uint8_t *before = p, *behind = p;
         const size_t line_at = lines.size();
-        const Entry entry = writer.write(form, &p, end, lines);
-        const Entry skipped = skip_entry(is_bare, &behind, end);
+        Line line{};
+        values.resize((block.size() + 1) * plan.n_fields);
+        const Entry entry = writer.write(form, plan, &p, end, lines, &line, values.data() + block.size() * plan.n_fields);
+        const Entry skipped = skip_entry(form.is_bare, &behind, end);
         if (entry != Entry::written) {
             FUZZ_CHECK(p == before && lines.size() == line_at);
             if (entry == Entry::truncated || entry == Entry::invalid) FUZZ_CHECK(skipped != Entry::written);
@@ -122,13 +157,34 @@ void check_entries(const std::vector<uint8_t> &input, bool is_bare, bool has_tim
             p = behind;
             continue;
         }
+        block.push_back(line);
         FUZZ_CHECK(skipped == Entry::written && p == behind && p > before);
         FUZZ_CHECK(lines.size() - line_at <= 10 * static_cast<size_t>(p - before) + 64);
-        const uint8_t *line = lines.data() + line_at;
-        const size_t n = lines.size() - line_at;
-        FUZZ_CHECK(line[n - 1] == '\n' && line[0] == '{' && std::memchr(line, '\n', n - 1) == nullptr);
-        FUZZ_CHECK(is_valid_value(line, n - 1, Strictness::ruby, stack));
+        FUZZ_CHECK(line.n == lines.size() - line_at - 1);
+    }
+    settle_block(lines.data(), block.size(), plan.n_fields, block.data(), values.data());
+    for (size_t i = 0; i < block.size(); i++) {
+        const uint8_t *line = block[i].p;
+        const size_t n = block[i].n;
+        FUZZ_CHECK(line[n] == '\n' && line[0] == '{' && std::memchr(line, '\n', n) == nullptr);
+        FUZZ_CHECK(is_valid_value(line, n, Strictness::ruby, stack));
         FUZZ_CHECK(read_traits(line, n).is_valid);
+        check_values(block[i], values.data() + i * plan.n_fields);
+    }
+}
+
+void check_entries(const std::vector<uint8_t> &input, bool is_bare, bool has_time) {
+    constexpr size_t MOST_LEVELS_HERE = 5;
+    static Bytes first, lines;
+    static std::unique_ptr<LineWriter> writers[MOST_LEVELS_HERE];
+    static const uint8_t TIME_KEY[] = "\"time\"";
+    const EntryForm form{is_bare, has_time ? TIME_KEY : nullptr, sizeof TIME_KEY - 1, 1700000000000000000};
+    const std::vector<uint8_t> copy = exact_copy(input.data(), input.size());
+    for (size_t i = 0; simd_levels()[i].name; i++) {
+        if (!writers[i]) writers[i] = std::make_unique<LineWriter>(simd_levels()[i]);
+        check_entries_by(*writers[i], copy, form, i ? lines : first);
+        if (i) FUZZ_CHECK(lines.size() == first.size());
+        if (i && lines.size()) FUZZ_CHECK(std::memcmp(lines.data(), first.data(), lines.size()) == 0);
     }
 }
 
