@@ -6,22 +6,24 @@ import importlib.util
 from collections.abc import Sequence
 from functools import partial
 
-from flowd.client import Consumer
 from flowd.errors import FlowdError
 from flowd.relay.config.model import Config, ForwardSink, NatsSink, Sink, sink_consumer
+from flowd.relay.consume.inside import Inside
 from flowd.relay.health import Health
+from flowd.relay.sinks.feed import JournalFeed
 from flowd.relay.sinks.runner import SinkRunner
 from flowd.sinks.sink import Sink as WorkingSink
 
 
-def make_runners(config: Config, condition: Health) -> dict[str, SinkRunner]:
-    """A runner for each sink, by its name, none started. Raises FlowdError where a kind's library is missing."""
+def make_runners(config: Config, inside: Inside, condition: Health) -> dict[str, SinkRunner]:
+    """A runner for each sink, by its name, none started; their feeds come in at `inside`. Raises FlowdError where a
+    kind's library is missing."""
     return {
         name: SinkRunner(
             name,
             section.type,
             make_sink(name, section),
-            partial(_open_consumers, config.endpoint("consume"), name, section),
+            partial(_open_feeds, inside, name, section),
             condition,
         )
         for name, section in config.sinks.items()
@@ -50,5 +52,7 @@ def require_library(name: str, module: str, package: str, extra: str) -> None:
         raise FlowdError(f"sink {name}: {package} is not installed", hint=f"pip install 'flowd[{extra}]'")
 
 
-def _open_consumers(endpoint: str, name: str, section: Sink) -> Sequence[Consumer]:
-    return [Consumer(endpoint, sink_consumer(name), stream, view=section.view) for stream in section.streams]
+def _open_feeds(inside: Inside, name: str, section: Sink) -> Sequence[JournalFeed]:
+    return [
+        JournalFeed(inside.link("the journal"), sink_consumer(name), stream, section.view) for stream in section.streams
+    ]
