@@ -26,6 +26,7 @@ from settings import Settings
 
 from flowd.client import Producer
 from flowd.errors import FlowdError
+from flowd.memory import keep_freed_memory
 from flowd.wire.limits import BATCH_BYTES
 
 WINDOW = 32
@@ -163,6 +164,7 @@ async def _publish(url: str, storage: str, control: Connection) -> None:
     import nats
     from nats.js.api import StorageType, StreamConfig
 
+    keep_freed_memory()  # as the daemon does: else chance decides, for a whole run, whether it is twice as slow
     client = await nats.connect(url)
     jetstream = client.jetstream(publish_async_max_pending=WINDOW)
     payload = b"x" * BATCH_BYTES

@@ -356,7 +356,7 @@ def test_stopped_consumer_disturbs_nobody_and_goes_on(config: Config) -> None:
 def test_view_passes_over_what_it_does_not_keep_and_its_cursor_follows(
     config: Config, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("flowd.client.consumer.PASSED_BATCHES", 3)
+    monkeypatch.setattr("flowd.client.reader.PASSED_BATCHES", 3)
     feed(config.endpoint("ingest"), *(numbered(n, n + 1) for n in range(20)))
     with Consumer(config.endpoint("consume"), "ones", filter=KEEP_ONES, timeout_s=DEADLINE_S) as consumer:
         batch = next(consumer)

@@ -8,18 +8,21 @@ import sys
 import threading
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cli_bed import environment
-from relay_bed import DEADLINE_S, KEPT, running, wait_until
+from relay_bed import DEADLINE_S, KEPT, counters, running, wait_until
 
-from flowd.client import Batch, Consumer, Producer
+from flowd.client import Consumer, Producer, request
 from flowd.errors import EXIT_CONFIG, ConfigError, FlowdError
 from flowd.relay.config import Config, load_config
+from flowd.relay.daemon import Daemon
 from flowd.relay.health import Health
 from flowd.relay.sinks.feed import AHEAD_BYTES, JournalFeed
 from flowd.relay.sinks.runner import SinkRunner
 from flowd.sinks.sink import Feed, Report
+from flowd.wire.limits import BATCH_BYTES
 
 
 class Shelf:
@@ -27,6 +30,9 @@ class Shelf:
 
     def __init__(self, failures: int = 0) -> None:
         self.taken: list[tuple[int, bytes]] = []
+        self.missed: list[tuple[int, str | None]] = []
+        self.is_open = threading.Event()
+        self.is_open.set()
         self.commits = threading.Event()
         self.failures = failures
 
@@ -36,19 +42,21 @@ class Shelf:
             raise FlowdError("the shelf is broken")
         report.up("shelf")
         (feed,) = feeds
+        await asyncio.to_thread(self.is_open.wait)
         while (batch := await feed.next()) is not None:
+            self.missed.append((batch.missed, batch.gap))
             self.taken.append((batch.seq, batch.lines))
             report.count("flowd_sink_batches_total")
             if self.commits.is_set():
                 feed.commit(batch)
 
 
-def run_sink(config: Config, shelf: Shelf, condition: Health | None = None) -> SinkRunner:
+def run_sink(daemon: Daemon, shelf: Shelf, condition: Health | None = None) -> SinkRunner:
     runner = SinkRunner(
         "shelf",
         "memory",
         shelf,
-        lambda: [Consumer(config.endpoint("consume"), "sink.shelf", "flows")],
+        lambda: [JournalFeed(daemon.inside.link("the journal"), "sink.shelf", "flows")],
         condition or Health(),
     )
     runner.start()
@@ -70,39 +78,39 @@ def end(runner: SinkRunner) -> None:
 
 
 def test_what_was_committed_does_not_come_again(tmp_path: Path) -> None:
-    with running(tmp_path) as (_, config):
+    with running(tmp_path) as (daemon, config):
         shelf = Shelf()
         shelf.commits.set()
-        runner = run_sink(config, shelf)
+        runner = run_sink(daemon, shelf)
         send(config, KEPT, 2 * KEPT)
         wait_until(lambda: len(shelf.taken) == 2, "both batches")
         end(runner)
         assert runner.counters.get("flowd_sink_batches_total", sink="shelf") == 2
         send(config, 3 * KEPT)
-        runner = run_sink(config, shelf)
+        runner = run_sink(daemon, shelf)
         wait_until(lambda: len(shelf.taken) == 3, "the third batch")
         assert shelf.taken == [(1, KEPT), (2, 2 * KEPT), (3, 3 * KEPT)]
         end(runner)
 
 
 def test_what_was_not_committed_comes_again(tmp_path: Path) -> None:
-    with running(tmp_path) as (_, config):
+    with running(tmp_path) as (daemon, config):
         shelf = Shelf()
-        runner = run_sink(config, shelf)
+        runner = run_sink(daemon, shelf)
         send(config, KEPT)
         wait_until(lambda: shelf.taken, "the batch")
         end(runner)
-        runner = run_sink(config, shelf)
+        runner = run_sink(daemon, shelf)
         wait_until(lambda: len(shelf.taken) == 2, "the batch once more")
         assert shelf.taken == [(1, KEPT), (1, KEPT)]
         end(runner)
 
 
 def test_a_sink_that_fails_is_told_and_run_again(tmp_path: Path) -> None:
-    with running(tmp_path) as (_, config):
+    with running(tmp_path) as (daemon, config):
         shelf, condition = Shelf(failures=1), Health()
         shelf.commits.set()
-        runner = run_sink(config, shelf, condition)
+        runner = run_sink(daemon, shelf, condition)
         wait_until(condition.reasons, "the failure")
         assert condition.reasons() == ["sink shelf: the shelf is broken"]
         assert runner.describe()["state"] == "down"
@@ -113,35 +121,98 @@ def test_a_sink_that_fails_is_told_and_run_again(tmp_path: Path) -> None:
         end(runner)
 
 
-def test_a_sink_goes_on_over_a_restart_of_the_daemon(tmp_path: Path) -> None:
+def test_a_sink_goes_on_in_the_next_daemon(tmp_path: Path) -> None:
     shelf = Shelf()
     shelf.commits.set()
-    with running(tmp_path) as (_, config):
-        runner = run_sink(config, shelf)
-        send(config, KEPT)
-        wait_until(lambda: shelf.taken, "the batch")
-    with running(tmp_path) as (_, config):
-        send(config, 2 * KEPT)
-        wait_until(lambda: len(shelf.taken) >= 2, "the next batch")
-        end(runner)
+    for lines in (KEPT, 2 * KEPT):
+        with running(tmp_path) as (daemon, config):
+            runner = run_sink(daemon, shelf)
+            send(config, lines)
+            wait_until(lambda lines=lines: shelf.taken[-1:] and shelf.taken[-1][1] == lines, "the batch")
+            end(runner)
     assert shelf.taken == [(1, KEPT), (2, 2 * KEPT)]
 
 
-def test_a_feed_has_room_again_only_when_enough_was_taken(tmp_path: Path) -> None:
-    """A small batch taken from before a large one leaves too much: the thread must go on waiting, and not spin."""
+def test_a_sink_that_takes_nothing_is_sent_no_more_than_it_may_have(tmp_path: Path) -> None:
+    with running(tmp_path) as (daemon, config):
+        shelf = Shelf()
+        shelf.is_open.clear()
+        runner = run_sink(daemon, shelf)
+        large = KEPT * (BATCH_BYTES // len(KEPT))
+        stored = 2 * AHEAD_BYTES // len(large)
+        send(config, *([large] * stored))
 
-    async def take() -> list[bool]:
-        consumer = Consumer(f"ipc://{tmp_path}/consume.sock", "sink.shelf", "flows")
-        feed = JournalFeed(consumer, asyncio.get_running_loop())
-        for seq, size_bytes in enumerate((1 << 18, AHEAD_BYTES, 1 << 18), start=1):
-            feed._add(Batch("flows", b"e" * 16, seq, b"x" * size_bytes))
-        told = []
-        for _ in range(3):
-            assert await feed.next() is not None
-            told.append(feed._has_room.is_set())
-        return told
+        def sent() -> int:
+            (consumer,) = request(config.endpoint("admin"), "consumers", DEADLINE_S)["consumers"]
+            return int((consumer["attached"] or {}).get("sent_bytes", 0))
 
-    assert asyncio.run(take()) == [False, True, True]
+        most = AHEAD_BYTES // len(large) * len(large)
+        wait_until(lambda: sent() >= most, "as much as it may have")
+        assert sent() == most
+        shelf.is_open.set()
+        wait_until(lambda: len(shelf.taken) == stored, "the rest")
+        end(runner)
+
+
+def test_a_sink_whose_name_another_consumer_takes_is_told_and_takes_it_back(tmp_path: Path) -> None:
+    """Whoever attaches last has the name; the sink is run again, and goes on from the cursor."""
+    with running(tmp_path) as (daemon, config):
+        shelf, condition = Shelf(), Health()
+        shelf.commits.set()
+        runner = run_sink(daemon, shelf, condition)
+        send(config, KEPT)
+        wait_until(lambda: shelf.taken, "the batch")
+        with Consumer(config.endpoint("consume"), "sink.shelf", "flows") as other:
+            other.connect(DEADLINE_S)
+            wait_until(condition.reasons, "the sink's word that it is fenced")
+        send(config, 2 * KEPT)
+        wait_until(lambda: shelf.taken[-1] == (2, 2 * KEPT), "the second attempt")
+        assert condition.reasons() == []
+        end(runner)
+
+
+def test_a_sink_hears_of_what_the_journal_has_let_go(tmp_path: Path) -> None:
+    with running(tmp_path) as (daemon, config):
+        shelf = Shelf()
+        shelf.commits.set()
+        runner = run_sink(daemon, shelf)
+        send(config, KEPT)
+        wait_until(lambda: shelf.taken, "the first batch")
+        end(runner)
+        send(config, 2 * KEPT, 3 * KEPT)
+        assert request(config.endpoint("admin"), "journal", DEADLINE_S, do="trim", bytes=0)["retired_batches"] == 3
+        send(config, 4 * KEPT)
+        runner = run_sink(daemon, shelf)
+        wait_until(lambda: len(shelf.taken) == 2, "what is left")
+        assert shelf.taken[-1] == (4, 4 * KEPT)
+        assert shelf.missed[-1] == (5 * KEPT.count(b"\n"), "retention")
+        end(runner)
+
+
+def test_a_feed_that_has_finished_does_not_come_back(tmp_path: Path) -> None:
+    """What is still to be called in its loop must not attach anew: nobody would ever take leave of that."""
+
+    async def read(daemon: Daemon) -> None:
+        feed = JournalFeed(daemon.inside.link("the journal"), "sink.shelf", "flows")
+        feed.start()
+        batch = await feed.next()
+        assert batch is not None
+        feed.commit(batch)
+        await feed.finish()
+        feed._wake()
+        feed._move_cursor()
+
+    with running(tmp_path) as (daemon, config):
+        send(config, KEPT)
+        asyncio.run(read(daemon))
+
+        def shelf() -> dict[str, Any]:
+            (found,) = request(config.endpoint("admin"), "consumers", DEADLINE_S)["consumers"]
+            return dict(found)
+
+        wait_until(lambda: shelf()["attached"] is None, "its leave")
+        assert shelf()["next"] == 2
+        assert counters(config)["flowd_attachments_total"] == 1
 
 
 def test_sections_of_sinks_are_checked(tmp_path: Path) -> None:

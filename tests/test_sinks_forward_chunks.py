@@ -72,6 +72,13 @@ def test_a_message_is_packed_forward() -> None:
     assert message == ["flows", b"entries", {"chunk": "id", "size": 2}]
 
 
+@pytest.mark.parametrize("size", [0, 255, 256, 65_535, 65_536, 1 << 20])
+def test_a_message_is_written_as_msgpack_would(size: int) -> None:
+    entries = b"e" * size
+    wanted = msgpack.packb(["flows", entries, {"chunk": "id", "size": 2}], use_bin_type=True)
+    assert pack_message("flows", PackedLines(entries, 2, 0), b"id", False) == wanted
+
+
 @pytest.mark.parametrize(
     ("text", "server"),
     [

@@ -7,10 +7,12 @@ import os
 import time
 from collections.abc import Iterator
 from types import TracebackType
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from flowd.client.batch import Batch
+from flowd.client.link import Link
 from flowd.client.pull import Pull, Wanted
+from flowd.client.reader import Place, Reader
 from flowd.errors import FlowdError, NotAcknowledged, Unreachable
 from flowd.wire.jetstream import is_jetstream_url
 from flowd.wire.keys import load_client_keys
@@ -23,23 +25,11 @@ if TYPE_CHECKING:
 CREDIT_BYTES = 4 << 20
 CREDIT_BATCHES = 64
 """What may be under way: enough to keep a fast reader busy, and what it holds in memory at most."""
-PASSED_BATCHES = 1000
-PASSED_S = 10.0
-"""When a cursor is moved over batches of which the view keeps nothing, though nobody commits."""
 NUMBER_MAX = (1 << 63) - 1
 """What is said for more: no clock, no journal and no credit gets there."""
 NAME_HINT = "use 1 to 128 of the characters A-Z a-z 0-9 . _ -"
 
 Start = str | tuple[bytes, int]
-
-
-class Place(Protocol):
-    """Whatever names a batch, as a Batch does."""
-
-    @property
-    def epoch(self) -> bytes: ...
-    @property
-    def seq(self) -> int: ...
 
 
 class Consumer:
@@ -121,11 +111,8 @@ class Consumer:
         if is_jetstream:
             self._pull = _open_jetstream(endpoint, wanted, secret_file)
         else:
-            self._pull = Pull(endpoint, keys, wanted)
-        self._yielded: tuple[bytes, int] | None = None
-        self._committed: tuple[bytes, int] | None = None
-        self._passed = 0
-        self._passed_s = time.monotonic()
+            self._pull = Pull(Link(endpoint, keys), wanted)
+        self._reader = Reader(self._pull, name)
 
     @property
     def missed_lines(self) -> int:
@@ -187,13 +174,9 @@ class Consumer:
         Raises Refused where the daemon will not serve this consumer, and Fenced."""
         deadline_s = None if timeout_s is None else time.monotonic() + timeout_s
         while True:
-            batch = self._pull.take()
+            batch = self._reader.take()
             if batch is not None:
-                if batch.lines:
-                    self._yielded = batch.epoch, batch.seq
-                    return batch
-                self._pass_over(batch)
-                continue
+                return batch
             if self._pull.is_done or not self._pull.step(deadline_s):
                 return None
 
@@ -204,32 +187,22 @@ class Consumer:
         Blocks across restarts of the daemon. Raises NotAcknowledged if it takes longer than `timeout_s` (by default the
         consumer's own), and Fenced where another consumer has the name now.
         """
-        wanted = self._place_of(batch)
-        if wanted is None or self._committed == wanted:
+        wanted = self._reader.place_of(batch)
+        if wanted is None or self._reader.is_committed(wanted):
             return
         timeout_s = self.timeout_s if timeout_s is None else timeout_s
         deadline_s = None if timeout_s is None else time.monotonic() + timeout_s
-        while not self._pull.is_committed(wanted):
-            self._pull.ask_commit(wanted)
+        while not self._reader.move_cursor(wanted):
             if not self._pull.step(deadline_s):
                 raise self.not_stored(timeout_s)
-        self._committed = wanted
-        self._passed = 0
 
     def commit_soon(self, batch: Place) -> bool:
         """Has the cursor moved behind a batch that was yielded, without waiting; whether it stands there now.
 
         To be called again until it does, with the latest batch: what was asked of a daemon that ended is forgotten.
         """
-        wanted = self._place_of(batch)
-        if wanted is None:
-            return True
-        if not self._pull.is_committed(wanted):
-            self._pull.ask_commit(wanted)
-            return False
-        self._committed = wanted
-        self._passed = 0
-        return True
+        wanted = self._reader.place_of(batch)
+        return wanted is None or self._reader.move_cursor(wanted)
 
     def close(self) -> None:
         """Ends the conversation; what was not committed comes again. May be called twice."""
@@ -264,38 +237,6 @@ class Consumer:
         _, hint = self._pull.absence(timeout_s)
         words = f"{self._pull.title}: the cursor of {self.name!r} was not stored within {timeout_s} s"
         return NotAcknowledged(words, count=0, hint=hint)
-
-    def _place_of(self, batch: Place | None) -> tuple[bytes, int] | None:
-        """Where the cursor is to stand for a batch, None being the one yielded last; None where there was none."""
-        if not self.name:
-            raise FlowdError("a consumer without a name has no cursor", hint="give it a name")
-        if self._yielded is None:
-            return None
-        if batch is None or (batch.epoch, batch.seq) == self._yielded:
-            return self._pull.position  # behind those without lines that came after it
-        return batch.epoch, batch.seq
-
-    def _owes_commit(self) -> bool:
-        """Whether something yielded is not committed yet."""
-        yielded, committed = self._yielded, self._committed
-        if yielded is None or committed is None:
-            return yielded is not None
-        return committed[0] != yielded[0] or committed[1] < yielded[1]
-
-    def _pass_over(self, batch: Batch) -> None:
-        """A batch without lines for this consumer: its cursor follows now and then, so that it does not fall behind
-        what is kept. Not where something yielded is not committed yet: that is for `commit`."""
-        self._passed += 1
-        if not self.name or self._owes_commit():
-            return
-        now_s = time.monotonic()
-        if self._passed >= PASSED_BATCHES or now_s - self._passed_s >= PASSED_S:
-            self._passed = 0
-            self._passed_s = now_s
-            place = batch.epoch, batch.seq
-            self._pull.ask_commit(place)
-            if self._yielded is not None:
-                self._yielded = self._committed = place
 
 
 def _is_place(value: object) -> bool:

@@ -14,7 +14,8 @@ from zmq.utils.monitor import recv_monitor_message
 from flowd.client.refusal import is_key_refused, key_refused
 from flowd.errors import WireError
 from flowd.memory import keep_freed_memory
-from flowd.wire import Header, Message, encode, parse
+from flowd.wire import Batch as StoredBatch
+from flowd.wire import Header, Message, checksum, encode, open_payload, parse
 from flowd.wire.keys import ClientKeys
 from flowd.wire.sockets import connect, open_socket, secure_client
 
@@ -94,6 +95,13 @@ class Link:
             self.close()
             raise LinkBroken(f"{self.endpoint} closed the connection")
         return None
+
+    @staticmethod
+    def open_lines(header: StoredBatch, message: Message[Header]) -> bytes:
+        """The lines of a batch. Raises WireError where they are not what was sent."""
+        if len(message.payload) and checksum(message.payload) != header.crc:
+            raise WireError("crc", "the checksum is wrong")
+        return bytes(open_payload(message.flags, message.payload))
 
     def _read(self) -> Message[Header] | None:
         assert self._socket is not None

@@ -10,10 +10,10 @@ import logging
 import secrets
 import time
 from collections import deque
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from flowd.client.batch import Batch
-from flowd.client.link import Link, LinkBroken
+from flowd.client.link import LinkBroken
 from flowd.errors import Fenced, Refused, WireError
 from flowd.wire import (
     Attach,
@@ -28,12 +28,9 @@ from flowd.wire import (
     GoneOk,
     Header,
     Message,
-    checksum,
-    open_payload,
 )
 from flowd.wire import Batch as StoredBatch
 from flowd.wire import Fenced as FencedHeader
-from flowd.wire.keys import ClientKeys
 
 ATTACH_WAIT_S = 1.0
 """How long an ATTACH may stay unanswered before it is said again on a new socket; doubled up to the next one."""
@@ -72,21 +69,49 @@ class Wanted(NamedTuple):
     credit_batches: int
 
 
+class Connection(Protocol):
+    """What a conversation is held over: flowd.client.link.Link, or what the daemon's own sinks have instead."""
+
+    @property
+    def endpoint(self) -> str:
+        """Who is spoken to, for people."""
+
+    @property
+    def is_open(self) -> bool: ...
+
+    @property
+    def malformed(self) -> int:
+        """Messages that were skipped, since they were none of FLW/1."""
+
+    def open(self) -> None: ...
+
+    def close(self) -> None: ...
+
+    def say(self, header: Header, linger_ms: int = 0) -> bool:
+        """Sends a message; False where there is no room for it now."""
+
+    def hear(self, wait_s: float) -> Message[Header] | None:
+        """The next message; None where none came in this time. Raises LinkBroken, and Refused."""
+
+    def open_lines(self, header: StoredBatch, message: Message[Header]) -> bytes:
+        """The lines of a batch. Raises WireError where they are not what was sent."""
+
+
 class Pull:
-    """`step` makes headway, `take` gives what has come, in order.
+    """`step` makes headway and may wait for it, `turn` does not wait; `take` gives what has come, in order.
 
     `position` is the last batch taken, `taken_batches` counts them, `began_at_oldest` says whether the first one was
     the oldest stored. `is_done` says that `until` was reached and everything before it taken.
     """
 
-    def __init__(self, endpoint: str, keys: ClientKeys | None, wanted: Wanted) -> None:
+    def __init__(self, link: Connection, wanted: Wanted) -> None:
         self.position: tuple[bytes, int] | None = None
         self.is_attached = False
         self.missed_lines = 0
         self.missed_batches = 0
         self.taken_batches = 0
         self.began_at_oldest = False
-        self._link = Link(endpoint, keys)
+        self._link = link
         self._wanted = wanted
         self._incarnation = secrets.randbits(63)
         self._until = wanted.until
@@ -176,6 +201,29 @@ class Pull:
             log.info("consumer: %s", broken)
             self._begin_anew()
         return deadline_s is None or time.monotonic() < deadline_s
+
+    def turn(self) -> None:
+        """Takes in all that has come, and opens the connection where it is time to; never waits. To be called when
+        something comes, and now and then. Raises Refused and Fenced."""
+        now_s = time.monotonic()
+        if not self._link.is_open:
+            if now_s < self._again_s:
+                return
+            self._link.open()
+            self._attach()
+        try:
+            while self._link.is_open and (message := self._link.hear(0.0)) is not None:
+                self._hear(message)
+            if self._link.is_open:
+                self._look_at_clock(now_s)
+        except LinkBroken as broken:
+            log.info("consumer: %s", broken)
+            self._begin_anew()
+
+    @property
+    def is_committing(self) -> bool:
+        """Whether a commit was asked for that is not answered yet."""
+        return self._asked is not None
 
     def ask_commit(self, place: tuple[bytes, int]) -> None:
         """Has the cursor moved behind this batch, soon; asked again by itself after a break."""
@@ -320,9 +368,7 @@ class Pull:
             self._begin_anew()
             return
         try:
-            if len(message.payload) and checksum(message.payload) != header.crc:
-                raise WireError("crc", "the checksum is wrong")
-            lines = bytes(open_payload(message.flags, message.payload))
+            lines = self._link.open_lines(header, message)
         except WireError as error:
             sequence, times = self._bad
             self._bad = (header.q, times + 1 if sequence == header.q else 1)

@@ -18,6 +18,8 @@ from flowd.relay.consume.administration import Administration
 from flowd.relay.consume.compiling import Compiler
 from flowd.relay.consume.consumers import Consumers
 from flowd.relay.consume.dispatch import Dispatch
+from flowd.relay.consume.door import Door
+from flowd.relay.consume.inside import Inside
 from flowd.relay.consume.lane import ConsumeLane
 from flowd.relay.consume.starts import Starts
 from flowd.relay.deciding.inquiry import Inquiry
@@ -223,7 +225,7 @@ class Daemon:
         admin.setsockopt(zmq.ROUTER_MANDATORY, 1)
         with file_mode(ADMIN_MODE):
             self._bind(admin, config.endpoint("admin"))
-        self._sinks = make_runners(config, self._condition)
+        self._sinks = make_runners(config, self.inside, self._condition)
         self._overview = Overview(
             config,
             self._condition,
@@ -314,10 +316,13 @@ class Daemon:
         shape_consume_socket(router)
         with file_mode(SOCKET_MODE):
             self._bind(router, config.endpoint("consume"), *filterfalse(is_tcp, config.consume.bind))
-        fronts = {Reception(router, "consume", self._consume_counters): router}
-        if self._remote is not None and self._remote.consume is not None:
-            fronts[self._remote.consume[0]] = self._remote.consume[1]
         wake = Wake()
+        self.inside = Inside(wake.ring, self._consume_counters)
+        doors: list[Door] = [Reception(router, "consume", self._consume_counters), self.inside]
+        sockets = [router]
+        if self._remote is not None and self._remote.consume is not None:
+            doors.append(self._remote.consume[0])
+            sockets.append(self._remote.consume[1])
         views = self._streams.views
         self._compiler = Compiler(views, lambda: self._streams.generation, wake)
         consumers = Consumers(
@@ -331,7 +336,7 @@ class Daemon:
         )
         dispatch = Dispatch(self._store, self._consume_counters, consumers.detach)
         self._consume = ConsumeLane(
-            fronts, consumers, dispatch, wake, lambda now_s: views.sweep(now_s, self._live.subscribers())
+            doors, sockets, consumers, dispatch, wake, lambda now_s: views.sweep(now_s, self._live.subscribers())
         )
         self._writer.heard.append(self._consume.hear_commit)
 

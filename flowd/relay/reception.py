@@ -7,7 +7,6 @@ ignored for a minute. Nothing here knows what a message means.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import zmq
@@ -66,6 +65,8 @@ class Reception:
     `heard_key` is the CURVE key of the last message's peer; "" where there are no keys.
     """
 
+    is_inside = False
+
     def __init__(self, socket: zmq.Socket[bytes], lane: str, counters: Counters) -> None:
         self.heard_key = ""
         self._socket = socket
@@ -104,14 +105,18 @@ class Reception:
 
     def reply(self, peer: bytes, header: Header) -> None:
         """Answers, unless the peer is gone or does not read its answers: that is counted, never waited for."""
-        outcome = self.send(peer, encode(header))
+        outcome = self.send(peer, header)
         if outcome:
             self._counters.add("flowd_undelivered_replies_total", lane=self._lane, reason=outcome)
 
-    def send(self, peer: bytes, frames: Sequence[Buffer | zmq.Frame]) -> str:
-        """Sends a message, without waiting: "" where it went, else why not: the peer is `gone`, or its queue `full`."""
+    def send(self, peer: bytes, header: Header, lines: bytes | zmq.Frame | None = None) -> str:
+        """Sends a message, without waiting: "" where it went, else why not: the peer is `gone`, or its queue `full`.
+        A frame of ZeroMQ's own is not copied."""
+        frames: list[Buffer | zmq.Frame] = [peer, *encode(header)]
+        if lines is not None:
+            frames.append(lines)
         try:
-            send_frames(self._socket, [peer, *frames], DO_NOT_WAIT)
+            send_frames(self._socket, frames, DO_NOT_WAIT)
         except zmq.Again:
             return "full"
         except zmq.ZMQError as error:

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 from flowd.wire.limits import SEQUENCE_MAX
 
 if TYPE_CHECKING:
+    from flowd.relay.consume.door import Door
     from flowd.relay.deciding.views import View
-    from flowd.relay.reception import Reception
     from flowd.wire import Gone
 
 
@@ -69,7 +69,7 @@ class Attachment:
     said.
     """
 
-    front: Reception
+    front: Door
     peer: bytes
     key: str
     consumer: str

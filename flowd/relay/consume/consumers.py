@@ -15,6 +15,7 @@ import msgspec
 from flowd.errors import FlowdError
 from flowd.relay.consume.attachment import Attachment, Credit
 from flowd.relay.consume.compiling import Compiler, describe_refusal
+from flowd.relay.consume.door import Door
 from flowd.relay.consume.jobs import AttachJob, CommitJob, PlaceJob
 from flowd.relay.consume.starts import Begun, Starts
 from flowd.relay.deciding.views import View, Views
@@ -23,7 +24,6 @@ from flowd.relay.journal.outbox import Outbox
 from flowd.relay.journal.store import Store
 from flowd.relay.journal.writer import Writer
 from flowd.relay.metrics import Counters
-from flowd.relay.reception import Reception
 from flowd.wire import (
     Attach,
     Attached,
@@ -51,7 +51,7 @@ ERR_TEXT_BYTES = 3500
 UNKNOWN = "attach"
 """The ERR code for who is not attached (the daemon was restarted, say): attach again."""
 
-Peer = tuple[Reception, bytes]
+Peer = tuple[Door, bytes]
 
 
 class Consumers:
@@ -79,7 +79,7 @@ class Consumers:
         self._jobs: dict[AttachJob | CommitJob, tuple[Peer, str, Attach | None, View | None]] = {}
         self._order: deque[Attachment] = deque()
 
-    def hear(self, front: Reception, peer: bytes, message: Message[Header], now_s: float) -> None:
+    def hear(self, front: Door, peer: bytes, message: Message[Header], now_s: float) -> None:
         """Does what a message asks for."""
         header = message.header
         known = self._attachments.get((front, peer))
@@ -194,7 +194,7 @@ class Consumers:
         for attachment in list(self._attachments.values()):
             self.detach(attachment)
 
-    def _attach(self, front: Reception, peer: bytes, header: Attach) -> None:
+    def _attach(self, front: Door, peer: bytes, header: Attach) -> None:
         refusal = self._judge(header)
         if refusal is not None:
             self._refuse(front, peer, *refusal)
@@ -230,15 +230,13 @@ class Consumers:
             return "busy", f"{ATTACHMENTS_MAX} consumers are attached already"
         return None
 
-    def _attach_compiled(
-        self, front: Reception, peer: bytes, key: str, header: Attach, result: View | FlowdError
-    ) -> None:
+    def _attach_compiled(self, front: Door, peer: bytes, key: str, header: Attach, result: View | FlowdError) -> None:
         if isinstance(result, View):
             self._attach_to(front, peer, key, header, result)
         else:
             self._refuse(front, peer, "filter", describe_refusal(result))
 
-    def _attach_to(self, front: Reception, peer: bytes, key: str, header: Attach, view: View | None) -> None:
+    def _attach_to(self, front: Door, peer: bytes, key: str, header: Attach, view: View | None) -> None:
         if not header.c:
             begun = self._starts.begin(header, None)
             self._welcome((front, peer), key, header, view, 0, begun)
@@ -322,19 +320,19 @@ class Consumers:
         elif attachment is not None:
             attachment.owed_commits.append(job.sequence)
 
-    def _make_view(self, front: Reception, peer: bytes, header: ViewHeader) -> None:
+    def _make_view(self, front: Door, peer: bytes, header: ViewHeader) -> None:
         if not is_stream_name(header.st):
             self._refuse(front, peer, "stream", f"stream {header.st[:130]!r} is no legal name")
             return
         self._compiler.compile(header.st, header.flt, header.dl, partial(self._answer_view, front, peer))
 
-    def _answer_view(self, front: Reception, peer: bytes, result: View | FlowdError) -> None:
+    def _answer_view(self, front: Door, peer: bytes, result: View | FlowdError) -> None:
         if isinstance(result, View):
             front.reply(peer, ViewOk(result.name, result.generation))
         else:
             self._refuse(front, peer, "filter", describe_refusal(result))
 
-    def _refuse(self, front: Reception, peer: bytes, code: str, text: str) -> None:
+    def _refuse(self, front: Door, peer: bytes, code: str, text: str) -> None:
         self._counters.add("flowd_refused_attachments_total", reason=code)
         while len(text.encode("utf-8", "replace")) > ERR_TEXT_BYTES:
             text = text[: len(text) // 2]

@@ -7,13 +7,17 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from flowd.relay.consume.attachment import Attachment
-from flowd.relay.consume.parcels import Parcel, Parcels
+from flowd.relay.consume.parcels import Parcel, ParcelKey, Parcels
 from flowd.relay.journal.layout import Corrupt, StreamRow
 from flowd.relay.journal.store import Store
 from flowd.relay.metrics import Counters
-from flowd.wire import Batch, Buffer, CaughtUp, Committed, Err, Gone, Header, encode
+from flowd.wire import Batch, CaughtUp, Committed, Err, Gone, Header
+
+if TYPE_CHECKING:
+    import zmq
 
 BLOCKED_S = 0.005
 """How soon a consumer whose queue is full is tried again: ZeroMQ does not say when there is room."""
@@ -66,11 +70,12 @@ class Dispatch:
 
     def _send_batch(self, attachment: Attachment, row: StreamRow, now_s: float) -> bool:
         sequence = attachment.next
-        parcel = self._parcels.find(attachment.stream, sequence, attachment.view)
+        key = ParcelKey(attachment.stream, sequence, attachment.view, attachment.front.is_inside)
+        parcel = self._parcels.find(key)
         if parcel is None:
             try:
                 with self._store.read() as reading:
-                    parcel = self._parcels.read(reading, row, attachment.stream, sequence, attachment.view)
+                    parcel = self._parcels.read(reading, row, key)
             except Corrupt as error:
                 log.error("journal: %s, batch %d: %s", attachment.stream, sequence, error)
                 self._counters.add("flowd_corrupt_batches_total")
@@ -80,7 +85,7 @@ class Dispatch:
                 return False  # it was retired this moment: the row says so by the next time
         if not attachment.credit.lasts_for(parcel.size_bytes):
             return False
-        if not self._send(attachment, self._frame(attachment, parcel, sequence), now_s):
+        if not self._send(attachment, self._make_header(attachment, parcel, sequence), now_s, parcel.payload):
             return False
         attachment.next += 1
         attachment.is_caught_up = False
@@ -97,9 +102,9 @@ class Dispatch:
             return True
         return attachment.view is not None and may_hear(attachment.key, attachment.view.name)
 
-    def _frame(self, attachment: Attachment, parcel: Parcel, sequence: int) -> list[Buffer]:
+    def _make_header(self, attachment: Attachment, parcel: Parcel, sequence: int) -> Batch:
         head = parcel.head
-        header = Batch(
+        return Batch(
             self._store.epoch,
             sequence,
             parcel.lines,
@@ -111,8 +116,6 @@ class Dispatch:
             None if attachment.view is None else head.lines,
             head.record_times_ns,
         )
-        frames = encode(header)
-        return frames if parcel.frame is None else [*frames, parcel.frame]  # type: ignore[list-item]
 
     def _describe_retired(self, attachment: Attachment, row: StreamRow) -> Gone:
         """The loss of what was retired, up to the end that is wanted."""
@@ -153,10 +156,12 @@ class Dispatch:
         return False
 
     def _say(self, attachment: Attachment, header: Header, now_s: float) -> bool:
-        return self._send(attachment, encode(header), now_s)
+        return self._send(attachment, header, now_s)
 
-    def _send(self, attachment: Attachment, frames: list[Buffer], now_s: float) -> bool:
-        outcome = attachment.front.send(attachment.peer, frames)
+    def _send(
+        self, attachment: Attachment, header: Header, now_s: float, payload: bytes | zmq.Frame | None = None
+    ) -> bool:
+        outcome = attachment.front.send(attachment.peer, header, payload)
         if outcome == "full":
             attachment.blocked_until_s = now_s + BLOCKED_S
         elif outcome == "gone":

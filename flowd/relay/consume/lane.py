@@ -10,14 +10,14 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 
 import zmq
 
 from flowd.relay.consume.attachment import Attachment
 from flowd.relay.consume.consumers import Consumers
 from flowd.relay.consume.dispatch import BLOCKED_S, Dispatch
-from flowd.relay.reception import Reception
+from flowd.relay.consume.door import Door
 from flowd.relay.tasks import Tasks
 from flowd.wire.sockets import Wake
 
@@ -33,7 +33,7 @@ log = logging.getLogger(__name__)
 
 
 class ConsumeLane(threading.Thread):
-    """Serves consumers until `end`. Owns the receptions' sockets from `start` on, and closes them.
+    """Serves those who come in at these doors until `end`. Owns the doors' sockets from `start` on, and closes them.
 
     `wake` ends its waiting: the journal rings it after each commit, and when its own jobs are done. `keep_up` is called
     about once a second. `is_failed` says that nobody is served any more, which should never be.
@@ -41,7 +41,8 @@ class ConsumeLane(threading.Thread):
 
     def __init__(
         self,
-        fronts: Mapping[Reception, zmq.Socket[bytes]],
+        doors: Sequence[Door],
+        sockets: Sequence[zmq.Socket[bytes]],
         consumers: Consumers,
         dispatch: Dispatch,
         wake: Wake,
@@ -51,7 +52,8 @@ class ConsumeLane(threading.Thread):
         self.is_failed = False
         self.tasks = Tasks(wake, self.is_alive)
         self.consumers = consumers
-        self._fronts = dict(fronts)
+        self._doors = doors
+        self._sockets = sockets
         self._dispatch = dispatch
         self._wake = wake
         self._keep_up = keep_up
@@ -74,7 +76,7 @@ class ConsumeLane(threading.Thread):
     def close(self, linger_s: float) -> None:
         """Closes the sockets, with so much time for what they hold."""
         self.consumers.close()
-        for socket in self._fronts.values():
+        for socket in self._sockets:
             socket.close(linger=int(linger_s * 1000))
         self._wake.close()
 
@@ -82,7 +84,7 @@ class ConsumeLane(threading.Thread):
         """The loop."""
         poller = zmq.Poller()
         poller.register(self._wake.fd, zmq.POLLIN)
-        for socket in self._fronts.values():
+        for socket in self._sockets:
             poller.register(socket, zmq.POLLIN)
         try:
             while not self._is_ending:
@@ -107,13 +109,13 @@ class ConsumeLane(threading.Thread):
 
     def _listen(self, now_s: float) -> bool:
         is_busy = False
-        for front in self._fronts:
+        for door in self._doors:
             for _ in range(TURN_MESSAGES):
-                received = front.receive(now_s)
+                received = door.receive(now_s)
                 if received is None:
                     break
                 is_busy = True
-                self.consumers.hear(front, *received, now_s)
+                self.consumers.hear(door, *received, now_s)
         return is_busy
 
     def _deliver(self, now_s: float) -> bool:

@@ -1,7 +1,8 @@
 """Batches as consumers are sent them: read from the journal once, filtered once for each view, sent to many.
 
-A frame is copied out of the journal's file once and then shared by all messages that carry it; the few that were read
-last are kept, since those who follow want the same ones. Belongs to one thread.
+A batch is copied out of the journal's file once, into a frame that all messages share which carry it, or into bytes for
+the daemon's own sinks; the few that were read last are kept, since those who follow want the same ones. Belongs to one
+thread.
 """
 
 from __future__ import annotations
@@ -21,49 +22,67 @@ KEPT_BYTES = 8 << 20
 KEPT_PARCELS = 1024
 
 
+class ParcelKey(NamedTuple):
+    """Which batch, by which view (None: all of it), and whether it is for who is in this process."""
+
+    stream: str
+    sequence: int
+    view: View | None
+    is_inside: bool
+
+
 class Parcel(NamedTuple):
-    """A batch to be sent: its head, the lines that the view keeps, and their crc32 and frame (None: no lines)."""
+    """A batch to be sent: its head, the lines that the view keeps, and their crc32 (0 inside, where nobody looks) and
+    payload (None: no lines)."""
 
     head: Head
     lines: int
     size_bytes: int
     crc: int
-    frame: zmq.Frame | None
+    payload: bytes | zmq.Frame | None
 
 
 class Parcels:
     """The batches that were read last."""
 
     def __init__(self) -> None:
-        self._kept: OrderedDict[tuple[str, int, str], Parcel] = OrderedDict()
+        self._kept: OrderedDict[tuple[str, int, str, bool], Parcel] = OrderedDict()
         self._kept_bytes = 0
 
-    def find(self, stream: str, sequence: int, view: View | None) -> Parcel | None:
+    def find(self, key: ParcelKey) -> Parcel | None:
         """One that is at hand."""
-        return self._kept.get((stream, sequence, _name(view)))
+        return self._kept.get(_name(key))
 
-    def read(self, reading: Reading, row: StreamRow, stream: str, sequence: int, view: View | None) -> Parcel | None:
+    def read(self, reading: Reading, row: StreamRow, key: ParcelKey) -> Parcel | None:
         """One from the journal; None where it is not there any more. Raises Corrupt."""
-        row = reading.stream(stream) or row  # this moment's: what was retired since is not damaged
-        head = reading.head(row, sequence)
-        if sequence < row.oldest:
-            return None
-        if head is None:
-            raise Corrupt(f"the head of batch {sequence} is missing")
-        lines = reading.lines(row, sequence, head)
+        _, sequence, view, is_inside = key
+        try:
+            head = reading.head(row, sequence)
+            if head is None:
+                raise Corrupt(f"the head of batch {sequence} is missing")
+            lines = reading.lines(row, sequence, head)
+        except Corrupt:
+            now = reading.stream(key.stream) or row
+            if sequence < now.oldest:
+                return None  # what was retired this moment is not damaged
+            raise
         if view is None:
             count, crc = head.lines, head.crc
         else:
             applied = view.filter_set.apply(lines)
             lines, count = applied.kept, applied.kept_lines
-            crc = checksum(lines) if lines else 0
-        # Copied into memory of ZeroMQ's own: giving lent memory back would wake a thread for each message.
-        frame = zmq.Frame(lines, copy=True) if len(lines) else None
-        parcel = Parcel(head, count, len(lines), crc, frame)
-        self._keep((stream, sequence, _name(view)), parcel)
+            crc = checksum(lines) if lines and not is_inside else 0
+        payload: bytes | zmq.Frame | None = None
+        if is_inside:
+            payload = bytes(lines)
+        elif len(lines):
+            # Copied into memory of ZeroMQ's own: giving lent memory back would wake a thread for each message.
+            payload = zmq.Frame(lines, copy=True)
+        parcel = Parcel(head, count, len(lines), crc, payload)
+        self._keep(_name(key), parcel)
         return parcel
 
-    def _keep(self, name: tuple[str, int, str], parcel: Parcel) -> None:
+    def _keep(self, name: tuple[str, int, str, bool], parcel: Parcel) -> None:
         self._kept[name] = parcel
         self._kept_bytes += parcel.size_bytes
         while self._kept_bytes > KEPT_BYTES or len(self._kept) > KEPT_PARCELS:
@@ -71,5 +90,6 @@ class Parcels:
             self._kept_bytes -= oldest.size_bytes
 
 
-def _name(view: View | None) -> str:
-    return "" if view is None else f"{view.name} {view.generation}"
+def _name(key: ParcelKey) -> tuple[str, int, str, bool]:
+    view = key.view
+    return key.stream, key.sequence, "" if view is None else f"{view.name} {view.generation}", key.is_inside

@@ -5,22 +5,23 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 
-from flowd.client import Consumer
 from flowd.errors import FlowdError
 from flowd.relay.config.model import Config, ForwardSink, NatsSink, Sink, sink_consumer
+from flowd.relay.consume.inside import Inside
 from flowd.relay.health import Health
+from flowd.relay.sinks.feed import JournalFeed
 from flowd.relay.sinks.runner import SinkRunner
 from flowd.sinks.sink import Sink as WorkingSink
 
 
-def make_runners(config: Config, condition: Health) -> dict[str, SinkRunner]:
-    """A runner for each sink, by its name, none started."""
+def make_runners(config: Config, inside: Inside, condition: Health) -> dict[str, SinkRunner]:
+    """A runner for each sink, by its name, none started; their feeds come in at `inside`."""
     return {
         name: SinkRunner(
             name,
             section.type,
             make_sink(name, section),
-            partial(_open_consumers, config.endpoint("consume"), name, section),
+            partial(_open_feeds, inside, name, section),
             condition,
         )
         for name, section in config.sinks.items()
@@ -40,5 +41,7 @@ def make_sink(name: str, section: Sink) -> WorkingSink:
     raise FlowdError(f"sink {name}: no sinks of type {section.type!r}")
 
 
-def _open_consumers(endpoint: str, name: str, section: Sink) -> Sequence[Consumer]:
-    return [Consumer(endpoint, sink_consumer(name), stream, view=section.view) for stream in section.streams]
+def _open_feeds(inside: Inside, name: str, section: Sink) -> Sequence[JournalFeed]:
+    return [
+        JournalFeed(inside.link("the journal"), sink_consumer(name), stream, section.view) for stream in section.streams
+    ]

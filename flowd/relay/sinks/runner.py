@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from flowd.client import Consumer
 from flowd.errors import FlowdError
 from flowd.relay.health import Health
 from flowd.relay.metrics import Counters
@@ -26,7 +25,7 @@ log = logging.getLogger(__name__)
 
 
 class SinkRunner(threading.Thread):
-    """Runs one sink until `end`. `consumers` makes its consumers, one a stream, anew for each attempt.
+    """Runs one sink until `end`. `open_feeds` makes its feeds, one a stream, anew for each attempt, in its loop.
 
     It consumes as `sink.NAME`: its lag stands among the consumers. A sink that is down degrades the daemon's health.
     """
@@ -36,7 +35,7 @@ class SinkRunner(threading.Thread):
         name: str,
         kind: str,
         sink: Sink,
-        consumers: Callable[[], Sequence[Consumer]],
+        open_feeds: Callable[[], Sequence[JournalFeed]],
         condition: Health,
     ) -> None:
         super().__init__(name=f"flowd-sink-{name}", daemon=True)
@@ -44,13 +43,13 @@ class SinkRunner(threading.Thread):
         self._title = name
         self._kind = kind
         self._sink = sink
-        self._consumers = consumers
+        self._open_feeds = open_feeds
         self._condition = condition
         self._state = "starting"
         self._reason = ""
         self._peer = ""
         self._lock = threading.Lock()
-        self._feeds: list[JournalFeed] = []
+        self._feeds: Sequence[JournalFeed] = ()
         self._ended = threading.Event()
         self._finish_by_s = float("inf")
 
@@ -108,8 +107,7 @@ class SinkRunner(threading.Thread):
 
     async def _serve(self) -> None:
         """One attempt: the sink with feeds of its own."""
-        loop = asyncio.get_running_loop()
-        feeds = [JournalFeed(consumer, loop) for consumer in self._consumers()]
+        feeds = self._open_feeds()
         with self._lock:
             self._feeds = feeds
         for feed in feeds:
@@ -128,4 +126,4 @@ class SinkRunner(threading.Thread):
             for feed in feeds:
                 feed.end()
             for feed in feeds:
-                await loop.run_in_executor(None, feed.finish)
+                await feed.finish()

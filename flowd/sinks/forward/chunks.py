@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import struct
 from collections import deque
 from collections.abc import Iterator
 from typing import Any
@@ -25,6 +26,10 @@ GZIP_LEVEL = 1
 slowly."""
 GZIP_WBITS = 31
 """zlib's word for a gzip header, and its largest window."""
+
+ARRAY_OF_3 = b"\x93"
+BIN8, BIN16, BIN32 = 0xC4, 0xC5, 0xC6
+"""msgpack's words."""
 
 
 class Pending:
@@ -96,10 +101,12 @@ def name_chunk(sink: str, stream: str, batch: Outgoing, begin: int, lines: bytes
     """The id of the chunk with these lines, which begin at this byte of the batch, in base64.
 
     The lines are part of it: under a view's new filters the same batch has others, and must not pass for the old one.
+    SHA-256 is what processors have instructions for: it takes half of the time that BLAKE2b does.
     """
     place = f"{sink}\0{stream}\0{batch.seq}\0{begin}\0".encode()
-    digest = hashlib.blake2b(lines, digest_size=ID_BYTES, key=hashlib.sha256(batch.epoch + b"\0" + place).digest())
-    return base64.b64encode(digest.digest())
+    digest = hashlib.sha256(hashlib.sha256(batch.epoch + b"\0" + place).digest())
+    digest.update(lines)
+    return base64.b64encode(digest.digest()[:ID_BYTES])
 
 
 def pack_message(tag: str, lines: PackedLines, id: bytes, is_compressed: bool) -> bytes:
@@ -109,5 +116,13 @@ def pack_message(tag: str, lines: PackedLines, id: bytes, is_compressed: bool) -
     if is_compressed:
         option[COMPRESSED] = GZIP
         body = zlib_ng.compress(body, GZIP_LEVEL, GZIP_WBITS)
-    packed: bytes = msgpack.packb([tag, body, option], use_bin_type=True)
-    return packed
+    return b"".join((ARRAY_OF_3, msgpack.packb(tag), _bin_header(len(body)), body, msgpack.packb(option)))
+
+
+def _bin_header(size: int) -> bytes:
+    """What stands before bytes in msgpack: `packb` of the whole would copy them twice."""
+    if size < 1 << 8:
+        return struct.pack(">BB", BIN8, size)
+    if size < 1 << 16:
+        return struct.pack(">BH", BIN16, size)
+    return struct.pack(">BI", BIN32, size)

@@ -7,12 +7,13 @@ server remembers ids, and everything of a daemon that ended, is looked for in th
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import time
 from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from flowd.errors import FlowdError, WireError
 from flowd.sinks.nats.look import find_last, find_since
@@ -207,9 +208,10 @@ class Lane:
 
     def _known(self) -> Acknowledged:
         """What is acknowledged now, with a place behind which everything stands that is not."""
+        known = self._acknowledged
         for oldest in self._under_way.values():
-            return self._acknowledged._replace(sequence=oldest.floor)
-        return self._acknowledged
+            return Acknowledged(oldest.floor, known.seq, known.lines)
+        return known
 
     def _is_full(self, size_bytes: int) -> bool:
         return len(self._under_way) >= self._window.messages or (
@@ -283,13 +285,13 @@ class Lane:
             del self._under_way[first]
             self._under_way_bytes -= len(oldest.payload)
             head = oldest.head
-            sequence = max(self._acknowledged.sequence, oldest.stored_seq)
-            self._acknowledged = self._acknowledged._replace(sequence=sequence)
+            _, seq, lines = self._acknowledged
             if head.part == head.parts:
                 if head.epoch == self._epoch:  # else the batches of another epoch are being sent already
-                    self._acknowledged = Acknowledged(sequence, head.seq, head.before + head.lines)
+                    seq, lines = head.seq, head.before + head.lines
                 committed = oldest.batch
                 self._count(oldest)
+            self._acknowledged = Acknowledged(max(self._acknowledged.sequence, oldest.stored_seq), seq, lines)
         if committed is not None:
             self._feed.commit(committed)
             self._report.up(self._link.peer)
@@ -364,8 +366,8 @@ def _read_answer(message: Msg) -> tuple[int, str, int]:
     if status is not None:
         return int(status), "nobody takes the messages: there is no such stream, or its cluster has no leader", 0
     try:
-        answer: dict[str, Any] = json.loads(message.data)
-    except ValueError:
+        answer: dict[str, Any] = msgspec.json.decode(message.data, type=dict[str, Any])
+    except (msgspec.DecodeError, UnicodeDecodeError):
         return 0, "the server's answer is no JSON", 0
     error = answer.get("error")
     if isinstance(error, dict):

@@ -117,9 +117,9 @@ class Link:
 
     async def connect(self, servers: Sequence[str], login: Login) -> None:
         """Returns when there is a connection. Raises FlowdError where the library is missing, or a secret."""
-        from nats.aio.client import Client
+        from flowd.sinks.nats.client import PieceClient
 
-        self._client = Client()
+        self._client = PieceClient()
         names = ", ".join(servers)  # they hold no secrets: the configuration refuses those
 
         async def on_error(error: Exception) -> None:
