@@ -84,7 +84,7 @@ class Option(click.Option):
 
     def get_error_hint(self, ctx: click.Context | None) -> str:
         """As click's; where the value is none of the command line's it is said where it came from."""
-        hint = super().get_error_hint(ctx)  # type: ignore[arg-type]
+        hint = super().get_error_hint(ctx)
         if ctx is None or self.name is None:
             return hint
         if ctx.get_parameter_source(self.name) is not click.core.ParameterSource.ENVIRONMENT:
