@@ -11,7 +11,19 @@ import click
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-class Command(click.Command):
+class _Placed(click.Command):
+    """A command whose wrong usage is said with its own name, also where click leaves open whose it is."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """As click's."""
+        try:
+            return super().parse_args(ctx, args)
+        except click.UsageError as error:
+            error.ctx = error.ctx or ctx
+            raise
+
+
+class Command(_Placed):
     """A subcommand whose help ends in examples that run."""
 
     def __init__(self, *args: Any, examples: Sequence[str] = (), **kwargs: Any) -> None:
@@ -23,7 +35,7 @@ class Command(click.Command):
         _write_examples(formatter, self.examples)
 
 
-class Group(click.Group):
+class Group(_Placed, click.Group):
     """A subcommand with subcommands of its own, whose help ends in examples that run."""
 
     def __init__(self, *args: Any, examples: Sequence[str] = (), **kwargs: Any) -> None:
@@ -70,7 +82,7 @@ class Option(click.Option):
 
     def get_error_hint(self, ctx: click.Context | None) -> str:
         """As click's; where the value is none of the command line's it is said where it came from."""
-        hint = super().get_error_hint(ctx)  # type: ignore[arg-type]
+        hint = super().get_error_hint(ctx)
         if ctx is None or self.name is None:
             return hint
         if ctx.get_parameter_source(self.name) is not click.core.ParameterSource.ENVIRONMENT:

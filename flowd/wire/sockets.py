@@ -73,7 +73,7 @@ def check_endpoint(endpoint: str) -> None:
             raise FlowdError(f"{endpoint}: not an endpoint", hint="write tcp://ADDRESS:PORT")
         return
     if scheme != "ipc" or not path:
-        raise FlowdError(f"{endpoint}: not an endpoint", hint="write ipc:///path/to/ingest.sock")
+        raise FlowdError(f"{endpoint}: not an endpoint", hint="write ipc:///run/flowd/NAME.sock, or tcp://ADDRESS:PORT")
     size = len(os.fsencode(path))
     if size > IPC_PATH_MAX_BYTES:
         raise FlowdError(
