@@ -136,7 +136,9 @@ def test_a_missing_file_is_said_and_the_others_are_filtered(filters: Path, tmp_p
     (tmp_path / "a.log").write_bytes(KEPT)
     done = flowd("filter", "-f", filters, "nosuch.log", ".", "a.log", cwd=tmp_path)
     assert (done.returncode, done.stdout) == (74, KEPT)
-    assert done.stderr == b"flowd: nosuch.log: No such file or directory\nflowd: .: Is a directory\n"
+    assert done.stderr == (
+        b"flowd: nosuch.log: No such file or directory\nflowd: .: Is a directory\nhint: it is a folder: name a file\n"
+    )
 
 
 def test_filters_that_cannot_be_used_end_with_78(tmp_path: Path) -> None:

@@ -99,7 +99,9 @@ def replay(
         return
     from distributed import as_completed
 
-    sets = client.scatter([old, new], broadcast=True)  # sent and compiled once a worker, not once a file
+    # Sent and compiled once a worker, not once a file. Under the names that Dask makes of what is in them, sets that
+    # were just given back are waited for without end when they are sent again.
+    sets = client.scatter([old, new], broadcast=True, hash=False)
     left = iter(paths)
     under_way = {}
 

@@ -19,7 +19,7 @@ from flowd.cli.command import (
     reading_options,
     stream_option,
 )
-from flowd.cli.outcome import describe_os_error
+from flowd.cli.outcome import say_os_error
 from flowd.cli.output import write_json, write_text
 from flowd.cli.table import show_number
 from flowd.cli.talk import paint, say_error
@@ -95,7 +95,7 @@ def command(
             if sample is not None and not report.problems:
                 add_sample(report, sample, stream, dialect, skip_unsupported, form)
         except OSError as error:
-            say_error(describe_os_error(error))
+            say_os_error(error)
             exit_code = exit_code or EXIT_IO
             continue
         report.warnings = silence_warnings(report)

@@ -14,7 +14,19 @@ NUMBER_MAX = 1e9
 """Thirty years in seconds: what no lock and no poll can wait for lies beyond."""
 
 
-class Command(click.Command):
+class _Placed(click.Command):
+    """A command whose wrong usage is said with its own name, also where click leaves open whose it is."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """As click's."""
+        try:
+            return super().parse_args(ctx, args)
+        except click.UsageError as error:
+            error.ctx = error.ctx or ctx
+            raise
+
+
+class Command(_Placed):
     """A subcommand whose help ends in examples that run."""
 
     def __init__(self, *args: Any, examples: Sequence[str] = (), **kwargs: Any) -> None:
@@ -37,7 +49,7 @@ class NumberRange(click.FloatRange):
         return number
 
 
-class Group(click.Group):
+class Group(_Placed, click.Group):
     """A subcommand with subcommands of its own, whose help ends in examples that run."""
 
     def __init__(self, *args: Any, examples: Sequence[str] = (), **kwargs: Any) -> None:

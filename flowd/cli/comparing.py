@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING
 from flowd.archives.compressed import BadArchive
 from flowd.archives.lines import Batch, Input, known_size, read_batches
 from flowd.cli.filtering import choose_threads
-from flowd.cli.outcome import describe_os_error
+from flowd.cli.outcome import say_os_error
 from flowd.cli.progress import Progress
 from flowd.cli.stretches import Stretch, cut_stretches, read_stretch
-from flowd.cli.talk import say_error, say_failure
+from flowd.cli.talk import say_failure
 from flowd.errors import FlowdError
 from flowd.memory import keep_freed_memory
 
@@ -84,7 +84,7 @@ class Comparing:
             say_failure(error)
         except OSError as error:
             self.has_failed = True
-            say_error(describe_os_error(error))
+            say_os_error(error)
 
     def _compare_stretches(self, source: Input, start: int, executor: ThreadPoolExecutor, progress: Progress) -> None:
         """A plain file, as long as it is now: threads read it themselves, a stretch at a time; merged in order."""

@@ -23,10 +23,10 @@ from flowd.cli.command import (
     stream_option,
 )
 from flowd.cli.filter_loading import load_filters
-from flowd.cli.outcome import describe_os_error
+from flowd.cli.outcome import say_os_error
 from flowd.cli.output import write_text
 from flowd.cli.table import render_row, render_table, shorten
-from flowd.cli.talk import say_error, say_failure
+from flowd.cli.talk import say_failure
 from flowd.errors import EXIT_DONE, EXIT_IO
 from flowd.readable import make_all_readable
 
@@ -87,7 +87,7 @@ def command(
             say_failure(error)
             code = EXIT_IO
         except OSError as error:
-            say_error(describe_os_error(error))
+            say_os_error(error)
             code = EXIT_IO
     if not files and not explaining.number:
         write_rules(filters, as_json)

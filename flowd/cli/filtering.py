@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Literal
 from flowd.archives.compressed import BadArchive
 from flowd.archives.lines import Batch, Input, known_size, read_batches
 from flowd.archives.pipes import widen_pipe
-from flowd.cli.outcome import describe_os_error
+from flowd.cli.outcome import say_os_error
 from flowd.cli.output import STDOUT, write_bytes, write_json, write_text
 from flowd.cli.progress import Progress
-from flowd.cli.talk import say_error, say_failure
+from flowd.cli.talk import say_failure
 from flowd.cli.whole_files import do_run, raise_errors
 from flowd.errors import EXIT_IO, FlowdError
 from flowd.memory import keep_freed_memory
@@ -140,7 +140,7 @@ class Filtering:
             say_failure(error)
         except OSError as error:
             self.has_failed = True
-            say_error(describe_os_error(error))
+            say_os_error(error)
 
     def _filter_file(self, source: Input, start: int, progress: Progress) -> None:
         """A plain file, by as many threads as are wanted: nothing of it passes through here."""

@@ -10,6 +10,7 @@ import click
 
 from flowd.cli.command import Command, F, Group, compose, option, output_option
 from flowd.cli.output import write_json, write_text
+from flowd.cli.runtime import require_stream_name
 from flowd.cli.table import render_table
 from flowd.cli.talk import say, say_error
 from flowd.errors import EXIT_CONFIG, EXIT_DONE, FlowdError
@@ -78,6 +79,9 @@ def new(
 
     if not name.isprintable() or not name or os.sep in name or '"' in name or name.startswith("."):
         raise click.UsageError(f"{name!r} is no name for a key: it becomes the name of a file")
+    for stream in streams:
+        if stream != ANY_STREAM:
+            require_stream_name(stream, "stream")
     public_path = Path(allowed_keys_dir or keys_dir) / (name + PUBLIC_SUFFIX)
     secret_path = Path(keys_dir) / (name + SECRET_SUFFIX)
     public, secret = make_key_pair()
@@ -86,13 +90,21 @@ def new(
         metadata |= {"roles": " ".join(dict.fromkeys(roles)), "streams": " ".join(streams) or ANY_STREAM}
         parse_grant(public_path, Certificate(public, "", metadata))
     for path in (public_path, secret_path):
-        path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+        _make_folder(path.parent)
         if path.exists():
             raise FlowdError(f"{path}: exists already", hint="revoke it first, or choose another name")
     write_certificate(secret_path, Certificate(public, secret, {"name": name}))
     write_certificate(public_path, Certificate(public, "", metadata))
     write_text(f"{secret_path}\n{public_path}\n")
     return EXIT_DONE
+
+
+def _make_folder(folder: Path) -> None:
+    """Makes it where it is missing. Raises FlowdError."""
+    try:
+        folder.mkdir(mode=0o755, parents=True, exist_ok=True)
+    except FileExistsError:
+        raise FlowdError(f"{folder}: there is a file of this name", hint="keys stand in a folder: name one") from None
 
 
 @command.command(cls=Command, name="list", examples=LIST_EXAMPLES)

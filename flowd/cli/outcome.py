@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 from collections.abc import Callable
@@ -9,6 +10,10 @@ from collections.abc import Callable
 from flowd.cli.talk import say_error, say_failure
 from flowd.errors import EXIT_CONFIG, EXIT_DONE, EXIT_INTERRUPTED, EXIT_IO, EXIT_NO, FlowdError
 
+_OS_HINTS = {
+    errno.EISDIR: "it is a folder: name a file",
+    errno.EACCES: "`ls -l` says who may; its folders must be open, too",
+}
 NOT_BUILT_HINT = "run `make build` in the checkout"
 
 
@@ -23,7 +28,7 @@ def run_to_exit_code(command: Callable[[], int | None]) -> int:
     except BrokenPipeError:
         return _end_by_broken_pipe()
     except OSError as error:
-        say_error(describe_os_error(error))
+        say_os_error(error)
         return EXIT_IO
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
@@ -33,6 +38,11 @@ def run_to_exit_code(command: Callable[[], int | None]) -> int:
         say_error("flowd's native core is not built", NOT_BUILT_HINT)
         return EXIT_CONFIG
     return EXIT_DONE if code is None else code
+
+
+def say_os_error(error: OSError) -> None:
+    """Says it, with what can be done about the commonest mistakes."""
+    say_error(describe_os_error(error), _OS_HINTS.get(error.errno or 0, ""))
 
 
 def describe_os_error(error: OSError) -> str:

@@ -25,7 +25,11 @@ def require_stream_name(name: str, what: str) -> None:
 
 
 def require_socket(endpoint: str) -> None:
-    """Raises Unreachable at once where there is not even a socket: nobody could answer."""
+    """Raises Unreachable at once where there is not even a socket: nobody could answer. Raises FlowdError for a path
+    that no socket can have."""
+    from flowd.wire.sockets import check_endpoint
+
+    check_endpoint(endpoint)
     path = endpoint.removeprefix("ipc://")
     if not os.path.exists(path):
         raise Unreachable(f"{path}: no daemon has made this socket", hint="start one with `flowd run`")

@@ -21,11 +21,11 @@ from flowd.cli.command import (
     stream_option,
     timeout_option,
 )
-from flowd.cli.outcome import describe_os_error
+from flowd.cli.outcome import say_os_error
 from flowd.cli.progress import Progress
 from flowd.cli.runtime import find_endpoint, require_stream_name
 from flowd.cli.table import show_bytes, show_count
-from flowd.cli.talk import say, say_error, say_failure
+from flowd.cli.talk import say, say_failure
 from flowd.errors import EXIT_DONE, EXIT_IO, LineTooLong
 
 if TYPE_CHECKING:
@@ -123,7 +123,7 @@ class _Sending:
             say_failure(error)
         except OSError as error:
             self.has_failed = True
-            say_error(describe_os_error(error))
+            say_os_error(error)
 
     def _send(self, source: Input) -> None:
         lines_before = self.lines

@@ -59,7 +59,8 @@ def command(
     try:
         chosen = _select(read_tests(find_tests_files(tests)), keyword)
         if not chosen:
-            raise click.UsageError("there are no tests" + (f" with {keyword!r} in their names" if keyword else ""))
+            where = f" with {keyword!r} in their names" if keyword else f" in {', '.join(tests)}"
+            raise click.UsageError(f"there are no tests{where}: they are [[test]] in files that end in .toml")
         sets = _load_sets(chosen, path, dialect, skip_unsupported, quiet)
         check_rules(chosen, sets)
     except (FilterError, ConfigError) as error:

@@ -113,6 +113,8 @@ class _Reading:
         except tomllib.TOMLDecodeError as error:
             line, column = _place_of(error, text)
             hint = "a text in quotes ends on its line; '…' takes backslashes as they are"
+            if "[[test]]" not in text:
+                hint = "this is no file of tests, which begin with [[test]]; filters are given with -f"
             self.problems.append(Problem(self._file, line, column, f"not TOML: {error}", hint))
             return None
         except RecursionError:
