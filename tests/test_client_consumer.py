@@ -208,6 +208,24 @@ def test_second_consumer_of_a_name_takes_its_place(config: Config) -> None:
         second.commit()
 
 
+def test_fenced_consumer_keeps_nothing_and_says_so_again(config: Config) -> None:
+    """A batch that had come and was not yielded is the other's, as all later ones."""
+    endpoint, admin = config.endpoint("consume"), config.endpoint("admin")
+    feed(config.endpoint("ingest"), KEPT, KEPT)
+    with Consumer(endpoint, "siem", timeout_s=DEADLINE_S) as first:
+        assert next(first).seq == 1
+        wait_until(lambda: request(admin, "status")["consumers"][0]["sent_batches"] == 2, "both batches on their way")
+        with Consumer(endpoint, "siem", timeout_s=DEADLINE_S) as second:
+            assert next(second).seq == 1
+            with pytest.raises(Fenced):
+                first.commit()
+            assert not first.is_attached
+            for _ in range(2):
+                with pytest.raises(Fenced):
+                    first.poll(DEADLINE_S)
+            second.commit()
+
+
 def test_fenced_consumer_does_not_come_back_by_itself(daemon: DaemonProcess) -> None:
     """It was fenced while it had no connection: when it comes back, it is told, and takes nothing away."""
     feed(daemon.endpoint("ingest"), KEPT)

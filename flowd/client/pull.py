@@ -316,6 +316,8 @@ class Pull:
             self._hear_error(header)
         elif isinstance(header, FencedHeader):
             self._link.close()
+            self.is_attached = False
+            self._arrived.clear()  # they are the other's now
             raise Fenced(
                 f"another consumer named {self._wanted.name!r} has attached to {self._wanted.stream!r}",
                 hint="give each consumer a name of its own",
