@@ -10,6 +10,11 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+import click
+
+from flowd.cli.command import Option
+from flowd.cli.root import root
+
 ROOT = Path(__file__).resolve().parent.parent
 FLOWD = (sys.executable, "-m", "flowd")
 DEADLINE_S = 30.0
@@ -101,3 +106,20 @@ def text_line(namespace: str, number: int = 0) -> bytes:
 def json_line(namespace: str, number: int = 0) -> bytes:
     """A JSON line from a namespace."""
     return b'{"start_time":%d,"source_namespace":"%s","dest_namespace":"web"}\n' % (number, namespace.encode())
+
+
+def find_options(command: click.Command, context: click.Context) -> Iterator[tuple[str, Option, list[str]]]:
+    """Every option below a command, with its command and its variables."""
+    for each in command.params:
+        if isinstance(each, Option):
+            yield context.command_path, each, each.variables(context)
+    if isinstance(command, click.Group):
+        for name in command.list_commands(context):
+            below = command.get_command(context, name)
+            assert below is not None
+            yield from find_options(below, click.Context(below, info_name=name, parent=context))
+
+
+def all_options() -> list[tuple[str, Option, list[str]]]:
+    """Every option of every command."""
+    return list(find_options(root, click.Context(root, info_name="flowd")))

@@ -3,35 +3,17 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
 from pathlib import Path
 
 import click
 import pytest
-from cli_bed import DEV_FILTER, ROOT, flowd, json_line
+from cli_bed import DEV_FILTER, ROOT, all_options, flowd, json_line
 
 from flowd.cli.command import Option
-from flowd.cli.root import root
 from flowd.relay.config import ENVIRONMENT
 
 OF_OUTPUT = "FLOWD_OUTPUT"
 """Commands have other forms beside json, which all have."""
-
-
-def find_options(command: click.Command, context: click.Context) -> Iterator[tuple[str, Option, list[str]]]:
-    """Every option below a command, with its command and its variables."""
-    for each in command.params:
-        if isinstance(each, Option):
-            yield context.command_path, each, each.variables(context)
-    if isinstance(command, click.Group):
-        for name in command.list_commands(context):
-            below = command.get_command(context, name)
-            assert below is not None
-            yield from find_options(below, click.Context(below, info_name=name, parent=context))
-
-
-def all_options() -> list[tuple[str, Option, list[str]]]:
-    return list(find_options(root, click.Context(root, info_name="flowd")))
 
 
 def say_kind(each: Option) -> tuple[object, ...]:

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
-from cli_bed import ROOT
+from cli_bed import ROOT, all_options
 from docs_bed import BLOCKS, DOCUMENTS, NAMES, Block, Shell, code_of, fits, normalise, read_commands, text_of
 
 _LINK = re.compile(r"\[[^\]]*\]\((?P<target>[^)\s]+)\)")
@@ -115,22 +115,11 @@ def test_every_page_is_in_the_index() -> None:
 
 
 def known_variables() -> set[str]:
-    """The variables that the sources and the tests' beds name, and those that click makes of options."""
-    import click
-
-    from flowd.cli.root import COMMANDS, root
-
+    """The variables that the sources and the tests' beds name, and those that set options."""
     sources = [ROOT / "setup.py", *(ROOT / "flowd").rglob("*.py"), *(ROOT / "flowd" / "native").glob("*.cpp")]
     sources += (ROOT / "tests").glob("*_bed.py")
     named = {m["name"] for source in sources for m in _VARIABLE.finditer(source.read_text())}
-    context = click.Context(root)
-    for name in COMMANDS:
-        command = root.get_command(context, name)
-        for option in command.params if command else ():
-            variables = option.envvar if isinstance(option.envvar, list | tuple) else [option.envvar]
-            named |= {variable for variable in variables if variable}
-            named |= {"FLOWD_" + o.lstrip("-").upper().replace("-", "_") for o in option.opts if o.startswith("--")}
-    return named
+    return named.union(*(variables for _, _, variables in all_options()))
 
 
 def test_the_figures_have_their_place() -> None:

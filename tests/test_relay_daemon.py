@@ -28,7 +28,7 @@ from relay_bed import (
 )
 
 from flowd.client import Consumer, Producer, Subscriber, request
-from flowd.errors import EXIT_CONFIG, EXIT_DONE, EXIT_INTERRUPTED, EXIT_IO, FilterError, FlowdError
+from flowd.errors import EXIT_CONFIG, EXIT_DONE, EXIT_INTERRUPTED, FilterError, FlowdError
 from flowd.relay.admin import AdminLane
 from flowd.relay.config import load_config
 from flowd.relay.daemon import Daemon
@@ -213,7 +213,7 @@ def test_second_daemon_on_a_directory_is_refused(daemon: DaemonProcess, tmp_path
     second.settings[shared] = daemon.settings[shared]
     process = second.spawn()
     _, said = process.communicate(timeout=DEADLINE_S)
-    assert process.returncode == EXIT_IO
+    assert process.returncode == EXIT_CONFIG
     assert "another flowd is running here" in said
     assert str(daemon.process.pid) in said  # type: ignore[union-attr]
     assert daemon.status()["state"] == "ok"
@@ -392,18 +392,18 @@ def test_admin_lane_survives_what_is_no_request(tmp_path: Path) -> None:
 
 
 def test_answer_that_cannot_be_written_does_not_end_the_admin_lane(tmp_path: Path) -> None:
-    def nameless(_: object) -> dict[str, object]:
-        return {"path": "\udc80"}
+    answers: dict[str, dict[str, object]] = {"large": {"number": 1 << 64}, "nameless": {"path": "a\udc80"}}
 
     endpoint = f"ipc://{tmp_path}/admin.sock"
     socket: zmq.Socket[bytes] = zmq.Context.instance().socket(zmq.ROUTER)
     socket.bind(endpoint)
-    lane = AdminLane(socket, {"nameless": nameless, "health": lambda _: {"state": "ok"}}, Counters())
+    operations = {name: lambda _, answer=answer: answer for name, answer in answers.items()}
+    lane = AdminLane(socket, operations, Counters())  # type: ignore[arg-type]
     lane.start()
     try:
-        with pytest.raises(FlowdError, match="cannot be written: UnicodeEncodeError"):
-            request(endpoint, "nameless", DEADLINE_S)
-        assert request(endpoint, "health", DEADLINE_S)["state"] == "ok"
+        with pytest.raises(FlowdError, match="cannot be written: OverflowError"):
+            request(endpoint, "large", DEADLINE_S)
+        assert request(endpoint, "nameless", DEADLINE_S) == {"path": "a\\x80"}
     finally:
         lane.end({})
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from flowd.errors import EXIT_IO, FlowdError
+from flowd.errors import EXIT_CONFIG, FlowdError
 from flowd.relay.taken import NotToBeHad
 
 RUNTIME_MODE = 0o2750
@@ -22,9 +22,9 @@ LOCK_NAME = "flowd.lock"
 
 
 class AlreadyRunning(FlowdError):
-    """Another daemon has the directory, and may give it back."""
+    """Another daemon has the directory: it was given to both."""
 
-    exit_code = EXIT_IO
+    exit_code = EXIT_CONFIG
 
 
 class DirectoryLock:
