@@ -214,8 +214,8 @@ static int32_t find_field(MapWork &work, const uint8_t *key, const uint8_t *key_
 
 // The record's members, each with a comma, from w on; w becomes their end.
 template <bool ADDS_TIME>
-static inline __attribute__((always_inline)) Entry write_members(MapWork &work, uint64_t left, uint8_t *&to, const uint8_t *&from,
-                                                                 const uint8_t *end, bool &has_time) {
+static inline __attribute__((always_inline)) Entry write_members(MapWork &work, uint64_t left, uint8_t *&to,
+                                                                 const uint8_t *&from, const uint8_t *end, bool &has_time) {
     LineRoom &room = work.room;
     const uint8_t *p = from;
     uint8_t *w = to;
