@@ -1,4 +1,4 @@
-"""Records whose keys recur, as those of a stream do: a long run of them is written, and decided, as each record alone."""
+"""Records whose keys recur, as those of a stream do: a long run of them is written and decided as each record alone."""
 
 from __future__ import annotations
 
@@ -118,7 +118,8 @@ def test_a_wanted_key_counts_as_it_is_written_last() -> None:
 
 def test_kept_lines_may_be_far_longer_than_their_records() -> None:
     """Every byte becomes six."""
-    run = b"".join(b"\x92\x01" + mapping([(text(b"a", 0, False), text(b"\x01" * n, 0, False))]).packed for n in range(900))
+    records = (mapping([(text(b"a", 0, False), text(b"\x01" * n, 0, False))]) for n in range(900))
+    run = b"".join(b"\x92\x01" + record.packed for record in records)
     lines = write_records(run)[0]
     assert len(lines) > 5 * len(run)
     assert flowd.compile("").apply_records(run).kept == lines

@@ -46,7 +46,8 @@ cdef void begin_batch(Context self, uint32_t form, Plan* plan, Batch* batch) noe
         batch.unfiltered = decide(self)
 
 
-cdef inline int decide_block(Context self, size_t n, const uint8_t* end, const Plan* plan, Batch* batch) except -1 nogil:
+cdef inline int decide_block(Context self, size_t n, const uint8_t* end, const Plan* plan,
+                             Batch* batch) except -1 nogil:
     """Decides the lines of a block, whose values were found; the kept ones become runs.
 
     The runs are written without a branch: each line sets the edge that it would be, and only where its verdict differs

@@ -1,8 +1,8 @@
 # Records in msgpack → JSON lines: all of them, or those that a filter set keeps. No Python object is made for a record.
 #
 # A record is decided as the line that it becomes, by the values that stand in that line: what a rule means for a record
-# is what it means for that line, and a line's bytes are what is counted and sampled by. Where they stand is noted as they
-# are written, so that the line is not walked.
+# is what it means for that line, and a line's bytes are what is counted and sampled by. Where they stand is noted as
+# they are written, so that the line is not walked.
 
 # Why an entry gives no line, in the order of the core's `Entry`. Behind the first two the rest of the run is lost.
 ENTRY_PROBLEMS = ("truncated", "invalid", "shape", "time", "record", "key", "depth")
@@ -106,8 +106,8 @@ cdef class EntryRun:
 
 
 cdef bint write_entry(EntryRun self, const Plan& plan, Line* line, Span* values) except -1 nogil:
-    """Reads the next entry. True where a line was written, of which `line` and `values` tell; else it is counted, or one
-    line more would be too many."""
+    """Reads the next entry. True where a line was written, of which `line` and `values` tell; else it is counted, or
+    one line more would be too many."""
     cdef const uint8_t* entry_p = self.p
     cdef size_t size = self.lines.size()
     cdef uint64_t line_bytes

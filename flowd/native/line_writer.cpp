@@ -129,7 +129,8 @@ Entry LineWriter::write(const EntryForm &form, const Plan &plan, const uint8_t *
         return entry;
     }
     *from = p;
-    *line = Line{reinterpret_cast<const uint8_t *>(before), lines.size() - before - 1, work.is_odd ? FORM_JSON_ODD : FORM_JSON, 1};
+    const Form line_form = work.is_odd ? FORM_JSON_ODD : FORM_JSON;
+    *line = Line{reinterpret_cast<const uint8_t *>(before), lines.size() - before - 1, line_form, 1};
     return entry;
 }
 

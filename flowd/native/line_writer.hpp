@@ -71,7 +71,8 @@ struct MapWork {
 
     void note(int32_t field, const uint8_t *value, const uint8_t *value_end) {  // the last one counts
         const size_t at = static_cast<size_t>(value - room.lines.data());
-        values[field] = Span{reinterpret_cast<const uint8_t *>(at), span_key(static_cast<size_t>(value_end - value), TAG_JSON)};
+        const size_t n = static_cast<size_t>(value_end - value);
+        values[field] = Span{reinterpret_cast<const uint8_t *>(at), span_key(n, TAG_JSON)};
     }
 };
 

@@ -10,6 +10,8 @@
 constexpr size_t USUAL_BYTES = 32 + 2 + 64;
 constexpr size_t USUAL_ROOM = 34 + 2 + 64 + 2;
 constexpr unsigned MOST_USUAL_TEXT = 63;
+constexpr uint8_t NIL = 0xC0;
+constexpr uint8_t UINT8 = 0xCC, UINT32 = 0xCE;
 constexpr uint8_t STR8 = 0xD9;
 constexpr uint8_t SHORT_CONTAINERS = 0x80;  // maps and lists of less than 16, by a byte's high three bits
 
@@ -43,20 +45,21 @@ struct Places {
     const uint8_t *p;
 };
 
-// A number of more than a byte, a word, or a string with a header of two bytes; w is null where *p is none of these.
+// A number of more than seven bits, a word, or a string with a header of two bytes; w is null where *p is none of these.
 static __attribute__((noinline)) Places put_longer(uint8_t *w, const uint8_t *p) {
-    switch (*p) {
-    case 0xC0: return {put(w, "null"), p + 1};
-    case 0xC2: return {put(w, "false"), p + 1};
-    case 0xC3: return {put(w, "true"), p + 1};
-    case 0xCC: return {put_number(w, p[1]), p + 2};
-    case 0xCD: return {put_number(w, static_cast<uint32_t>(load_big(p + 1, 2))), p + 3};
-    case 0xCE: return {put_number(w, static_cast<uint32_t>(load_big(p + 1, 4))), p + 5};
-    default: return put_usual_text(w, p) ? Places{w, p} : Places{nullptr, p};
+    const uint8_t first = *p;
+    if (first >= UINT8 && first <= UINT32) {  // of one, two or four bytes, without asking for their number
+        const unsigned n = 1u << (first - UINT8);
+        uint64_t value;
+        std::memcpy(&value, p + 1, 8);
+        return {put_number(w, static_cast<uint32_t>(__builtin_bswap64(value) >> (64 - 8 * n))), p + 1 + n};
     }
+    if (first == 0xC3) return {put(w, "true"), p + 1};
+    if (first == 0xC2) return {put(w, "false"), p + 1};
+    return put_usual_text(w, p) ? Places{w, p} : Places{nullptr, p};
 }
 
-// The same, and a small number or a short string, which most are. False where it is none: nothing has moved then.
+// The same, and a small number, a short string or nothing, which most are. False where it is none: nothing has moved then.
 static inline __attribute__((always_inline)) bool put_usual(uint8_t *&w, const uint8_t *&p) {
     const uint8_t first = *p;
     if (first < 0x80) {
@@ -72,6 +75,11 @@ static inline __attribute__((always_inline)) bool put_usual(uint8_t *&w, const u
         w[0] = w[n + 1] = '"';
         w += n + 2;
         p += n + 1;
+        return true;
+    }
+    if (first == NIL) {
+        w = put(w, "null");
+        p++;
         return true;
     }
     const Places behind = put_longer(w, p);
@@ -206,8 +214,8 @@ static int32_t find_field(MapWork &work, const uint8_t *key, const uint8_t *key_
 
 // The record's members, each with a comma, from w on; w becomes their end.
 template <bool ADDS_TIME>
-static inline __attribute__((always_inline)) Entry write_members(MapWork &work, uint64_t left, uint8_t *&to, const uint8_t *&from,
-                                                                 const uint8_t *end, bool &has_time) {
+static inline __attribute__((always_inline)) Entry write_members(MapWork &work, uint64_t left, uint8_t *&to,
+                                                                 const uint8_t *&from, const uint8_t *end, bool &has_time) {
     LineRoom &room = work.room;
     const uint8_t *p = from;
     uint8_t *w = to;
