@@ -5,7 +5,10 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 JOBS ?= 2
 NATIVE := flowd/_core.pyx $(wildcard flowd/core/*) $(wildcard flowd/native/*)
-SYSTEM := g++ pkg-config libonig-dev libvectorscan-dev
+# The linear engine: Hyperscan where there is one, else what was made from it. libhyperscan5 is named for machines that have
+# libvectorscan5, which it replaces.
+LINEAR := $(if $(filter x86_64,$(shell uname -m)),libhyperscan-dev libhyperscan5,libvectorscan-dev)
+SYSTEM := g++ pkg-config libonig-dev $(LINEAR)
 TEST_SYSTEM := nats-server openssl ruby rsyslog rsyslog-czmq libzmq3-dev libmsgpack-dev valgrind systemd
 # Installed, Debian's prometheus would start a server: only its promtool is wanted.
 TEST_UNPACKED := prometheus
@@ -38,7 +41,7 @@ demo: build ## starts a daemon with the documented filters, sends it 120,000 lin
 test: build ## every test, over both engines; ends with pytest's summary
 	@tools/system-packages $(TEST_SYSTEM)
 	@tools/unpacked-packages build/prometheus $(TEST_UNPACKED) || echo "going on without promtool"
-	@tools/test-without-vectorscan $(RUN)
+	@tools/test-without-linear $(RUN)
 	@$(RUN) -m pytest -n $(JOBS)
 
 bench: build ## the benchmarks, with their peers in the same run; the report is bench/results/report.md

@@ -1,6 +1,6 @@
 """Builds the one native extension, flowd._core. Everything else stands in pyproject.toml.
 
-Environment: FLOWD_WITHOUT_VECTORSCAN=1 builds without the linear engine (slower on misses, the same answers);
+Environment: FLOWD_WITHOUT_LINEAR=1 builds without the linear engine (slower on misses, the same answers);
 FLOWD_SANITIZE=1 builds with AddressSanitizer and UBSan.
 """
 
@@ -14,7 +14,7 @@ import sys
 from Cython.Build import cythonize
 from setuptools import Extension, setup
 
-HINT = "install it with: apt-get install libonig-dev libvectorscan-dev g++ python3-dev"
+HINT = "install it with: apt-get install libonig-dev libhyperscan-dev g++ python3-dev"
 
 
 def library_flags(name: str) -> tuple[list[str], list[str]] | None:
@@ -40,13 +40,13 @@ def native_extension() -> Extension:
     ]  # fmt: skip
     link_args = [*onig[1]]
     macros = [("CYTHON_USE_TYPE_SPECS", "1")] if os.environ.get("FLOWD_TYPE_SPECS") else []
-    vectorscan = None if os.environ.get("FLOWD_WITHOUT_VECTORSCAN") else library_flags("libhs")
-    if vectorscan is not None:
-        macros.append(("FLOWD_VECTORSCAN", "1"))
-        compile_args += vectorscan[0]
-        link_args += vectorscan[1]
-    elif not os.environ.get("FLOWD_WITHOUT_VECTORSCAN"):
-        print("flowd: Vectorscan was not found: building without the linear engine (libvectorscan-dev has it)")
+    linear = None if os.environ.get("FLOWD_WITHOUT_LINEAR") else library_flags("libhs")
+    if linear is not None:
+        macros.append(("FLOWD_LINEAR", "1"))
+        compile_args += linear[0]
+        link_args += linear[1]
+    elif not os.environ.get("FLOWD_WITHOUT_LINEAR"):
+        print("flowd: libhs was not found: building without the linear engine (libhyperscan-dev has it)")
     if platform.machine() in ("x86_64", "AMD64"):
         compile_args += ["-march=x86-64-v2", "-mtune=generic"]  # the baseline; faster levels are chosen at run time
     if os.environ.get("FLOWD_SANITIZE"):

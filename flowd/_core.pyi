@@ -10,7 +10,7 @@ _Place = tuple[int, int]
 _PackedColumns = Iterable[tuple[bytes, int, int, int]]
 _MessageParts = tuple[str, int, _Place, _Place, _Place, int]
 
-HAS_VECTORSCAN: bool
+HAS_LINEAR: bool
 FORMATS: dict[str, int]
 
 class RegexError(ValueError): ...
@@ -163,6 +163,7 @@ ENTRY_PROBLEMS: tuple[str, ...]
 
 def scan_newlines(lines: Buffer) -> int: ...
 def engine_versions() -> dict[str, str]: ...
+def find_linear_fault() -> str: ...
 def write_records(
     entries: Buffer, time_key: bytes | None = None, is_bare: bool = False, most_bytes: int = 0
 ) -> tuple[bytes, _EntryFigures]: ...

@@ -50,10 +50,10 @@ cdef extern from "poll.h" nogil:
 
 from flowd.core.native cimport *
 from flowd.core.oniguruma cimport *
-from flowd.core.vectorscan cimport *
+from flowd.core.linear_engine cimport *
 
 include "core/limits.pxi"     # what may be used, and why so much
-include "core/regex.pxi"      # the two engines: Oniguruma and Vectorscan
+include "core/regex.pxi"      # the two engines: Oniguruma and libhs
 include "core/parts.pxi"      # what a program is made of
 include "core/memory.pxi"     # what a program owns
 include "core/conditions.pxi"  # tests of values, and expressions of them

@@ -51,7 +51,7 @@ _VARYING = (
     (re.compile(r"^newly kept: about [\d,]+ ± [\d,]+ lines \(.+\), [\d.]+ %$"), "newly kept: about <estimate>"),
     (re.compile(r"^newly kept +default +[\d,]+ +[\d.]+ [kM]?B +[\d.]+ %$"), "newly kept  default  <estimate>"),
     (re.compile(r"^CHANGE +NEW RULE +LINES +BYTES +SHARE$"), "<heads>"),
-    (re.compile(r"\b(Oniguruma|Vectorscan|Python) [0-9.]+\b"), r"\1 <version>"),
+    (re.compile(r"\b(Oniguruma|Hyperscan|Vectorscan|Python) [0-9.]+\b"), r"\1 <version>"),
 )
 
 

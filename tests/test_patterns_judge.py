@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flowd._core import HAS_VECTORSCAN, LinearSet, Regex
+from flowd._core import HAS_LINEAR, LinearSet, Regex
 from flowd.patterns import CompiledPattern, PatternError, compile_pattern
 from flowd.patterns.judge import judge_pattern
 from flowd.patterns.words import compile_word
@@ -246,7 +246,7 @@ anchored = st.tuples(
 
 def answers(compiled: CompiledPattern, value: bytes) -> dict[str, bool | None]:
     found: dict[str, bool | None] = {"reference": Regex(compiled.reference, compiled.reference_options).search(value)}
-    if HAS_VECTORSCAN and compiled.linear is not None:
+    if HAS_LINEAR and compiled.linear is not None:
         found["linear"] = bool(LinearSet([(compiled.linear, compiled.linear_flags)]).scan(value))
     words = compiled.literals
     if compiled.engine == "literal":

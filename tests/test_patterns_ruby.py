@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 import pytest
 from ruby_oracle import HAS_RUBY, VALUES, Ruby, plain_pattern, random_pattern
 
-from flowd._core import HAS_VECTORSCAN, LinearSet, Regex
+from flowd._core import HAS_LINEAR, LinearSet, Regex
 from flowd.patterns import CompiledPattern, PatternError, compile_pattern
 
 pytestmark = pytest.mark.skipif(not HAS_RUBY, reason="ruby is not installed: patterns cannot be compared with it")
@@ -42,7 +42,7 @@ def wrong_answers(compiled: CompiledPattern, expected: list[bool], source: str, 
     """Every engine's answers that differ from Ruby's, for the values that the engine may see."""
     regex = Regex(compiled.reference, compiled.reference_options)
     linear = None
-    if HAS_VECTORSCAN and compiled.linear is not None:
+    if HAS_LINEAR and compiled.linear is not None:
         linear = LinearSet([(compiled.linear, compiled.linear_flags)])
     wrong: list[object] = []
     for text, wanted in zip(VALUES, expected, strict=True):

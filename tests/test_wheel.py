@@ -116,7 +116,7 @@ def test_a_wheel_without_its_libraries_is_refused(archives: Archives) -> None:
     tag = f"{sys.implementation.cache_tag.replace('cpython-', 'cp')}-" * 2 + sysconfig.get_platform().replace("-", "_")
     assert problems == [
         "lacks Oniguruma (flowd.libs/libonig-*.so.*)",
-        "lacks Vectorscan (flowd.libs/libhs-*.so.*)",
+        "lacks the linear engine (flowd.libs/libhs-*.so.*)",
         f"has the tag {tag}, which is no manylinux one",
     ]
 
@@ -167,7 +167,7 @@ def test_a_wheel_says_what_it_needs_and_how_it_is_licensed(archives: Archives) -
     with zipfile.ZipFile(archives.wheel) as wheel:
         (name,) = (entry for entry in wheel.namelist() if entry.endswith(".dist-info/METADATA"))
         metadata = Parser().parsestr(wheel.read(name).decode())
-    assert metadata.get_all("License-File") == ["LICENSE", "licenses/oniguruma.txt", "licenses/vectorscan.txt"]
+    assert metadata.get_all("License-File") == ["LICENSE", "licenses/hyperscan.txt", "licenses/oniguruma.txt", "licenses/vectorscan.txt"]
     pythons = [text.rsplit(" ", 1)[1] for text in metadata.get_all("Classifier", []) if ":: 3." in text]
     assert tuple(pythons) == PYTHONS
     assert metadata["Requires-Python"] == f">={PYTHONS[0]}"

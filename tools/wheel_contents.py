@@ -19,9 +19,10 @@ IN_A_WHEEL = {
     "its types": "flowd/_core.pyi",
     "the mark that there are types": "flowd/py.typed",
     "Oniguruma": "flowd.libs/libonig-*.so.*",
-    "Vectorscan": "flowd.libs/libhs-*.so.*",
+    "the linear engine": "flowd.libs/libhs-*.so.*",
     "flowd's licence": "flowd-*.dist-info/licenses/LICENSE",
     "Oniguruma's licence": "flowd-*.dist-info/licenses/licenses/oniguruma.txt",
+    "Hyperscan's licence": "flowd-*.dist-info/licenses/licenses/hyperscan.txt",
     "Vectorscan's licence": "flowd-*.dist-info/licenses/licenses/vectorscan.txt",
 }
 NOT_IN_A_WHEEL = ("*.pyx", "*.pxi", "*.pxd", "*.cpp", "*.hpp", "*.pyc", "tests/*", "bench/*")

@@ -14,6 +14,9 @@ def print_version() -> int:
     from flowd import _core
 
     engines = ", ".join(f"{name.capitalize()} {version}" for name, version in _core.engine_versions().items())
+    fault = _core.find_linear_fault()
+    if fault and _core.HAS_LINEAR:
+        engines += f" (not used: {fault})"
     level, _ = _core.simd()
     write_text(f"flowd {__version__}\nengines: {engines}\nSIMD: {level}\nPython {sys.version.split()[0]}\n")
     return EXIT_DONE

@@ -1,7 +1,7 @@
 # The two engines, each as an object that owns what the C library gave it. Compiled objects are shared by threads and
 # read only; what a match needs to write (step counters, scratch) belongs to the caller.
 
-HAS_VECTORSCAN = bool(has_linear)
+HAS_LINEAR = bool(has_linear)
 
 
 class RegexError(ValueError):
@@ -90,7 +90,7 @@ cdef class Regex:
 cdef class LinearSet:
     """Many patterns in the linear engine, searched for in one pass: `LinearSet([(expression, flags), …])`.
 
-    Expressions and flags are Vectorscan's, as `flowd.patterns` made them. Raises RegexError with the index of the bad
+    Expressions and flags are those of libhs, as `flowd.patterns` made them. Raises RegexError with the index of the bad
     one in `args[1]`. Immutable and shared; every thread brings a scratch of its own.
     """
     cdef LinearDatabase* database
@@ -105,7 +105,7 @@ cdef class LinearSet:
         cdef bint done
         self.database = NULL
         if not has_linear:
-            raise RegexError("flowd was built without Vectorscan", -1)
+            raise RegexError("flowd was built without a linear engine", -1)
         kept = list(expressions)
         self.count = len(kept)
         texts = <const char**> malloc((self.count + 1) * sizeof(char*))
@@ -139,7 +139,7 @@ cdef class LinearSet:
                 raise MemoryError()
             n = linear_scan(self.database, scratch, <const char*> value, len(value), ids, self.count)
             if n < 0:
-                raise RegexError("Vectorscan could not scan the value", -1)
+                raise RegexError("the linear engine could not scan the value", -1)
             return sorted(ids[i] for i in range(n))
         finally:
             free(ids)
@@ -151,5 +151,13 @@ def engine_versions():
     """The engines that are built in, by name, with their libraries' versions."""
     versions = {"oniguruma": onig_version().decode()}
     if has_linear:
-        versions["vectorscan"] = linear_version().decode().split(" ")[0]
+        versions[linear_name().decode()] = linear_version().decode().split(" ")[0]
     return versions
+
+
+def find_linear_fault():
+    """Why the linear engine is not used though it may be built in; "" where it is. Looked for once a process, for some ms."""
+    cdef const char* fault
+    with nogil:
+        fault = linear_fault()
+    return fault.decode()

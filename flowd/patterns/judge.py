@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from flowd._core import HAS_VECTORSCAN, LinearSet, Regex, RegexError
+from flowd._core import HAS_LINEAR, LinearSet, Regex, RegexError
 from flowd.patterns.check import check_tree
 from flowd.patterns.linear import LINEAR_FLAGS, to_linear
 from flowd.patterns.literal import to_literals
@@ -36,8 +36,8 @@ def _check_reference(reference: bytes) -> None:
 
 
 def _accepted(linear: bytes | None) -> bytes | None:
-    """The expression, unless Vectorscan refuses it: one with a word boundary that can never hold."""
-    if linear is None or not HAS_VECTORSCAN or not (b"\\b" in linear or b"\\B" in linear):
+    """The expression, unless the engine refuses it: one with a word boundary that can never hold."""
+    if linear is None or not HAS_LINEAR or not (b"\\b" in linear or b"\\B" in linear):
         return linear
     try:
         LinearSet([(linear, LINEAR_FLAGS)])

@@ -1,4 +1,4 @@
-"""A tree as an expression for Vectorscan whose yes or no is the reference's, on ASCII values without a newline.
+"""A tree as an expression for libhs (Hyperscan, Vectorscan) whose yes or no is the reference's, on ASCII values without a newline.
 
 Only such values are ever given to it, which is what makes the subset simple: a character is a byte, `^` is the start
 and `$` the end of the value, `.` is any byte, case folding is that of ASCII letters. docs/patterns.md has the argument
@@ -34,8 +34,8 @@ LINEAR_FLAGS = HS_FLAG_DOTALL | HS_FLAG_SINGLEMATCH | HS_FLAG_ALLOWEMPTY
 
 REPEAT_LIMIT = 1000  # A count, and the product of counts inside each other: unrolled, they are states.
 POSITION_LIMIT = 4000  # Characters of the expression with its counts unrolled; bounds the time to compile it.
-LENGTH_LIMIT = 12_000  # Bytes of the expression; Vectorscan itself refuses more than 16,000.
-NESTING_LIMIT = 40  # Groups in groups; Vectorscan's own parser recurses.
+LENGTH_LIMIT = 12_000  # Bytes of the expression; libhs itself refuses more than 16,000.
+NESTING_LIMIT = 40  # Groups in groups; the library's own parser recurses.
 
 _STARTS = ("line_start", "text_start", "search_start")
 _ENDS = ("line_end", "text_end", "text_end_newline")
@@ -53,12 +53,12 @@ def to_linear(tree: Tree) -> bytes | None:
         expression = writer.write(tree.root, 1, _Place(start=True, end=True), 0)
     except _Refused:
         return None
-    # Vectorscan refuses an expression without any character.
+    # libhs refuses an expression without any character.
     return expression.encode() if writer.positions and len(expression) <= LENGTH_LIMIT else None
 
 
 class _Place:
-    """Where a node stands: Vectorscan takes a start anchor only where nothing is before it, an end only at the end."""
+    """Where a node stands: libhs takes a start anchor only where nothing is before it, an end only at the end."""
 
     __slots__ = ("end", "start")
 

@@ -34,7 +34,7 @@ class CompiledPattern(NamedTuple):
 
     `kind` is the cheapest way. The literal kinds hold `literals` (any one of them suffices; `any` has none) and are
     right for every value if `any_value`, else for valid UTF-8 without a newline. `linear` is an expression for
-    Vectorscan with its `linear_flags`, right for ASCII values without a newline; None if there is no such
+    libhs with its `linear_flags`, right for ASCII values without a newline; None if there is no such
     translation. `reference` is the pattern for Oniguruma (Ruby syntax, UTF-8) with its `reference_options`, right for
     every valid UTF-8 value; it is always there.
     """

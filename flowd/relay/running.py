@@ -8,12 +8,15 @@ import signal
 import sys
 from types import FrameType
 
+from flowd import _core
 from flowd.errors import EXIT_INTERRUPTED
 from flowd.memory import keep_freed_memory
 from flowd.relay.config import Config
 from flowd.relay.daemon import Daemon
 from flowd.relay.descriptors import raise_limit
 from flowd.relay.notify import Notifier
+
+log = logging.getLogger(__name__)
 
 
 def run(config: Config) -> int:
@@ -50,6 +53,8 @@ def run(config: Config) -> int:
     before[signal.SIGHUP] = signal.signal(signal.SIGHUP, read_again)
     try:
         daemon = Daemon(config, Notifier.from_environment())
+        if _core.HAS_LINEAR and (fault := _core.find_linear_fault()):
+            log.warning("the engine for many patterns is not used: %s; `flowd --version` names it", fault)
         if is_reload_due:
             daemon.reload()
         if signals:

@@ -20,7 +20,7 @@ sys.path.insert(0, str(ROOT / "tests"))
 from docs_bed import BLOCKS, read_commands  # noqa: E402
 
 PAGE = ROOT / "docs" / "operations.md"
-PACKAGES = "systemd,systemd-sysv,dbus,libonig5,libvectorscan5,libexpat1,libffi8,libssl3,zlib1g,libbz2-1.0,liblzma5"
+PACKAGES = "systemd,systemd-sysv,dbus,libonig5,libhyperscan5,libexpat1,libffi8,libssl3,zlib1g,libbz2-1.0,liblzma5"
 WATCHDOG_S = 10
 """Instead of the unit's, so that nobody has to wait for a minute."""
 BOOT_S = 240.0

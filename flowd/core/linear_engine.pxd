@@ -1,6 +1,10 @@
-"""The door to Vectorscan through flowd/native/vectorscan.hpp, which also answers where it is not built in."""
+"""The door to libhs through flowd/native/linear_engine.hpp, which also answers where it is not built in."""
 
-cdef extern from "vectorscan.hpp" namespace "flowd" nogil:
+cdef extern from "linear_check.hpp" namespace "flowd" nogil:
+    const char* linear_name()
+    const char* linear_fault()
+
+cdef extern from "linear_engine.hpp" namespace "flowd" nogil:
     const bint has_linear
     ctypedef struct LinearDatabase:
         pass

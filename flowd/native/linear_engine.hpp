@@ -1,17 +1,18 @@
-// The door to Vectorscan (libhs), the linear engine. Built without it, the same functions say that it is absent,
-// so that nothing above this file asks how flowd was built. Never matches by itself, knows nothing of fields.
+// The door to libhs, the linear engine: Hyperscan, or Vectorscan, which was made from it. Built without it, the same
+// functions say that it is absent, so that nothing above this file asks how flowd was built. Never matches by itself,
+// knows nothing of fields.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
 
-#ifdef FLOWD_VECTORSCAN
+#ifdef FLOWD_LINEAR
 #include <hs.h>
 #endif
 
 namespace flowd {
 
-#ifdef FLOWD_VECTORSCAN
+#ifdef FLOWD_LINEAR
 
 constexpr bool has_linear = true;
 using LinearDatabase = hs_database_t;
