@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
 JOBS ?= 2
-NATIVE := flowd/_core.pyx $(wildcard flowd/core/*) $(wildcard flowd/native/*)
+NATIVE := flowd/_core.pyx $(wildcard flowd/core/*) $(wildcard flowd/native/*.?pp flowd/native/*/*)
 # The linear engine: Hyperscan where there is one, else what was made from it. libhyperscan5 is named for machines that have
 # libvectorscan5, which it replaces.
 LINEAR := $(if $(filter x86_64,$(shell uname -m)),libhyperscan-dev libhyperscan5,libvectorscan-dev)

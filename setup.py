@@ -55,8 +55,8 @@ def native_extension() -> Extension:
         link_args += sanitize
     return Extension(
         "flowd._core",
-        sources=["flowd/_core.pyx", *sorted(glob.glob("flowd/native/*.cpp"))],
-        depends=[*glob.glob("flowd/core/*"), *glob.glob("flowd/native/*")],
+        sources=["flowd/_core.pyx", *sorted(glob.glob("flowd/native/**/*.cpp", recursive=True))],
+        depends=[*glob.glob("flowd/core/*"), *glob.glob("flowd/native/**/*.?pp", recursive=True)],
         include_dirs=["flowd/native"],
         language="c++",
         define_macros=macros,

@@ -18,7 +18,7 @@ from measure import Row, Target, spread
 from playing import Role, playing
 from settings import Settings
 
-from flowd.cli.bench_latency import RATES, SHARES, TICK_S, find_batch_ms, find_delays, find_shares, lines_a_tick
+from flowd.cli.measuring.latency import RATES, SHARES, TICK_S, find_batch_ms, find_delays, find_shares, lines_a_tick
 from flowd.errors import FlowdError
 
 TARGET_RATE = 100_000

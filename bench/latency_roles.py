@@ -7,7 +7,7 @@ from __future__ import annotations
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-from flowd.cli.bench_latency import note_arrivals, send_at_rate
+from flowd.cli.measuring.latency import note_arrivals, send_at_rate
 from flowd.client import Producer, Subscriber
 
 TIMEOUT_S = 60.0

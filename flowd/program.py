@@ -201,7 +201,9 @@ class _Builder:
             if self.engine == "reference":
                 predicate.engine = "reference"
                 continue
-            has_linear = self.engine == "auto" and predicate.pattern.linear is not None and not _core.find_linear_fault()
+            has_linear = (
+                self.engine == "auto" and predicate.pattern.linear is not None and not _core.find_linear_fault()
+            )
             if predicate.engine == "literal":
                 if has_linear and predicate.pattern.kind == "contains" and literals[predicate.subject] > MOST_LITERALS:
                     predicate.engine = "linear"

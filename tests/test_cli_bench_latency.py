@@ -7,7 +7,7 @@ import json
 import pytest
 from cli_bed import flowd
 
-from flowd.cli.bench_latency import RATES, SHARES, find_batch_ms, find_delays, find_shares
+from flowd.cli.measuring.latency import RATES, SHARES, find_batch_ms, find_delays, find_shares
 
 
 def test_lines_count_from_the_tick_in_which_they_were_due() -> None:

@@ -15,7 +15,7 @@ from relay_bed import DEADLINE_S, DaemonProcess
 from test_cli_commands import examples_of, prepare_examples, run_example
 
 import flowd as library
-from flowd.cli.compare_journal import Span, estimate_dropped
+from flowd.cli.comparing.journal import Span, estimate_dropped
 from flowd.client import request
 
 WEB = DEV_FILTER.replace("dev", "/^(dev|web)$/")

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flowd.cli.filter import command
-from flowd.cli.filter_arguments import CHOICES, DEFAULTS, FLAGS, OPTIONS, THREADS_MOST, read_arguments
+from flowd.cli.filtering.arguments import CHOICES, DEFAULTS, FLAGS, OPTIONS, THREADS_MOST, read_arguments
 
 SLOW_TO_LOAD = {
     "asyncio", "click", "concurrent.futures", "dataclasses", "difflib", "inspect", "lmdb", "logging", "msgpack",
@@ -48,9 +48,14 @@ def test_version_loads_nothing_that_it_does_not_need() -> None:
 def test_filtering_loads_nothing_that_it_does_not_need(filters: Path, tmp_path: Path) -> None:
     (tmp_path / "some.log").write_bytes(text_line("dev") * 10)
     loaded = loaded_by("filter", "-f", str(filters), str(tmp_path / "some.log"))
-    assert "flowd.filters.fluentd" in loaded
+    assert "flowd.filters.fluentd.text" in loaded
     assert not loaded & SLOW_TO_LOAD
-    assert not loaded & {"flowd.patterns.parse", "flowd.patterns.judge", "flowd.filters.fluentbit", "flowd.cli.root"}
+    assert not loaded & {
+        "flowd.patterns.parse",
+        "flowd.patterns.judge",
+        "flowd.filters.fluentbit.text",
+        "flowd.cli.root",
+    }
     assert not {name for name in loaded if name.startswith("flowd.filters.lint.")} - {"flowd.filters.lint.fields"}
     assert not {name for name in loaded if name.startswith(("flowd.relay", "flowd.wire", "flowd.client"))}
 

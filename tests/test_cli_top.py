@@ -23,10 +23,10 @@ from terminal_bed import Terminal
 from test_cli_commands import examples_of, prepare_examples, run_example
 from test_cli_top_rates import NOW_NS, cursor, heard, rule, status, stream
 
-from flowd.cli.top_keys import split_keys
-from flowd.cli.top_model import HELP, KEYS_HELP, Model
-from flowd.cli.top_rates import Look
-from flowd.cli.top_screen import BARS, PLAIN_BARS, draw, draw_trend, share_rows
+from flowd.cli.watching.keys import split_keys
+from flowd.cli.watching.model import HELP, KEYS_HELP, Model
+from flowd.cli.watching.rates import Look
+from flowd.cli.watching.screen import BARS, PLAIN_BARS, draw, draw_trend, share_rows
 from flowd.client import Consumer, Producer
 from flowd.errors import Unreachable
 

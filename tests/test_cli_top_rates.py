@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from flowd.cli.top_model import HISTORY, Model
-from flowd.cli.top_rates import Look, measure
-from flowd.cli.top_tables import (
+from flowd.cli.watching.model import HISTORY, Model
+from flowd.cli.watching.rates import Look, measure
+from flowd.cli.watching.tables import (
     SORTS,
     describe_head,
     describe_tables,

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 
 import flowd as library
 from flowd._core import FileRun
+from flowd.cli.filtering.whole_files import do_run, raise_errors
 from flowd.cli.output import OutputFailed
-from flowd.cli.whole_files import do_run, raise_errors
 
 FILTERS = library.compile(DEV_FILTER)
 KEPT, DROPPED = text_line("shop"), text_line("dev")

@@ -116,7 +116,7 @@ def test_every_page_is_in_the_index() -> None:
 
 def known_variables() -> set[str]:
     """The variables that the sources and the tests' beds name, and those that set options."""
-    sources = [ROOT / "setup.py", *(ROOT / "flowd").rglob("*.py"), *(ROOT / "flowd" / "native").glob("*.cpp")]
+    sources = [ROOT / "setup.py", *(ROOT / "flowd").rglob("*.py"), *(ROOT / "flowd" / "native").rglob("*.cpp")]
     sources += (ROOT / "tests").glob("*_bed.py")
     named = {m["name"] for source in sources for m in _VARIABLE.finditer(source.read_text())}
     return named.union(*(variables for _, _, variables in all_options()))

@@ -10,9 +10,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import flowd
-from flowd.filters.fluentbit_accessor import AccessorError, parse_accessor
-from flowd.filters.fluentbit_tags import matches_regex, matches_wildcard
-from flowd.filters.fluentbit_variables import substitute
+from flowd.filters.fluentbit.accessor import AccessorError, parse_accessor
+from flowd.filters.fluentbit.tags import matches_regex, matches_wildcard
+from flowd.filters.fluentbit.variables import substitute
 
 
 def grep(properties: str, dialect: str = "fluentbit-yaml", **arguments: object) -> flowd.FilterSet:

@@ -11,10 +11,10 @@ import pytest
 from test_fluentbit_dialect import operator, problems, verdicts, warned
 
 import flowd
-from flowd.filters.fluentbit_accessor import AccessorError, parse_accessor
-from flowd.filters.fluentbit_events import translate_name
-from flowd.filters.fluentbit_nodes import Node, json_text
-from flowd.filters.fluentbit_quoting import QuotedList
+from flowd.filters.fluentbit.accessor import AccessorError, parse_accessor
+from flowd.filters.fluentbit.events import translate_name
+from flowd.filters.fluentbit.nodes import Node, json_text
+from flowd.filters.fluentbit.quoting import QuotedList
 from flowd.filters.load import open_foreign_text
 from flowd.filters.source import Place
 

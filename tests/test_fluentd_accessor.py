@@ -8,7 +8,7 @@ import subprocess
 
 import pytest
 
-from flowd.filters.accessor import AccessorError, parse_accessor, parse_integer
+from flowd.filters.fluentd.accessor import AccessorError, parse_accessor, parse_integer
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from flowd.errors import FilterError, Problem
-from flowd.filters.accessor import AccessorError, parse_accessor
+from flowd.filters.fluentd.accessor import AccessorError, parse_accessor
 from flowd.filters.load import read_text
 from flowd.filters.model import FilterText
 

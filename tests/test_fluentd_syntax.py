@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from flowd.filters.elements import Element, Unset
-from flowd.filters.fluentd_syntax import read_elements
+from flowd.filters.fluentd.elements import Element, Unset
+from flowd.filters.fluentd.syntax import read_elements
 from flowd.filters.source import Report, Source
 
 

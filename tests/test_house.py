@@ -153,7 +153,7 @@ def test_threads_leave_their_base_its_own_names() -> None:
 def test_native_files_say_what_they_are_for(words: str) -> None:
     silent = [
         str(path.relative_to(ROOT))
-        for path in sorted((ROOT / "flowd" / words).glob("*"))
+        for path in sorted((ROOT / "flowd" / words).rglob("*"))
         if path.suffix in (".pxi", ".hpp", ".pxd") and not path.read_text().startswith(("#", "//", '"""'))
     ]
     assert silent == []

@@ -167,7 +167,12 @@ def test_a_wheel_says_what_it_needs_and_how_it_is_licensed(archives: Archives) -
     with zipfile.ZipFile(archives.wheel) as wheel:
         (name,) = (entry for entry in wheel.namelist() if entry.endswith(".dist-info/METADATA"))
         metadata = Parser().parsestr(wheel.read(name).decode())
-    assert metadata.get_all("License-File") == ["LICENSE", "licenses/hyperscan.txt", "licenses/oniguruma.txt", "licenses/vectorscan.txt"]
+    assert metadata.get_all("License-File") == [
+        "LICENSE",
+        "licenses/hyperscan.txt",
+        "licenses/oniguruma.txt",
+        "licenses/vectorscan.txt",
+    ]
     pythons = [text.rsplit(" ", 1)[1] for text in metadata.get_all("Classifier", []) if ":: 3." in text]
     assert tuple(pythons) == PYTHONS
     assert metadata["Requires-Python"] == f">={PYTHONS[0]}"

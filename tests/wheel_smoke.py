@@ -68,7 +68,9 @@ def check_libraries(folder: Path) -> None:
         raise AssertionError(f"{path} should be hidden, and can be loaded")
     from flowd import _core
 
-    assert set(_core.engine_versions()) in ({"oniguruma", "hyperscan"}, {"oniguruma", "vectorscan"}), _core.engine_versions()
+    assert set(_core.engine_versions()) in ({"oniguruma", "hyperscan"}, {"oniguruma", "vectorscan"}), (
+        _core.engine_versions()
+    )
     mapped = {
         line.split(maxsplit=5)[5].strip() for line in Path("/proc/self/maps").read_text().splitlines() if "/" in line
     }

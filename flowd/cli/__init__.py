@@ -37,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _filter(given: list[str]) -> int:
     """Runs `flowd filter` without click, where its arguments can be read without it."""
-    from flowd.cli.filter_arguments import read_arguments
+    from flowd.cli.filtering.arguments import read_arguments
 
     asked = read_arguments(given[1:], os.environ)
     if asked is None:
@@ -50,7 +50,7 @@ def _filter(given: list[str]) -> int:
 
 
 def _filter_files(asked: dict[str, Any]) -> int:
-    from flowd.cli.filter_job import filter_files
+    from flowd.cli.filtering.job import filter_files
 
     return filter_files(**asked)
 

@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING
 
 import click
 
-from flowd.cli.bench_figures import describe_machine, render_figures
 from flowd.cli.command import Command, NumberRange, option, output_option
+from flowd.cli.measuring.figures import describe_machine, render_figures
 from flowd.cli.output import write_json, write_text
 from flowd.cli.talk import say
 from flowd.errors import EXIT_DONE
 
 if TYPE_CHECKING:
-    from flowd.cli.bench_figures import Figure
-    from flowd.cli.bench_latency import Latency
+    from flowd.cli.measuring.figures import Figure
+    from flowd.cli.measuring.latency import Latency
 
 PARTS = ("core", "relay", "durable", "latency")
 EXAMPLES = (
@@ -44,19 +44,19 @@ def command(parts: tuple[str, ...], seconds: float, seed: int, output: str) -> i
     for part in parts or PARTS:
         say(f"flowd: measuring {part}")
         if part == "core":
-            from flowd.cli.bench_core import measure_core
+            from flowd.cli.measuring.core import measure_core
 
             figures += measure_core(seconds, seed)
         elif part == "durable":
-            from flowd.cli.bench_durable import measure_durable
+            from flowd.cli.measuring.durable import measure_durable
 
             figures += measure_durable(seconds, seed)
         elif part == "latency":
-            from flowd.cli.bench_latency import measure_latency
+            from flowd.cli.measuring.latency import measure_latency
 
             latencies += measure_latency(seconds, seed)
         else:
-            from flowd.cli.bench_relay import measure_relay
+            from flowd.cli.measuring.relay import measure_relay
 
             figures += measure_relay(seconds, seed)
     machine = describe_machine()
@@ -71,7 +71,7 @@ def command(parts: tuple[str, ...], seconds: float, seed: int, output: str) -> i
     else:
         tables = [render_figures(figures)] if figures else []
         if latencies:
-            from flowd.cli.bench_latency import render_latencies
+            from flowd.cli.measuring.latency import render_latencies
 
             tables.append(render_latencies(latencies))
         write_text("\n".join([*tables, f"seed {seed} · {machine}\n"]))

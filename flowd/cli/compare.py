@@ -103,8 +103,8 @@ def command(
         return EXIT_NO if exit_status and differs else EXIT_DONE
     if len(paths) < 2 or since is not None:
         raise click.UsageError("--since is for --journal" if since else "give two paths: the filters OLD and NEW")
-    from flowd.cli.compare_report import describe_comparison
-    from flowd.cli.comparing import Comparing
+    from flowd.cli.comparing.files import Comparing
+    from flowd.cli.comparing.report import describe_comparison
     from flowd.comparison import Comparison
 
     old_path, new_path, *files = paths
@@ -128,7 +128,7 @@ def _compare_with_daemon(
     timeout_s: float,
     quiet: bool,
 ) -> dict[str, Any]:
-    from flowd.cli.compare_journal import Journal, compare_kept, describe_journal, estimate_dropped
+    from flowd.cli.comparing.journal import Journal, compare_kept, describe_journal, estimate_dropped
     from flowd.cli.observe import parse_since
     from flowd.cli.runtime import find_endpoint, require_socket, require_stream_name
 
@@ -148,9 +148,9 @@ def _show(described: dict[str, Any], output: str) -> str:
     if output == "json":
         return json.dumps(make_all_readable(described)) + "\n"
     if "estimate" in described:
-        from flowd.cli.compare_journal import render_journal
+        from flowd.cli.comparing.journal import render_journal
 
         return render_journal(described)
-    from flowd.cli.compare_report import render_comparison
+    from flowd.cli.comparing.report import render_comparison
 
     return render_comparison(described)

@@ -17,7 +17,7 @@ from flowd.cli.command import (
     output_option,
     stream_option,
 )
-from flowd.cli.filter_job import filter_files
+from flowd.cli.filtering.job import filter_files
 
 EXAMPLES = (
     "flowd filter -f filters/ flows.log > kept.log",

@@ -10,7 +10,7 @@ from flowd.cli.talk import say
 from flowd.readable import make_all_readable
 
 if TYPE_CHECKING:
-    from flowd.cli.filtering import Totals
+    from flowd.cli.filtering.lines import Totals
     from flowd.filterset import FilterSet
 
 PATTERN_WIDTH = 40

@@ -12,7 +12,7 @@ from flowd.cli.command import Command, NumberRange, compose, option, output_opti
 from flowd.cli.output import write_json, write_text
 from flowd.cli.runtime import find_endpoint, require_socket
 from flowd.cli.talk import is_terminal
-from flowd.cli.top_tables import SORTS, render_once
+from flowd.cli.watching.tables import SORTS, render_once
 from flowd.errors import EXIT_DONE, EXIT_USAGE, FlowdError
 
 EXAMPLES = (
@@ -52,8 +52,8 @@ def command(runtime_dir: str | None, timeout_s: float, output: str, once: bool, 
     endpoint = find_endpoint(runtime_dir, "admin")
     if once:
         require_socket(endpoint)
-        from flowd.cli.top_look import look
-        from flowd.cli.top_rates import measure
+        from flowd.cli.watching.look import look
+        from flowd.cli.watching.rates import measure
 
         before = look(endpoint, timeout_s)
         time.sleep(interval_s)
@@ -71,7 +71,7 @@ def command(runtime_dir: str | None, timeout_s: float, output: str, once: bool, 
     if os.environ.get("TERM", "dumb") in ("dumb", "unknown"):
         raise NoScreen("this terminal cannot move its cursor (TERM)", hint="`flowd top --once` writes tables")
     try:
-        from flowd.cli.top_screen import show_live
+        from flowd.cli.watching.screen import show_live
     except ImportError as error:
         if error.name is None or error.name.partition(".")[0] != "rich":
             raise

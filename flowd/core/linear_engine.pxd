@@ -1,10 +1,10 @@
-"""The door to libhs through flowd/native/linear_engine.hpp, which also answers where it is not built in."""
+"""The door to libhs through flowd/native/matching/linear_engine.hpp, which also answers where it is not built in."""
 
-cdef extern from "linear_check.hpp" namespace "flowd" nogil:
+cdef extern from "matching/linear_check.hpp" namespace "flowd" nogil:
     const char* linear_name()
     const char* linear_fault()
 
-cdef extern from "linear_engine.hpp" namespace "flowd" nogil:
+cdef extern from "matching/linear_engine.hpp" namespace "flowd" nogil:
     const bint has_linear
     ctypedef struct LinearDatabase:
         pass

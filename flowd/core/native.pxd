@@ -8,7 +8,7 @@ cdef extern from *:
     """
     bint seldom "flowd_seldom"(bint is_so) noexcept nogil    # tells the compiler which way to lay out straight
 
-cdef extern from "scan.hpp" namespace "flowd" nogil:
+cdef extern from "scan/scan.hpp" namespace "flowd" nogil:
     enum Form "flowd::Form":
         FORM_JSON "flowd::FORM_JSON"
         FORM_TEXT24 "flowd::FORM_TEXT24"
@@ -84,7 +84,7 @@ cdef extern from "bytes.hpp" namespace "flowd" nogil:
         uint8_t* bytes "data"()
         size_t room()
 
-cdef extern from "utf8.hpp" namespace "flowd" nogil:
+cdef extern from "values/utf8.hpp" namespace "flowd" nogil:
     struct TextTraits:
         bint is_ascii
         bint is_valid
@@ -93,7 +93,7 @@ cdef extern from "utf8.hpp" namespace "flowd" nogil:
     void scrub(const uint8_t* p, size_t n, Bytes& out)
     void mark_stray_bytes(const uint8_t* p, size_t n, Bytes& out)
 
-cdef extern from "json.hpp" namespace "flowd" nogil:
+cdef extern from "values/json.hpp" namespace "flowd" nogil:
     enum class Strictness:
         ruby
         lenient
@@ -103,14 +103,14 @@ cdef extern from "json.hpp" namespace "flowd" nogil:
     const uint8_t* skip_value(const uint8_t* p, const uint8_t* end)
     const uint8_t* skip_blanks(const uint8_t* p, const uint8_t* end)
 
-cdef extern from "columns.hpp" namespace "flowd" nogil:
+cdef extern from "values/columns.hpp" namespace "flowd" nogil:
     ctypedef uint32_t Mapping "flowd::Mapping"
     bint find_column_text(uint32_t mapping, uint64_t tag, const uint8_t* p, size_t n, const uint8_t** text,
                           size_t* text_n)
     void map_column(uint32_t mapping, uint64_t tag, const uint8_t* p, size_t n, Bytes& out)
     uint32_t walk_columns(const Plan& plan, const uint8_t* p, size_t n, Span* values)
 
-cdef extern from "record.hpp" namespace "flowd" nogil:
+cdef extern from "values/record.hpp" namespace "flowd" nogil:
     struct PathPart:
         const uint8_t* key
         uint64_t n
@@ -122,12 +122,12 @@ cdef extern from "record.hpp" namespace "flowd" nogil:
     int descend(const uint8_t** p, size_t* n, const PathPart* path, size_t parts, Bytes& key)
     int follow(const uint8_t** p, size_t* n, const PathPart* path, size_t parts, Bytes& key)
 
-cdef extern from "ruby_print.hpp" namespace "flowd" nogil:
+cdef extern from "values/ruby_print.hpp" namespace "flowd" nogil:
     cdef cppclass RubyPrinter:
         RubyPrinter() except +
         void print_value "print"(const uint8_t* p, size_t n, Bytes& out)
 
-cdef extern from "value_table.hpp" namespace "flowd" nogil:
+cdef extern from "caches/value_table.hpp" namespace "flowd" nogil:
     cdef cppclass ValueKey "flowd::ValueTable::Key":
         pass
     ValueKey make_value_key "flowd::ValueTable::make_key"(const Span& value, const uint8_t* end)
@@ -141,7 +141,7 @@ cdef extern from "value_table.hpp" namespace "flowd" nogil:
     ValueTable* make_tables(size_t n)
     void delete_tables(ValueTable* tables)
 
-cdef extern from "class_store.hpp" namespace "flowd" nogil:
+cdef extern from "caches/class_store.hpp" namespace "flowd" nogil:
     cdef cppclass ClassStore:
         ClassStore() except +
         void set_bound(size_t n)
@@ -152,7 +152,7 @@ cdef extern from "class_store.hpp" namespace "flowd" nogil:
         uint32_t intern(const uint32_t* words, uint32_t n)
         void clear()
 
-cdef extern from "decision_table.hpp" namespace "flowd" nogil:
+cdef extern from "caches/decision_table.hpp" namespace "flowd" nogil:
     enum DecisionKind "flowd::DecisionKind":
         DECISION_NONE "flowd::DECISION_NONE"
         DECISION_PLAIN "flowd::DECISION_PLAIN"
@@ -171,7 +171,7 @@ cdef extern from "decision_table.hpp" namespace "flowd" nogil:
         void insert(const uint32_t* classes, const Decision& decision)
         void clear()
 
-cdef extern from "outcome_table.hpp" namespace "flowd" nogil:
+cdef extern from "caches/outcome_table.hpp" namespace "flowd" nogil:
     cdef cppclass OutcomeTable:
         OutcomeTable() except +
         bint start(uint32_t fields, size_t n)
@@ -181,7 +181,7 @@ cdef extern from "outcome_table.hpp" namespace "flowd" nogil:
         void insert(const uint32_t* classes, uint32_t outcome)
         void clear()
 
-cdef extern from "literal_index.hpp" namespace "flowd" nogil:
+cdef extern from "matching/literal_index.hpp" namespace "flowd" nogil:
     cdef cppclass LiteralIndex:
         LiteralIndex() except +
         bint add(uint32_t anchoring, const uint8_t* p, size_t n, uint32_t predicate)
@@ -192,14 +192,14 @@ cdef extern from "literal_index.hpp" namespace "flowd" nogil:
     uint32_t ANCHOR_SUFFIX
     uint32_t ANCHOR_EXACT
 
-cdef extern from "address_index.hpp" namespace "flowd" nogil:
+cdef extern from "matching/address_index.hpp" namespace "flowd" nogil:
     cdef cppclass AddressIndex:
         AddressIndex() except +
         bint add(const uint8_t* address, uint32_t prefix, uint32_t predicate)
         bint finish()
         void mark(const uint8_t* text, size_t n, uint8_t* states, uint8_t state)
 
-cdef extern from "number.hpp" namespace "flowd" nogil:
+cdef extern from "values/number.hpp" namespace "flowd" nogil:
     struct Number:
         bint is_integer
     struct Bound:
@@ -212,7 +212,7 @@ cdef extern from "number.hpp" namespace "flowd" nogil:
     bint parse_number(const uint8_t* p, size_t n, Number* number)
     bint holds(const Number& value, const Bound& bound)
 
-cdef extern from "labels.hpp" namespace "flowd" nogil:
+cdef extern from "values/labels.hpp" namespace "flowd" nogil:
     struct Word:
         const uint8_t* p
         uint64_t n
@@ -247,7 +247,7 @@ cdef extern from "stretches.hpp" namespace "flowd" nogil:
         void stop()
     void free_room(Stretch* stretch)
 
-cdef extern from "line_writer.hpp" namespace "flowd" nogil:
+cdef extern from "forward/line_writer.hpp" namespace "flowd" nogil:
     enum class Entry:
         written
         no_memory
@@ -272,10 +272,10 @@ cdef extern from "line_writer.hpp" namespace "flowd" nogil:
     void settle_block(const uint8_t* lines, size_t n_lines, uint32_t n_fields, Line* block, Span* values)
     Entry skip_entry(bint is_bare, const uint8_t** p, const uint8_t* end)
 
-cdef extern from "json_text.hpp" namespace "flowd" nogil:
+cdef extern from "forward/json_text.hpp" namespace "flowd" nogil:
     void append_json_string(const uint8_t* p, size_t n, Bytes& out)
 
-cdef extern from "entry_writer.hpp" namespace "flowd" nogil:
+cdef extern from "forward/entry_writer.hpp" namespace "flowd" nogil:
     struct PackedLines:
         uint64_t entries
         uint64_t messages
@@ -286,7 +286,7 @@ cdef extern from "entry_writer.hpp" namespace "flowd" nogil:
         bint write(const uint8_t* lines, size_t n, int64_t time_ns, Bytes& entries, PackedLines* packed)
         void give_back()
 
-cdef extern from "forward_message.hpp" namespace "flowd" nogil:
+cdef extern from "forward/forward_message.hpp" namespace "flowd" nogil:
     enum class MessageKind:
         other
         message

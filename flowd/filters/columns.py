@@ -1,6 +1,6 @@
 """The columns of the text forms: which field each holds and how its text becomes the value that a rule sees.
 
-Plain tables for the core. The numbers of the mappings are those of flowd/native/columns.hpp.
+Plain tables for the core. The numbers of the mappings are those of flowd/native/values/columns.hpp.
 """
 
 from __future__ import annotations

@@ -151,7 +151,7 @@ def _open_parts(
     is_foreign: bool = False,
 ) -> OpenText:
     """Read texts, each in its dialect; those of fluentd's grammar are one text, whatever stands between them."""
-    from flowd.filters.fluentd import FluentdText
+    from flowd.filters.fluentd.text import FluentdText
 
     if is_foreign:
         _check_foreign(parts)
@@ -163,7 +163,7 @@ def _open_parts(
     of_fluentd = [part for part, name in zip(parts, found, strict=True) if name in ("fluentd", "flowd")]
     for part, name in zip(parts, found, strict=True):
         if name not in ("fluentd", "flowd"):
-            from flowd.filters.fluentbit import FluentBitText
+            from flowd.filters.fluentbit.text import FluentBitText
 
             opened.append(
                 FluentBitText(

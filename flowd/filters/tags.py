@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator
 from typing import Literal, NamedTuple
 
-from flowd.filters.fluentd_pattern import RubyPattern, RubyPatternError
+from flowd.filters.fluentd.pattern import RubyPattern, RubyPatternError
 
 _WHITESPACE = re.compile(r"[ \t\r\n\f\v]+")
 _ALNUM = re.compile("[a-zA-Z0-9_]")

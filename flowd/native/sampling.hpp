@@ -4,7 +4,7 @@
 #include <cstdint>
 #include <cstring>
 
-#include "value_table.hpp"
+#include "caches/value_table.hpp"
 
 namespace flowd {
 

@@ -1,4 +1,4 @@
-"""A tree as an expression for libhs (Hyperscan, Vectorscan) whose yes or no is the reference's, on ASCII values without a newline.
+"""A tree as an expression for libhs whose yes or no is the reference's, on ASCII values without a newline.
 
 Only such values are ever given to it, which is what makes the subset simple: a character is a byte, `^` is the start
 and `$` the end of the value, `.` is any byte, case folding is that of ASCII letters. docs/patterns.md has the argument

@@ -6,11 +6,11 @@
 #include <memory>
 #include <tuple>
 
-#include "columns.hpp"
+#include "values/columns.hpp"
 #include "fuzz.hpp"
-#include "json.hpp"
-#include "scan.hpp"
-#include "value_table.hpp"
+#include "values/json.hpp"
+#include "scan/scan.hpp"
+#include "caches/value_table.hpp"
 
 namespace check_scan {
 

@@ -1,7 +1,7 @@
 // A text column becomes one valid JSON value, whatever it holds.
-#include "columns.hpp"
+#include "values/columns.hpp"
 #include "fuzz.hpp"
-#include "json.hpp"
+#include "values/json.hpp"
 
 using namespace flowd;
 

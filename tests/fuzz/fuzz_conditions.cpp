@@ -1,7 +1,7 @@
 // Addresses and numbers as flowd's own conditions read them, and a sample's choice, on anything at all.
-#include "address_index.hpp"
+#include "matching/address_index.hpp"
 #include "fuzz.hpp"
-#include "number.hpp"
+#include "values/number.hpp"
 #include "sampling.hpp"
 
 using namespace flowd;

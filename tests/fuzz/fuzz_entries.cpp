@@ -3,11 +3,11 @@
 // together become what they become alone.
 #include <algorithm>
 
-#include "columns.hpp"
-#include "entry_writer.hpp"
+#include "values/columns.hpp"
+#include "forward/entry_writer.hpp"
 #include "fuzz.hpp"
-#include "line_writer.hpp"
-#include "utf8.hpp"
+#include "forward/line_writer.hpp"
+#include "values/utf8.hpp"
 
 using namespace flowd;
 

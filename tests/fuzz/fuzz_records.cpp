@@ -3,11 +3,11 @@
 // are those that the exact way finds in the line; the writer, the walk past an entry, and the walk of a message in pieces
 // agree on where things end. The writers live on from input to input, as they do in a daemon: keys recur.
 #include "check_scan.hpp"
-#include "forward_message.hpp"
+#include "forward/forward_message.hpp"
 #include "fuzz.hpp"
-#include "json.hpp"
-#include "line_writer.hpp"
-#include "utf8.hpp"
+#include "values/json.hpp"
+#include "forward/line_writer.hpp"
+#include "values/utf8.hpp"
 
 using namespace flowd;
 

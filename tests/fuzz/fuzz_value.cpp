@@ -1,10 +1,10 @@
 // A JSON value: validity, the way into it, and its text, on anything at all.
 #include "fuzz.hpp"
-#include "json.hpp"
-#include "labels.hpp"
-#include "record.hpp"
-#include "ruby_print.hpp"
-#include "utf8.hpp"
+#include "values/json.hpp"
+#include "values/labels.hpp"
+#include "values/record.hpp"
+#include "values/ruby_print.hpp"
+#include "values/utf8.hpp"
 
 using namespace flowd;
 

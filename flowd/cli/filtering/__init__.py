@@ -1,0 +1,1 @@
+"""The work of `flowd filter`: arguments, inputs, kept lines out."""
