@@ -156,7 +156,7 @@ def engine_versions():
 
 
 def find_linear_fault():
-    """Why the linear engine is not used, also where it is built in; "" where it is. Looked for once a process, for ms."""
+    """Why the linear engine is not used, also where it is built in; "" where it is. Looked for once a process."""
     cdef const char* fault
     with nogil:
         fault = linear_fault()
