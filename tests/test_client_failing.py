@@ -58,7 +58,9 @@ from flowd.client import Producer
 from flowd.errors import ClientFailed
 producer = Producer(sys.argv[1])
 producer.send(b"x")
-if not os.fork():
+with producer._lock:  # where its thread has it at that moment, the child waits for it for ever, as with every lock
+    child = os.fork()
+if not child:
     try:
         producer.flush()
     except ClientFailed as failure:

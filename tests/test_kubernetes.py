@@ -273,7 +273,7 @@ def documented_creations() -> list[list[str]]:
 
 def test_what_is_created_as_documented_is_what_the_components_mount(tmp_path: Path) -> None:
     """A cluster is not there to be written to; that `kubectl create` takes the commands is seen without one."""
-    for file in ("keys/server.key_secret", "allowed/siem.key", "nats.creds"):
+    for file in ("keys/server.key_secret", "allowed/siem.key", "nats.creds", "shared.key", "ca.pem"):
         (tmp_path / file).parent.mkdir(exist_ok=True)
         (tmp_path / file).write_text("content\n")
     made = set()
@@ -282,7 +282,7 @@ def test_what_is_created_as_documented_is_what_the_components_mount(tmp_path: Pa
         done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=DEADLINE_S, check=True)
         resource = yaml.safe_load(done.stdout)
         made.add((resource["kind"], resource["metadata"]["name"]))
-    folder = write_kustomization(tmp_path, BASE, "flowd", ("tcp", "nats-sink"))
+    folder = write_kustomization(tmp_path, BASE, "flowd", ("tcp", "nats-sink", "forward-sink"))
     volumes = pod_of(render(folder))["volumes"]
     mounted = {("Secret", volume["secret"]["secretName"]) for volume in volumes if "secret" in volume}
     mounted |= {("ConfigMap", volume["configMap"]["name"]) for volume in volumes if volume["name"] == "allowed-keys"}

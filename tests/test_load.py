@@ -233,7 +233,8 @@ def test_a_folder_that_may_not_be_entered_is_not_said_to_be_empty(tmp_path: Path
     drop = () if os.geteuid() else ("setpriv", "--bounding-set=-all", "--inh-caps=-all")  # else modes hold for nobody
     ended = subprocess.run([*drop, *FLOWD, "check", str(folder)], capture_output=True, text=True, env=environment())
     folder.chmod(0o700)
-    assert (ended.returncode, ended.stderr) == (EXIT_IO, f"flowd: {folder}/flow: Permission denied\n")
+    said = [f"flowd: {folder}/flow: Permission denied", "hint: `ls -l` says who may; its folders must be open, too"]
+    assert (ended.returncode, ended.stderr.splitlines()) == (EXIT_IO, said)
 
 
 def test_a_mount_is_read_through_its_data_link(tmp_path: Path) -> None:
