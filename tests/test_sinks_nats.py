@@ -145,7 +145,7 @@ async def _forget_ids(url: str) -> None:
         jetstream = client.jetstream()
         (_, head, _) = (await _read_all(url, "FLOWD"))[-1]
         headers = {"Nats-Msg-Id": head.message_id}
-        # With the window: without it an id that is remembered at this moment would be for the server's usual two minutes.
+        # With the window: else an id that is remembered just now would be so for the server's usual two minutes.
         changed = StreamConfig(name="FLOWD", subjects=["flowd.*.*", "probe"], duplicate_window=0.1)
         for number in range(10_000):
             await jetstream.update_stream(changed)
