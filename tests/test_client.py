@@ -345,7 +345,8 @@ def test_close_ends_a_call_that_blocks_in_another_thread(tmp_path: Path, call: s
         wait_until(lambda: producer.unacknowledged_lines > WAITING_MAX_BYTES // BATCH_BYTES, "a full window")
     producer.close()
     thread.join(DEADLINE_S)
-    assert [str(error) for error in raised] == ["the producer is closed"]
+    (error,) = raised  # from a flush that began after it, with how many lines were not acknowledged
+    assert "the producer is closed" in str(error)
 
 
 def test_flush_does_not_wait_for_what_others_send_meanwhile(config: Config) -> None:
