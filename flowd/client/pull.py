@@ -10,9 +10,10 @@ import logging
 import secrets
 import time
 from collections import deque
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 from flowd.client.batch import Batch
+from flowd.client.connection import Connection
 from flowd.client.link import LinkBroken
 from flowd.errors import Fenced, Refused, WireError
 from flowd.wire import (
@@ -67,34 +68,6 @@ class Wanted(NamedTuple):
     last_lines: int | None
     credit_bytes: int
     credit_batches: int
-
-
-class Connection(Protocol):
-    """What a conversation is held over: flowd.client.link.Link, or what the daemon's own sinks have instead."""
-
-    @property
-    def endpoint(self) -> str:
-        """Who is spoken to, for people."""
-
-    @property
-    def is_open(self) -> bool: ...
-
-    @property
-    def malformed(self) -> int:
-        """Messages that were skipped, since they were none of FLW/1."""
-
-    def open(self) -> None: ...
-
-    def close(self) -> None: ...
-
-    def say(self, header: Header, linger_ms: int = 0) -> bool:
-        """Sends a message; False where there is no room for it now."""
-
-    def hear(self, wait_s: float) -> Message[Header] | None:
-        """The next message; None where none came in this time. Raises LinkBroken, and Refused."""
-
-    def open_lines(self, header: StoredBatch, message: Message[Header]) -> bytes:
-        """The lines of a batch. Raises WireError where they are not what was sent."""
 
 
 class Pull:

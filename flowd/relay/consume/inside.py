@@ -86,8 +86,8 @@ class Inside:
 
 
 class InsideLink:
-    """A sink's end: see flowd.client.pull.Connection. For one thread, which `on_arrival` wakes: it is called by the
-    thread that serves, whenever something has come, and must return at once."""
+    """A sink's end: see flowd.client.connection.Connection. For one thread, which `on_arrival` wakes: the thread that
+    serves calls it, whenever something has come, and it must return at once."""
 
     malformed = 0
 
