@@ -7,6 +7,8 @@ What is imported here is used by the parts that are included.
 
 import threading  # no-cython-lint
 
+cimport cython  # no-cython-lint
+
 from cpython.buffer cimport Py_buffer, PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer  # no-cython-lint
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, _PyBytes_Resize  # no-cython-lint
 from cpython.exc cimport PyErr_CheckSignals  # no-cython-lint

@@ -1,5 +1,7 @@
 # What a program allocated and holds on to, freed with it.
 
+# It keeps bytes, expressions and linear sets alone, none of which holds another object.
+@cython.no_gc
 cdef class Memory:
     """Owns blocks of plain data and the Python objects that they borrow from."""
     cdef void** blocks

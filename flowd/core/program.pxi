@@ -5,6 +5,9 @@ class RefusedByLinearEngine(ValueError):
     """The linear engine will not take some predicates' expressions: `args[1]` lists the predicates."""
 
 
+# Unknown to the garbage collector, which would take `memory` from a program in a cycle before it lets the program go:
+# what is freed last of all is found through it. No cycle leads through what a program holds.
+@cython.no_gc
 cdef class Program:
     """A filter set for the core: `Program(fields, subjects, predicates, sections, rules, strict)`, all plain values.
 
