@@ -1,6 +1,6 @@
 # What a program allocated and holds on to, freed with it.
 
-# It keeps bytes, expressions and linear sets alone, none of which holds another object.
+# Unknown to the garbage collector: it keeps bytes, `Regex` and `LinearSet` alone, none of which can lead back to it.
 @cython.no_gc
 cdef class Memory:
     """Owns blocks of plain data and the Python objects that they borrow from."""
