@@ -198,6 +198,11 @@ def test_many_equal_and_many_different_keys_take_linear_time() -> None:
     assert time.process_time() - began_s < 5
 
 
+def test_equal_keys_may_be_empty() -> None:
+    """Of the first value that a set ever prints: there is no scratch yet in which their bytes could stand."""
+    assert excludes(["a"], r'/\A\{""=>2\}\z/').verdicts(b'{"a":{"":1,"":2}}\n') == b"D"
+
+
 def test_values_of_every_length_are_told_apart_by_their_last_byte() -> None:
     """The value table keeps 32 bytes in a slot, longer values elsewhere, and none of more than 64 KiB."""
     filter_set = excludes(["a"], "/x\\z/")

@@ -216,7 +216,8 @@ void RubyPrinter::merge_equal_keys(uint32_t container) {
 bool RubyPrinter::equal_keys(const Node &a, const Node &b) {
     decode(a, text_);
     decode(b, other_);
-    return text_.size() == other_.size() && std::memcmp(text_.data(), other_.data(), text_.size()) == 0;
+    if (text_.size() != other_.size()) return false;
+    return text_.size() == 0 || std::memcmp(text_.data(), other_.data(), text_.size()) == 0;
 }
 
 void RubyPrinter::print_string(const Node &node, Bytes &out) {
